@@ -1,0 +1,71 @@
+"""Keys and values of the tokens seen so far, so that a new token costs one step and not the whole text again."""
+
+import numpy as np
+
+
+class KVCache:
+    """Room for the keys and values of every layer, k and v [n_layer][B, H, length, K].
+
+    A token's keys and values depend only on the tokens before it, so they never change once computed. The model
+    appends those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many
+    of them are filling at the left of each sequence. Room is for `max_length` tokens, n_positions unless told.
+    """
+
+    def __init__(self, config, batch_size=1, max_length=None, dtype="float32"):
+        self.config = config
+        self.max_length = config.n_positions if max_length is None else max_length
+        self.dtype = np.dtype(dtype)
+        self.length = 0
+        self.padding = None
+        self._allocate(batch_size)
+
+    def _allocate(self, batch_size):
+        c = self.config
+        # np.empty: memory that no token fills is never touched, so it costs nothing.
+        self.k, self.v = np.empty((2, c.n_layer, batch_size, c.n_head, self.max_length, c.head_size), self.dtype)
+
+    @property
+    def batch_size(self):
+        return self.k.shape[1]
+
+    def append(self, layer, k, v):
+        """Store one layer's new k, v [B, H, T, K]; return all of that layer's [B, H, length + T, K] as views.
+
+        The length grows only by `advance`, after the last layer: a forward pass that fails leaves the cache as it was.
+        """
+        end = self.length + k.shape[2]
+        self.k[layer, :, :, self.length : end] = k
+        self.v[layer, :, :, self.length : end] = v
+        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+
+    def check_room(self, batch_size, n_tokens):
+        """Raise ValueError unless n_tokens more tokens of batch_size sequences fit."""
+        if batch_size != self.batch_size:
+            raise ValueError(f"the cache holds {self.batch_size} sequences, the input has {batch_size}")
+        if self.length + n_tokens > self.max_length:
+            raise ValueError(
+                f"the cache has room for {self.max_length} tokens: {self.length} are taken, {n_tokens} more do not fit"
+            )
+
+    def advance(self, n_tokens):
+        self.length += n_tokens
+
+    def clear(self):
+        """Forget all tokens, keep the room."""
+        self.length = 0
+        self.padding = None
+
+    def select(self, rows):
+        """Go on with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""
+        rows = np.asarray(rows)
+        if self.padding is not None:
+            self.padding = self.padding[rows]
+        if len(rows) == self.batch_size:
+            moved = np.flatnonzero(rows != np.arange(len(rows)))
+            for stored in (*self.k, *self.v):  # layer by layer: the copy that the gather makes stays small
+                stored[moved, :, : self.length] = stored[rows[moved], :, : self.length]
+            return
+        k, v = self.k, self.v
+        self._allocate(len(rows))
+        self.k[:, :, :, : self.length] = k[:, rows, :, : self.length]
+        self.v[:, :, :, : self.length] = v[:, rows, :, : self.length]

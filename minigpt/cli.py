@@ -1,0 +1,201 @@
+"""The commands: minigpt generate, info, tokenize.
+
+Heavy imports stand inside the commands, so that --help answers at once.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import click
+
+from minigpt import __version__
+from minigpt.bundled import DEFAULT_MODEL
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+
+model_option = click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="A bundled model, a folder, or a hub model: gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, user/model.",
+)
+offline_option = click.option("--offline", is_flag=True, help="Use the local cache only, never the network.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli():
+    """GPT-2 from scratch in NumPy: generate text, look at models and tokens."""
+
+
+@cli.command()
+@click.argument("prompt")
+@model_option
+@click.option("--max-new-tokens", type=int, default=100, show_default=True, help="How many tokens to add at most.")
+@click.option("--do-sample/--greedy", default=None, help="Draw tokens (default), or always take the most probable one.")
+@click.option("--temperature", type=float, default=0.8, show_default=True, help="Below 1: safer; above 1: wilder.")
+@click.option("--top-k", type=int, default=50, show_default=True, help="Draw from the k most probable tokens; 0: all.")
+@click.option("--top-p", type=float, default=0.95, show_default=True, help="Draw from the tokens that hold this mass.")
+@click.option("--min-p", type=float, help="Draw from tokens with at least this share of the best one's probability.")
+@click.option("--typical-p", type=float, help="Draw from the tokens of typical surprise that hold this mass.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat fewer tokens.")
+@click.option("--no-repeat-ngram-size", type=int, default=0, help="No run of so many tokens twice.")
+@click.option("--num-beams", type=int, default=1, show_default=True, help="Above 1: beam search.")
+@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Beams: above 0 favours long texts.")
+@click.option("--early-stopping", is_flag=True, help="Beams: stop when there are as many finished texts as beams.")
+@click.option("--num-return-sequences", type=int, default=1, show_default=True, help="How many continuations.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text. May be given several times.")
+@click.option("--eos-token-id", type=int, multiple=True, help="A token that ends the text, for the model's own.")
+@click.option("--seed", type=int, help="The same seed gives the same text.")
+@click.option("--slide", is_flag=True, help="Run on past the model's context, dropping the oldest tokens.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@offline_option
+@json_option
+@click.option("--no-stream", is_flag=True, help="Print the text when it is complete, not as it comes.")
+@click.pass_context
+def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json, no_stream, **options):
+    """Continue PROMPT ("-" reads it from standard input, without its last newline; "" begins from nothing)."""
+    if options["do_sample"] is None:
+        options["do_sample"] = options["num_beams"] == 1
+    given = [n for n in SAMPLING if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
+    if given and not options["do_sample"]:
+        search = "--greedy" if options["num_beams"] == 1 else "beam search without --do-sample"
+        raise click.UsageError(f"--{given[0].replace('_', '-')} has no effect on {search}")
+    if eos_token_id:
+        options["eos_token_id"] = list(eos_token_id)
+    if "" in stop:
+        raise click.UsageError("--stop needs a text that is not empty")
+    prompt = _prompt(prompt)
+
+    from minigpt import GPT2, GenerationConfig, Tokenizer
+    from minigpt.text import continue_text
+
+    GenerationConfig(**options)  # complains about the options before anything is loaded or downloaded
+    gpt2 = GPT2.from_pretrained(model, dtype=dtype, offline=offline)
+    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
+    continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)
+    if as_json:
+        fields = [{"text": c.text, "ids": c.ids, "finish_reason": c.finish_reason} for c in continuations]
+        _print_json({"model": model, "prompt": prompt, "continuations": fields})
+    elif streaming:
+        _write(prompt)
+        for piece in continuations[0]:
+            _write(piece)
+        _write("\n")
+    else:
+        for number, continuation in enumerate(continuations, 1):
+            if len(continuations) > 1:
+                _write(f"--- {number} ---\n")
+            _write(f"{prompt}{continuation.text}\n")
+
+
+def _prompt(prompt):
+    if prompt != "-":
+        return prompt
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"standard input is not UTF-8 text (byte {error.start})") from error
+
+
+@cli.command()
+@click.argument("model", default=DEFAULT_MODEL)
+@offline_option
+@json_option
+def info(model, offline, as_json):
+    """What MODEL is: its configuration, its size, and where its files are. Downloads no weights."""
+    import weights_loader
+    from minigpt import GPT2Config
+    from minigpt.bundled import bundled_folder
+
+    folder = bundled_folder(model) or weights_loader.locate_config(model, offline=offline)
+    config = GPT2Config.from_pretrained(folder)
+    parameters = config.parameter_count()
+    suffixes = (".json", ".safetensors", ".txt")
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.suffix in suffixes}
+    cache = 2 * config.n_layer * config.n_positions * config.n_embd * 4
+    if as_json:
+        fields = {"model": model, "folder": str(folder), "files": files, "parameters": parameters}
+        _print_json(fields | {"memory": {"float32": 4 * parameters, "full_cache": cache}, "config": config.to_dict()})
+        return
+    _write(f"{model}: {parameters:,} parameters\n\n")
+    for name, value in config.to_dict().items():
+        _write(f"  {name:32}{value}\n")
+    _write(
+        f"\nmemory in float32: {_size(4 * parameters)} of parameters, {_size(cache)} for the cache of a full context\n"
+    )
+    _write(f"folder: {folder}\n")
+    for name, size in files.items():
+        _write(f"  {name:32}{_size(size)}\n")
+    if not any(name.endswith(".safetensors") for name in files):
+        _write("  (weights not here yet: generate downloads them)\n")
+
+
+@cli.command()
+@click.argument("text")
+@model_option
+@offline_option
+@json_option
+def tokenize(text, model, offline, as_json):
+    """Show the tokens of TEXT ("-" reads it from standard input): the id of each and its piece of the vocabulary."""
+    text = _prompt(text)
+    from minigpt import Tokenizer
+
+    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    ids = tokenizer.encode(text)
+    if as_json:
+        _print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.pieces(ids)})
+        return
+    for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
+        _write(f"{token_id:>7}  {piece}\n")
+    _write(f"{len(ids)} tokens, {len(text)} characters\n")
+
+
+def _write(text):
+    click.echo(text, nl=False)
+    sys.stdout.flush()
+
+
+def _print_json(fields):
+    _write(json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
+
+
+def _size(n_bytes):
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.2f} GB"
+
+
+def main():
+    """The entry point: errors become one line on standard error and exit code 2, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        _write_nothing_more()
+        click.echo(err=True)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _write_nothing_more()
+        sys.exit(0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}")
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(sentence):
+    click.echo(f"minigpt: {' '.join(sentence.split())}", err=True)
+    sys.exit(2)
+
+
+def _write_nothing_more():
+    # Python flushes standard output once more at exit; into a closed pipe that would print a warning.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What a GPT-2 is made of: its configuration and its parameters, under the names of the official files."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+ACTIVATIONS = ("gelu_new", "gelu", "relu")
+DTYPES = ("float32", "float64")
+MOST_PARAMETERS = 10**11  # GPT-2 xl has 1.6e9; beyond this a configuration is a mistake and is refused unallocated
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The sizes and switches of a GPT-2, named as in config.json. The defaults are GPT-2 small (124M parameters).
+
+    Raises ValueError for values that no model can have, naming the field.
+    """
+
+    vocab_size: int = 50257
+    n_positions: int = 1024  # the longest sequence, the context
+    n_embd: int = 768  # D, the width of the residual stream
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None  # width inside the MLP; None means 4 * n_embd
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    scale_attn_weights: bool = True  # divide the scores by sqrt(K)
+    scale_attn_by_inverse_layer_idx: bool = False  # and by the number of the layer, counted from 1
+    reorder_and_upcast_attn: bool = False  # attention in float32 at least, as all of minigpt computes anyway
+    tie_word_embeddings: bool = True  # the head is wte; otherwise it has a matrix of its own, lm_head
+    bos_token_id: int | None = 50256
+    eos_token_id: int | list[int] | None = 50256
+    pad_token_id: int | None = None
+
+    def __post_init__(self):
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive integer")
+        ids = self.eos_token_id if isinstance(self.eos_token_id, list) else [self.eos_token_id]
+        _require(all(i is None or _is_int(i) for i in ids), "eos_token_id", self, "an id, a list of ids or null")
+        for name in ("bos_token_id", "pad_token_id"):
+            _require(getattr(self, name) is None or _is_int(getattr(self, name)), name, self, "an id or null")
+        inner = self.n_inner
+        _require(inner is None or (_is_int(inner) and inner > 0), "n_inner", self, "a positive integer or null")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            _require(number and 0 < value < math.inf, name, self, "a positive number")
+        for field in fields(self):
+            if field.type is bool:
+                _require(isinstance(getattr(self, field.name), bool), field.name, self, "true or false")
+        _require(
+            self.activation_function in ACTIVATIONS, "activation_function", self, f"one of {', '.join(ACTIVATIONS)}"
+        )
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd = {self.n_embd} cannot be split evenly over n_head = {self.n_head} heads")
+        if self.parameter_count() > MOST_PARAMETERS:
+            raise ValueError(
+                f"the configuration asks for {self.parameter_count():,} parameters (n_layer = {self.n_layer}, "
+                f"n_embd = {self.n_embd}, vocab_size = {self.vocab_size}, n_positions = {self.n_positions}); "
+                f"minigpt refuses more than {MOST_PARAMETERS:,}"
+            )
+
+    @classmethod
+    def from_pretrained(cls, name, revision=None, offline=False):
+        """The configuration of a checkpoint, by the names that GPT2.from_pretrained takes. Fetches no weights.
+
+        Raises weights_loader.CheckpointError.
+        """
+        import weights_loader
+        from minigpt.bundled import bundled_folder
+
+        folder = bundled_folder(name) or weights_loader.locate_config(name, revision, offline)
+        values = weights_loader.read_config(folder)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise weights_loader.CheckpointError(f"{folder}: config.json: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values):
+        """The configuration in a config.json's dict.
+
+        A setting that could change the result and that minigpt does not know is a ValueError, never ignored.
+        """
+        kind = values.get("model_type", "gpt2")
+        if kind != "gpt2":
+            raise ValueError(f"this is a model of type {kind!r}, not a GPT-2")
+        known = {field.name for field in fields(cls)}
+        for name, value in values.items():
+            # A setting that is empty, false or null is switched off.
+            if value and name not in known and name not in WITHOUT_EFFECT:
+                raise ValueError(
+                    f"unknown setting {name!r}: {value!r}; minigpt does not honour it. "
+                    "If it does not change the model's output, delete it from the file"
+                )
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def to_dict(self):
+        """A dict for config.json that transformers reads back."""
+        return {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"} | asdict(self)
+
+    @property
+    def head_size(self):
+        """K, the width of one head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def eos_token_ids(self):
+        """All ids that end a text, as a list."""
+        if self.eos_token_id is None:
+            return []
+        return self.eos_token_id if isinstance(self.eos_token_id, list) else [self.eos_token_id]
+
+    def shapes(self):
+        """The shape of every parameter by its official name, in the order of the forward pass."""
+        shapes = {"wte.weight": (self.vocab_size, self.n_embd), "wpe.weight": (self.n_positions, self.n_embd)}
+        for i in range(self.n_layer):
+            shapes |= {f"h.{i}.{name}": shape for name, shape in self._block_shapes().items()}
+        shapes |= {"ln_f.weight": (self.n_embd,), "ln_f.bias": (self.n_embd,)}
+        if not self.tie_word_embeddings:
+            shapes["lm_head.weight"] = (self.vocab_size, self.n_embd)
+        return shapes
+
+    def _block_shapes(self):
+        # Matrices are stored [in, out]: y = x @ weight + bias.
+        D = self.n_embd
+        F = self.n_inner or 4 * D
+        return {
+            "ln_1.weight": (D,),
+            "ln_1.bias": (D,),
+            "attn.c_attn.weight": (D, 3 * D),
+            "attn.c_attn.bias": (3 * D,),
+            "attn.c_proj.weight": (D, D),
+            "attn.c_proj.bias": (D,),
+            "ln_2.weight": (D,),
+            "ln_2.bias": (D,),
+            "mlp.c_fc.weight": (D, F),
+            "mlp.c_fc.bias": (F,),
+            "mlp.c_proj.weight": (F, D),
+            "mlp.c_proj.bias": (D,),
+        }
+
+    def parameter_count(self):
+        """How many numbers the model learns. A tied head counts once."""
+        block = sum(math.prod(shape) for shape in self._block_shapes().values())
+        embeddings = (self.vocab_size * (1 if self.tie_word_embeddings else 2) + self.n_positions) * self.n_embd
+        return embeddings + self.n_layer * block + 2 * self.n_embd
+
+
+def random_params(config, seed=0, dtype="float32"):
+    """A parameter tree as it is before training (Radford et al. 2019, section 2.3).
+
+    Matrices and embeddings are drawn from N(0, initializer_range^2), biases are 0 and layer norms the identity. The two
+    projections of each block that add to the residual stream are scaled by 1/sqrt(2 n_layer), so that the stream's
+    variance does not grow with depth. The same seed gives the same values in every dtype.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name, shape in config.shapes().items():
+        if name.endswith("bias"):
+            arrays[name] = np.zeros(shape, dtype)
+        elif len(shape) == 1:
+            arrays[name] = np.ones(shape, dtype)
+        else:
+            std = config.initializer_range
+            if name.endswith("c_proj.weight"):
+                std /= math.sqrt(2 * config.n_layer)
+            arrays[name] = (np.float32(std) * rng.standard_normal(shape, np.float32)).astype(dtype, copy=False)
+    return nest(arrays)
+
+
+def nest(arrays):
+    """{"h.0.ln_1.weight": a} as the tree {"h": [{"ln_1": {"weight": a}}]}, for h[0]["ln_1"]["weight"]."""
+    tree = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = array
+    blocks = tree["h"]
+    tree["h"] = [blocks[str(i)] for i in range(len(blocks))]
+    return tree
+
+
+def flatten(tree, prefix=""):
+    """The reverse of nest: {"h.0.ln_1.weight": a, ...}."""
+    if not isinstance(tree, dict | list):
+        return {prefix: tree}
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    arrays = {}
+    for name, child in children:
+        arrays |= flatten(child, f"{prefix}.{name}" if prefix else str(name))
+    return arrays
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition, name, config, expected):
+    if not condition:
+        raise ValueError(f"{name} must be {expected}, not {getattr(config, name)!r}")
+
+
+# Settings of real config.json files that do not change what the forward pass computes: bookkeeping, dropout (which is
+# for training), other heads, and generation defaults (which generate's arguments set here).
+# fmt: off
+WITHOUT_EFFECT = {
+    "_name_or_path", "_num_labels", "architectures", "attn_pdrop", "auto_map", "bad_words_ids",
+    "begin_suppress_tokens", "chunk_size_feed_forward", "cross_attention_hidden_size", "decoder_start_token_id",
+    "diversity_penalty", "do_sample", "dtype", "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id",
+    "gradient_checkpointing", "id2label", "keys_to_ignore_at_inference", "label2id", "length_penalty", "max_length",
+    "min_length", "model_type", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
+    "num_return_sequences", "output_attentions", "output_hidden_states", "output_past", "output_scores",
+    "predict_special_tokens", "prefix", "problem_type", "remove_invalid_values", "repetition_penalty",
+    "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "summary_activation",
+    "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj", "suppress_tokens",
+    "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class", "top_k", "top_p", "torch_dtype",
+    "torchscript", "transformers_version", "typical_p", "unk_token_id", "use_bfloat16", "use_cache",
+}
+# fmt: on

@@ -1,0 +1,15 @@
+"""From the name or folder of a GPT-2 checkpoint to named NumPy arrays. Knows files, formats and the hub, no model."""
+
+from weights_loader.hub import locate_config, locate_tokenizer, locate_weights
+from weights_loader.layout import read_config, read_parameters, save
+from weights_loader.tensors import CheckpointError
+
+__all__ = [
+    "CheckpointError",
+    "locate_config",
+    "locate_tokenizer",
+    "locate_weights",
+    "read_config",
+    "read_parameters",
+    "save",
+]

@@ -1,0 +1,197 @@
+"""The files of a GPT-2 checkpoint: their names, the tensors in them, and in words what is wrong with them."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from weights_loader.tensors import CheckpointError, read_tensor, stored_tensors
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks that old files carry: no parameters
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # in order of preference
+TOKENIZER_EXTRAS = ("tokenizer_config.json", "added_tokens.json")
+
+
+def weight_files(names, place):
+    """The names of the files that a model needs, out of all the names at a place.
+
+    Raises CheckpointError when they are not there, with what is there instead.
+    """
+    names = set(names)
+    if WEIGHTS in names:
+        weights = [WEIGHTS]
+    elif INDEX in names:
+        weights = [INDEX, *_shards(names, place)]
+    else:
+        pickles = sorted(n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")))
+        if pickles:
+            raise CheckpointError(
+                f"{place} has weights only as {pickles[0]}, which minigpt does not open (a pickle can run any code). "
+                "Where transformers is installed, convert it: "
+                "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+            )
+        raise CheckpointError(f"{place} has no weights: expected {WEIGHTS}, or {INDEX} and its shards")
+    return [*config_files(names, place), *weights]
+
+
+def config_files(names, place):
+    """The name of the configuration file, out of all the names at a place. Raises CheckpointError."""
+    if CONFIG not in names:
+        raise CheckpointError(f"{place} has no {CONFIG}, which says what kind of model the tensors make up")
+    return [CONFIG]
+
+
+def tokenizer_files(names, place):
+    """The names of the files that a tokenizer needs, out of all the names at a place. Raises CheckpointError."""
+    for files in TOKENIZER_FILES:
+        if set(files) <= set(names):
+            # The extras first: a download that was cut short must not look complete without them.
+            return [*(name for name in TOKENIZER_EXTRAS if name in names), *files]
+    raise CheckpointError(
+        f"{place} has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
+    )
+
+
+def _shards(names, place):
+    shards = sorted(name for name in names if SHARD.fullmatch(name))
+    if not shards or len(shards) != int(SHARD.fullmatch(shards[0])[2]):
+        of = f" of {int(SHARD.fullmatch(shards[0])[2])}" if shards else ""
+        raise CheckpointError(
+            f"{place} has {INDEX} but only {len(shards)}{of} shards (model-00001-of-... .safetensors)"
+        )
+    return shards
+
+
+def read_config(folder):
+    """config.json as a dict. Raises CheckpointError."""
+    return _read_json(Path(folder) / CONFIG)
+
+
+def _read_json(path):
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(values).__name__}")
+    return values
+
+
+def read_parameters(folder, shapes, dtype="float32"):
+    """The parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
+
+    Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, when the file has a head
+    that differs from wte. Tensors are read one by one, so memory peaks at the parameters and one tensor. Raises
+    CheckpointError before anything is read if the files do not hold these names and shapes.
+    """
+    folder = Path(folder)
+    files = weight_files((path.name for path in folder.iterdir()), folder)
+    stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / WEIGHTS)
+    stored = _official_names(stored, folder)
+    head = stored.get("lm_head.weight")
+    if "wte.weight" not in stored and head:  # tied, and saved under the head's name
+        stored["wte.weight"] = head
+    if "lm_head.weight" not in shapes and head:
+        stored.pop("lm_head.weight")
+    _check(stored, shapes, folder)
+
+    arrays = {name: read_tensor(name, stored[name], dtype) for name in shapes}
+    if head and "lm_head.weight" not in shapes:
+        if head.shape != shapes["wte.weight"]:
+            raise CheckpointError(
+                f"{folder}: lm_head.weight has shape {list(head.shape)}, wte.weight {list(shapes['wte.weight'])}"
+            )
+        own_head = read_tensor("lm_head.weight", head, dtype)
+        if not np.array_equal(own_head, arrays["wte.weight"]):
+            arrays["lm_head.weight"] = own_head
+    return arrays
+
+
+def _stored_in_shards(folder):
+    weight_map = _read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(SHARD.fullmatch(str(file)) for file in weight_map.values()):
+        raise CheckpointError(f"{folder / INDEX} must have a weight_map of tensor names to shards in the same folder")
+    shards = {file: stored_tensors(folder / file) for file in sorted(set(weight_map.values()))}
+    for name, file in weight_map.items():
+        if name not in shards[file]:
+            raise CheckpointError(f"{folder / INDEX} says that {file} has tensor {name!r}, but it has not")
+    return {name: shards[file][name] for name, file in weight_map.items()}
+
+
+def _official_names(stored, folder):
+    tensors = {}
+    for name, tensor in stored.items():
+        official = name.removeprefix("transformer.")
+        if official in tensors:
+            raise CheckpointError(f"{folder} has tensor {official!r} twice, with and without the prefix 'transformer.'")
+        if not MASK_BUFFER.fullmatch(official):
+            tensors[official] = tensor
+    return tensors
+
+
+def _check(stored, shapes, folder):
+    """Raise CheckpointError unless the stored tensors are those of `shapes`."""
+    if not any(name in stored for name in ("wte.weight", "wpe.weight", "h.0.ln_1.weight")):
+        some = ", ".join(sorted(stored)[:3]) or "none at all"
+        raise CheckpointError(f"{folder} is not a GPT-2: there is no wte.weight, no h.0...; its tensors are {some} ...")
+    n_found, n_expected = _block_count(stored), _block_count(shapes)
+    if n_found != n_expected:
+        raise CheckpointError(
+            f"{folder}: config.json says n_layer = {n_expected}, but the tensors make up {n_found} blocks"
+        )
+    missing = [name for name in shapes if name not in stored]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CheckpointError(f"{folder}: tensor {missing[0]!r}{more} is missing; the checkpoint is incomplete")
+    extra = sorted(set(stored) - set(shapes))
+    if extra:
+        more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        raise CheckpointError(
+            f"{folder}: tensor {extra[0]!r}{more} has no place in a GPT-2; this is another kind of model"
+        )
+    for name, shape in shapes.items():
+        found = stored[name].shape
+        if found != shape:
+            turned = "; it seems transposed: GPT-2 files store [in, out]" if found == shape[::-1] else ""
+            raise CheckpointError(
+                f"{folder}: tensor {name!r} has shape {list(found)}, by config.json it must be {list(shape)}{turned}"
+            )
+
+
+def _block_count(names):
+    return len({name.split(".")[1] for name in names if re.match(r"h\.\d+\.", name)})
+
+
+def save(folder, config, arrays):
+    """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
+
+    Each file appears by rename: whoever looks sees the old one, then the whole new one.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        (name if name == "lm_head.weight" else f"transformer.{name}"): np.ascontiguousarray(array)
+        for name, array in arrays.items()
+    }
+    _write(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    text = json.dumps(config, indent=2) + "\n"
+    _write(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _write(path, write):
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except SafetensorError as error:  # the package reports a full disk in its own way
+        raise OSError(f"{path} could not be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""safetensors files as NumPy arrays: what a file holds, and one tensor of it at a time."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+# The stored types that hold weights. NumPy has no bfloat16: its 16 bits are the upper half of a float32.
+STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: the sentence says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies."""
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int  # its first byte in the file
+
+
+def stored_tensors(path):
+    """What a safetensors file holds: {name: StoredTensor}. Reads the header only.
+
+    Raises CheckpointError for a file that is damaged, cut off, or does not hold what its header says.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="numpy"):  # checks dtypes, shapes and offsets against the file's length
+            pass
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no intact safetensors file ({error}); it may be cut off or damaged: fetch or copy it again"
+        ) from error
+    # The package does not tell where a tensor lies. We ask, to read each straight into its own array: its memory map
+    # would keep every page it touched, a second copy of the model, and old files are not aligned in it.
+    with open(path, "rb") as file:
+        header_size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(header_size))
+    header.pop("__metadata__", None)
+    return {
+        name: StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
+def read_tensor(name, stored, dtype):
+    """One tensor as a fresh, aligned, writable array of the given dtype."""
+    if stored.dtype not in STORED_DTYPES:
+        raise CheckpointError(
+            f"{stored.path}: tensor {name!r} has dtype {stored.dtype}; "
+            f"dtypes that can be read: {', '.join(STORED_DTYPES)}. Convert the checkpoint to one of them"
+        )
+    count = math.prod(stored.shape)
+    array = np.fromfile(stored.path, STORED_DTYPES[stored.dtype], count, offset=stored.start)
+    if array.size != count:
+        raise CheckpointError(f"{stored.path}: the file changed while it was read")
+    if stored.dtype == "BF16":
+        array = array.astype("<u4")
+        array <<= 16
+        array = array.view("<f4")
+    return array.reshape(stored.shape).astype(dtype, copy=False)
