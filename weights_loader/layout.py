@@ -189,7 +189,10 @@ def save(folder, config, arrays):
 def _write(path, write):
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         write(partial)
+        partial.chmod(mode)  # safetensors makes its files readable by the owner alone
         os.replace(partial, path)
     except SafetensorError as error:  # the package reports a full disk in its own way
         raise OSError(f"{path} could not be written: {error}") from error

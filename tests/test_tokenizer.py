@@ -1,0 +1,161 @@
+"""The tokenizers against transformers', and streaming that never shows half a character."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from transformers import BertTokenizer, GPT2Tokenizer
+
+from minigpt import Tokenizer
+from weights_loader import CheckpointError
+
+GPT2_FILES = Path(__file__).parent / "data" / "gpt2-tokenizer"
+CHINESE = "今天天气很好我们一起去公园玩吧"
+
+# Everything, and more often what trips tokenizers: spaces, contractions, digits, emoji, scripts, the special token.
+texts = st.lists(
+    st.text()
+    | st.sampled_from(["  ", " \n", "'s", "'LL", " 12345", "<|endoftext|>", "🤖👩‍👩‍👧", "汉字", "नमस्ते", "é", "\u0301", "\r\n\t", " a"])
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    return Tokenizer.from_pretrained(GPT2_FILES)
+
+
+@pytest.fixture(scope="module")
+def wordpiece_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wordpiece")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CHINESE, *"abcdefghij.,!", "hi", "##a", "##b", "##gh", "##i", "cafe", "i"]
+    (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(words)) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_known_ids(gpt2):
+    assert gpt2.encode("Hello world") == [15496, 995]
+    assert gpt2.encode("Alan Turing theorized that") == [36235, 39141, 18765, 1143, 326]
+    assert gpt2.encode("<|endoftext|>") == [50256] and gpt2.token_id("<|endoftext|>") == 50256
+    assert gpt2.decode([15496, 995, 50256]) == "Hello world<|endoftext|>"
+    assert gpt2.decode([15496, 995, 50256], skip_special_tokens=True) == "Hello world"
+    assert gpt2.batch_decode([[15496], [995]]) == ["Hello", " world"]
+    assert gpt2.pieces([15496, 995]) == ["Hello", "Ġworld"]
+    assert len(gpt2) == 50257
+    assert gpt2.encode("") == []
+
+
+@settings(max_examples=300)
+@given(texts)
+def test_byte_level_bpe_equals_transformers(gpt2, text):
+    theirs = GPT2Tokenizer.from_pretrained(GPT2_FILES) if not hasattr(gpt2, "twin") else gpt2.twin
+    gpt2.twin = theirs
+    ids = gpt2.encode(text)
+    assert ids == theirs.encode(text) == gpt2.encode(text, add_special_tokens=True)
+    assert gpt2.decode(ids) == text
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 50256)))
+def test_decoding_any_ids_equals_transformers(gpt2, ids):
+    gpt2.twin = getattr(gpt2, "twin", None) or GPT2Tokenizer.from_pretrained(GPT2_FILES)
+    for skip in (False, True):
+        assert gpt2.decode(ids, skip) == gpt2.twin.decode(ids, skip_special_tokens=skip)
+
+
+@settings(max_examples=300)
+@given(texts | st.text(alphabet=CHINESE + "abcghi !,[]é"))
+@example("[MASK] hi [SEP]")
+def test_wordpiece_equals_transformers(wordpiece_folder, text):
+    ours, theirs = Tokenizer.from_pretrained(wordpiece_folder), BertTokenizer.from_pretrained(wordpiece_folder)
+    for special in (False, True):
+        assert ours.encode(text, add_special_tokens=special) == theirs.encode(text, add_special_tokens=special)
+    ids = ours.encode(text)
+    assert ours.decode(ids) == theirs.decode(ids)
+
+
+def test_wordpiece_heeds_its_config(wordpiece_folder, tmp_path):
+    (tmp_path / "vocab.txt").write_bytes((wordpiece_folder / "vocab.txt").read_bytes())
+    assert Tokenizer.from_pretrained(tmp_path).encode("HI") == Tokenizer.from_pretrained(tmp_path).encode("hi")
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert Tokenizer.from_pretrained(tmp_path).pieces(Tokenizer.from_pretrained(tmp_path).encode("HI hi")) == ["[UNK]", "hi"]
+
+
+def test_tokenizer_json_is_preferred_and_the_same(gpt2, tmp_path):
+    gpt2.backend.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "vocab.json").write_text("not even JSON")
+    text = "Hello <|endoftext|> world's  汉字 🤖"
+    assert Tokenizer.from_pretrained(tmp_path).encode(text) == gpt2.encode(text)
+
+
+def test_added_tokens(tmp_path):
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes((GPT2_FILES / name).read_bytes())
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<pad>": 50258, "<bot>": 50257}))
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("Hello<bot> world<pad>") == [15496, 50257, 995, 50258]
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<bot>": 60000}))
+    with pytest.raises(CheckpointError, match="'<bot>' the id 60000"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+# ---------------------------------------------------------------- streaming
+
+
+@settings(max_examples=300)
+@given(texts)
+def test_a_streamed_text_comes_in_whole_characters(gpt2, text):
+    stream = gpt2.text_stream(skip_special_tokens=False)
+    pieces = [stream.add(i) for i in gpt2.encode(text)]
+    if "\ufffd" not in text:
+        assert not any("\ufffd" in piece for piece in pieces)
+        assert "".join(pieces) == text and stream.finish() == ""
+    else:
+        assert "".join(pieces) + stream.finish() == text
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(0, 50256) | st.integers(127, 255)), st.booleans())
+def test_a_stream_of_any_ids_is_what_decode_gives(gpt2, ids, skip):
+    stream = gpt2.text_stream(skip)
+    assert "".join([stream.add(i) for i in ids]) + stream.finish() == gpt2.decode(ids, skip)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, 40)))
+def test_a_stream_of_wordpieces_is_what_decode_gives(wordpiece_folder, ids):
+    tokenizer = Tokenizer.from_pretrained(wordpiece_folder)
+    stream = tokenizer.text_stream()
+    assert "".join([stream.add(i) for i in ids]) + stream.finish() == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):
+    ids = gpt2.encode("a🤖b")
+    stream = gpt2.text_stream()
+    assert len(ids) > 3
+    assert [stream.add(i) for i in ids] == ["a", *[""] * (len(ids) - 3), "🤖", "b"]
+    half = gpt2.text_stream()
+    assert [half.add(i) for i in ids[:2]] == ["a", ""] and half.finish() == "\ufffd"
+
+
+# ---------------------------------------------------------------- bad files
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt, or vocab.txt"),
+        ({"vocab.json": "{}"}, "has no tokenizer"),
+        ({"tokenizer.json": "{"}, "the tokenizer in .* cannot be read"),
+        ({"tokenizer.json": "[]"}, "the tokenizer in .* cannot be read"),
+        ({"vocab.json": "{", "merges.txt": ""}, "the tokenizer in .* cannot be read"),
+        ({"vocab.json": '{"a": 0}', "merges.txt": "#version: 0.2\na b\n"}, "the tokenizer in .* cannot be read"),
+        ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": "{"}, "the tokenizer in .* cannot be read"),
+    ],
+)
+def test_bad_tokenizer_files(tmp_path, files, sentence):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=sentence):
+        Tokenizer.from_pretrained(tmp_path)
