@@ -7,7 +7,8 @@ import numpy as np
 
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 DTYPES = ("float32", "float64")
-MOST_PARAMETERS = 10**11  # GPT-2 xl has 1.6e9; beyond this a configuration is a mistake and is refused unallocated
+# GPT-2 xl has 1.6e9 parameters in 48 layers; beyond these a configuration is a mistake and is refused unallocated.
+MOST_PARAMETERS, MOST_LAYERS = 10**11, 10**4
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class GPT2Config:
         )
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd = {self.n_embd} cannot be split evenly over n_head = {self.n_head} heads")
-        if self.parameter_count() > MOST_PARAMETERS:
+        if self.parameter_count() > MOST_PARAMETERS or self.n_layer > MOST_LAYERS:
             raise ValueError(
                 f"the configuration asks for {self.parameter_count():,} parameters (n_layer = {self.n_layer}, "
                 f"n_embd = {self.n_embd}, vocab_size = {self.vocab_size}, n_positions = {self.n_positions}); "
-                f"minigpt refuses more than {MOST_PARAMETERS:,}"
+                f"minigpt refuses more than {MOST_PARAMETERS:,}, or {MOST_LAYERS:,} layers"
             )
 
     @classmethod

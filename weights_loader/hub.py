@@ -67,7 +67,7 @@ def _locate(name, revision, offline, choose):
     downloaded, verified, and cached. Raises CheckpointError.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if str(name) and folder.is_dir():
         choose([path.name for path in folder.iterdir()], folder)
         return folder
     name = str(name)
@@ -149,8 +149,8 @@ def _download(official, revision, choose):
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CheckpointError(
-            f"{repo} could not be downloaded ({type(error).__name__}: {reason}). What has arrived is kept: "
-            f"run it again to go on. {_by_hand(repo)}"
+            f"{repo} could not be downloaded ({type(error).__name__}: {reason}). Files that arrived whole are kept: "
+            f"try again later. {_by_hand(repo)}"
         ) from error
     return Path(path).parent
 
