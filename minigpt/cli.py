@@ -94,12 +94,14 @@ def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json
 
 
 def _prompt(prompt):
-    if prompt != "-":
-        return prompt
+    """The text to work on: the argument itself, or standard input without its last newline."""
+    source = "standard input" if prompt == "-" else "the prompt"
     try:
-        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+        if prompt == "-":
+            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+        return os.fsencode(prompt).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"standard input is not UTF-8 text (byte {error.start})") from error
+        raise click.UsageError(f"{source} is not UTF-8 text (byte {error.start})") from error
 
 
 @cli.command()
@@ -171,14 +173,9 @@ def _size(n_bytes):
 def main():
     """The entry point: errors become one line on standard error and exit code 2, never a traceback."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False)  # which ends quietly by itself when the reader of our output is gone
     except (KeyboardInterrupt, click.Abort):
-        _write_nothing_more()
-        click.echo(err=True)
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        _write_nothing_more()
-        sys.exit(0)
     except click.ClickException as error:
         _fail(error.format_message())
     except MemoryError as error:
@@ -190,11 +187,6 @@ def main():
 def _fail(sentence):
     click.echo(f"minigpt: {' '.join(sentence.split())}", err=True)
     sys.exit(2)
-
-
-def _write_nothing_more():
-    # Python flushes standard output once more at exit; into a closed pipe that would print a warning.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+"""The commands as a person runs them: each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+MINIGPT = [sys.executable, "-m", "minigpt.cli"]
+
+
+def run(*args, stdin="", **options):
+    options = {"text": True, "encoding": "utf-8", "timeout": 100, "input": stdin, **options}
+    return subprocess.run([*MINIGPT, *args], capture_output=True, **options)
+
+
+def fails_with(sentence, *args, **options):
+    result = run(*args, **options)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("minigpt: ") and result.stderr.count("\n") == 1, result.stderr
+    assert sentence in result.stderr
+
+
+def test_generate():
+    result = run("generate", "Once upon a time", "--seed", "1")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.startswith("Once upon a time") and len(result.stdout) > 100
+    assert result.stdout == run("generate", "Once upon a time", "--seed", "1", "--no-stream").stdout
+    assert result.stdout != run("generate", "Once upon a time", "--seed", "2").stdout
+    assert run("generate", "-", "--seed", "1", stdin="Once upon a time\n").stdout == result.stdout
+
+
+def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
+    from minigpt.text import continue_text
+
+    args = ["generate", "ROMEO:\n", "--json", "--max-new-tokens", "12"]
+    for options, flags in (
+        ({"do_sample": False}, "--greedy"),
+        ({"do_sample": False, "num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "num_return_sequences": 2},
+         "--num-beams 3 --length-penalty 2.0 --early-stopping --num-return-sequences 2"),
+        ({"do_sample": True, "num_beams": 2, "seed": 1, "temperature": 0.8, "top_p": 0.95}, "--num-beams 2 --do-sample --seed 1"),
+        ({"do_sample": True, "temperature": 1.5, "top_k": 7, "top_p": 0.6, "min_p": 0.01, "typical_p": 0.8, "seed": 4},
+         "--temperature 1.5 --top-k 7 --top-p 0.6 --min-p 0.01 --typical-p 0.8 --seed 4"),
+        ({"do_sample": False, "repetition_penalty": 1.5, "no_repeat_ngram_size": 2},
+         "--greedy --repetition-penalty 1.5 --no-repeat-ngram-size 2"),
+        ({"do_sample": False, "eos_token_id": [199, 10]}, "--greedy --eos-token-id 199 --eos-token-id 10"),
+        ({"do_sample": False, "stop": ["e", "\n"]}, "--greedy --stop e --stop \n"),
+    ):  # fmt: skip
+        shown = json.loads(run(*args, *flags.split(" ")).stdout)
+        expected = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\n", max_new_tokens=12, **options)
+        assert [c["ids"] for c in shown["continuations"]] == [c.ids for c in expected], flags
+        assert [c["text"] for c in shown["continuations"]] == [c.text for c in expected]
+        assert [c["finish_reason"] for c in shown["continuations"]] == [c.finish_reason for c in expected]
+        assert shown["prompt"] == "ROMEO:\n" and shown["model"] == "shakespeare"
+
+
+def test_several_continuations():
+    result = run("generate", "ROMEO:", "--num-return-sequences", "2", "--max-new-tokens", "5", "--seed", "1")
+    assert result.stdout.startswith("--- 1 ---\nROMEO:") and "\n--- 2 ---\nROMEO:" in result.stdout
+
+
+def test_an_empty_prompt_begins_from_nothing():
+    assert len(run("generate", "", "--seed", "0", "--max-new-tokens", "20").stdout) > 10
+    assert len(run("generate", "-", "--seed", "0", "--max-new-tokens", "20").stdout) > 10
+
+
+def test_chinese_and_emoji_come_through():
+    result = run("generate", "汉字 🤖", "--max-new-tokens", "5", "--seed", "0")
+    assert result.returncode == 0 and result.stdout.startswith("汉字 🤖")
+
+
+def test_slide_and_float64():
+    assert len(run("generate", "x", "--slide", "--max-new-tokens", "400", "--seed", "0").stdout) > 400
+    args = ("generate", "ROMEO:", "--greedy", "--max-new-tokens", "10")
+    assert run(*args, "--dtype", "float64").stdout == run(*args).stdout
+
+
+def test_info(shakespeare):
+    shown = run("info").stdout
+    assert "957,184 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
+    fields = json.loads(run("info", "shakespeare", "--json").stdout)
+    assert fields["parameters"] == 957_184 and fields["config"]["n_embd"] == 128
+    assert fields["memory"]["float32"] == 4 * 957_184
+    # Keys and values of 4 layers, 256 positions and 128 numbers each, in float32.
+    assert fields["memory"]["full_cache"] == 2 * 4 * 256 * 128 * 4
+    assert fields["files"]["model.safetensors"] < 3e6
+
+
+def test_tokenize(shakespeare_tokenizer):
+    shown = run("tokenize", "ROMEO: 🤖").stdout.splitlines()
+    ids = shakespeare_tokenizer.encode("ROMEO: 🤖")
+    assert [int(line.split()[0]) for line in shown[:-1]] == ids
+    assert shown[-1] == f"{len(ids)} tokens, 8 characters"
+    fields = json.loads(run("tokenize", "-", "--json", stdin="To be\n").stdout)
+    assert fields["ids"] == shakespeare_tokenizer.encode("To be") and len(fields["pieces"]) == len(fields["ids"])
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["info"], ["tokenize"]])
+def test_help_imports_nothing_heavy(command):
+    code = """
+import sys
+sys.argv = ["minigpt", *{}, "--help"]
+from minigpt.cli import main
+try:
+    main()
+finally:
+    heavy = {{"numpy", "tokenizers", "safetensors", "huggingface_hub", "numba", "torch"}} & set(sys.modules)
+    print("heavy:", sorted(heavy))
+"""
+    result = subprocess.run([sys.executable, "-c", code.format(command)], capture_output=True, text=True)
+    assert "Usage: minigpt" in result.stdout and result.stdout.endswith("heavy: []\n"), result.stderr
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("sentence", "args"),
+    [
+        ("no folder or model 'gpt9'", ["generate", "x", "--model", "gpt9"]),
+        ("temperature must be a number above 0", ["generate", "x", "--temperature", "0"]),
+        ("top_p must be a number from 0 to 1", ["generate", "x", "--top-p", "2"]),
+        ("'many' is not a valid integer", ["generate", "x", "--top-k", "many"]),
+        ("--temperature has no effect on --greedy", ["generate", "x", "--greedy", "--temperature", "0.5"]),
+        ("--top-k has no effect on beam search", ["generate", "x", "--num-beams", "2", "--top-k", "5"]),
+        ("greedy search has one result", ["generate", "x", "--greedy", "--num-return-sequences", "2"]),
+        ("max_new_tokens is 300", ["generate", "x", "--max-new-tokens", "300"]),
+        ("--stop needs a text that is not empty", ["generate", "x", "--stop", ""]),
+        ("Missing argument 'PROMPT'", ["generate"]),
+        ("No such option", ["generate", "x", "--nonsense"]),
+        ("No such command 'sing'", ["sing"]),
+        ("is not in the local cache, and the network is switched off", ["generate", "x", "--model", "gpt2", "--offline"]),
+        ("no folder or model", ["info", "nothing"]),
+        ("no folder or model", ["tokenize", "x", "--model", "nothing"]),
+    ],
+)
+def test_bad_input_is_one_line(sentence, args, tmp_path):
+    fails_with(sentence, *args, env={**os.environ, "HF_HOME": str(tmp_path)})
+
+
+def test_a_prompt_that_is_too_long():
+    fails_with("the model has 256 positions", "generate", "word " * 300)
+
+
+def test_standard_input_that_is_no_text():
+    result = run("generate", "-", stdin=b"abc\xff", text=False, encoding=None)
+    assert result.returncode == 2 and b"standard input is not UTF-8 text (byte 3)" in result.stderr
+
+
+def test_a_prompt_argument_that_is_no_text():
+    result = subprocess.run([*MINIGPT, "generate", b"abc\xff"], capture_output=True)
+    assert result.returncode == 2 and result.stderr == b"minigpt: the prompt is not UTF-8 text (byte 3)\n"
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+def start(*args, **options):
+    return subprocess.Popen([*MINIGPT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+LONG = ("generate", "Once", "--slide", "--max-new-tokens", "1000000")
+
+
+def test_ctrl_c_ends_cleanly():
+    process = start(*LONG)
+    assert process.stdout.read(20).startswith(b"Once")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors.strip() == b""
+
+
+def test_ctrl_c_while_starting():
+    process = start(*LONG)
+    time.sleep(0.25)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode == -signal.SIGINT or b"Traceback" not in errors
+
+
+def test_a_closed_pipe_ends_quietly():
+    process = start(*LONG)
+    assert process.stdout.read(20)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=20) == 1 and errors == b""
+
+
+def test_text_comes_as_it_is_made():
+    process = start(*LONG)
+    first = time.monotonic()
+    assert process.stdout.read(100)
+    assert process.poll() is None and time.monotonic() - first < 20
+    process.kill()
+    process.communicate()

@@ -1,0 +1,99 @@
+"""From text to text: continuations, stop strings, generate_text."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt import generate_text
+from minigpt.text import Continuation, continue_text
+
+
+def continuation(tokenizer, text, stop=(), eos=()):
+    return Continuation(tokenizer, tokenizer.encode("x"), tokenizer.encode(text), eos, stop)
+
+
+@given(st.text(alphabet="ab\n🤖", max_size=30), st.lists(st.text(alphabet="ab\n🤖", min_size=1, max_size=4), max_size=3))
+def test_stop_strings(shakespeare_tokenizer, text, stop):
+    c = continuation(shakespeare_tokenizer, text, stop)
+    pieces = list(c)
+    ends = [text.find(s) for s in stop if s in text]
+    expected = text[: min(ends)] if ends else text
+    # The first stop string to be complete decides; a longer one that began earlier may still be growing.
+    assert c.text == "".join(pieces) and text.startswith(c.text)
+    assert not any(s in c.text for s in stop)
+    if not ends:
+        assert c.text == text and c.finish_reason == "length"
+    else:
+        assert c.finish_reason == "stop" and len(c.text) >= len(expected)
+    if len(stop) == 1:
+        assert c.text == expected
+
+
+def test_pieces_come_as_soon_as_they_are_safe(shakespeare_tokenizer):
+    c = continuation(shakespeare_tokenizer, "one two three STOP four", ["STOP"])
+    pieces = [piece for piece in c if piece]
+    assert len(pieces) > 3 and "".join(pieces) == c.text == "one two three "
+    assert shakespeare_tokenizer.decode(c.ids).startswith("one two three STOP")
+
+
+def test_end_of_text(shakespeare_tokenizer):
+    c = continuation(shakespeare_tokenizer, "so<|endoftext|>more", eos=[0])
+    assert "".join(c) == "so" and c.finish_reason == "eos" and c.ids[-1] == 0
+
+
+def test_half_a_character_at_the_end(shakespeare_tokenizer):
+    ids = shakespeare_tokenizer.encode("a🤖")
+    c = Continuation(shakespeare_tokenizer, [], ids[:-1], [])
+    assert list(c)[-1] == "\ufffd" and c.text == "a\ufffd"
+
+
+def test_streaming_and_not_are_the_same(shakespeare, shakespeare_tokenizer):
+    for options in ({}, {"do_sample": True, "seed": 7}, {"do_sample": True, "seed": 7, "stop": ["\n"]}):
+        options = options | {"max_new_tokens": 40}
+        (streamed,) = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:", streaming=True, **options)
+        assert streamed.text == ""
+        pieces = list(streamed)
+        (whole,) = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:", **options)
+        assert "".join(pieces) == streamed.text == whole.text
+        assert (streamed.ids, streamed.finish_reason) == (whole.ids, whole.finish_reason)
+
+
+def test_stop_strings_end_the_work_early(shakespeare, shakespeare_tokenizer):
+    reads = []
+    counting = shakespeare.with_ops(layer_norm=lambda *a, **k: reads.append(1) or shakespeare.ops.layer_norm(*a, **k))
+    options = {"max_new_tokens": 200, "do_sample": True, "num_return_sequences": 3, "seed": 0, "stop": ["\n"]}
+    found = continue_text(counting, shakespeare_tokenizer, "ROMEO:\nI", **options)
+    assert {c.finish_reason for c in found} == {"stop"} and not any("\n" in c.text for c in found)
+    assert len(reads) / 9 < 100
+    beams = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\nI", max_new_tokens=60, num_beams=2, stop=["\n"])
+    assert "\n" not in beams[0].text
+
+
+def test_generate_text(shakespeare_tokenizer):
+    prompt = "ROMEO:\nWhat light"
+    texts = generate_text(prompt, max_length=40, top_k=50, top_p=0.95, num_return_sequences=2, seed=3)
+    assert len(texts) == 2 and texts[0] != texts[1] and all(text.startswith(prompt) for text in texts)
+    assert texts == generate_text(prompt, max_length=40, num_return_sequences=2, seed=3)
+    assert max(len(shakespeare_tokenizer.encode(text)) for text in texts) <= 40
+    greedy = generate_text(prompt, max_length=30, do_sample=False)
+    assert greedy == generate_text(prompt, max_length=30, do_sample=False)
+    assert len(generate_text("Once upon a time")[0]) > 100
+    with pytest.raises(ValueError, match="max_length = 3 leaves no room: the prompt alone has"):
+        generate_text(prompt, max_length=3)
+
+
+def test_an_empty_prompt_begins_from_nothing(shakespeare, shakespeare_tokenizer):
+    (c,) = continue_text(shakespeare, shakespeare_tokenizer, "", max_new_tokens=10)
+    assert c.ids == shakespeare.generate([0], max_new_tokens=10)[0, 1:].tolist()
+    assert generate_text("", max_length=5, do_sample=False)
+
+
+def test_the_bundled_model_has_learnt_english(shakespeare, shakespeare_tokenizer):
+    # Speakers' names in capitals, then a colon and a new line; and a loss far below that of chance, log(1024) = 6.9.
+    assert any(word in generate_text("ROMEO:\nMy", max_length=80, seed=0)[0] for word in (" the ", " to ", " and "))
+    text = "ROMEO:\nBut, soft! what light through yonder window breaks?\nIt is the east, and Juliet is the sun."
+    ids = np.array(shakespeare_tokenizer.encode(text))
+    logits = shakespeare(ids[:-1])
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    assert -logprobs[np.arange(len(ids) - 1), ids[1:]].mean() < 5
