@@ -39,7 +39,7 @@ class Tokenizer:
     def encode(self, text, add_special_tokens=False):
         """The ids of a text, a list of int.
 
-        add_special_tokens adds those that a tokenizer puts around a text ([CLS] and [SEP] of WordPiece; GPT-2 has none).
+        add_special_tokens adds those that some put around a text ([CLS] and [SEP] of WordPiece; GPT-2 has none).
         """
         return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 

@@ -132,7 +132,10 @@ finally:
         ("Missing argument 'PROMPT'", ["generate"]),
         ("No such option", ["generate", "x", "--nonsense"]),
         ("No such command 'sing'", ["sing"]),
-        ("is not in the local cache, and the network is switched off", ["generate", "x", "--model", "gpt2", "--offline"]),
+        (
+            "is not in the local cache, and the network is switched off",
+            ["generate", "x", "--model", "gpt2", "--offline"],
+        ),
         ("no folder or model", ["info", "nothing"]),
         ("no folder or model", ["tokenize", "x", "--model", "nothing"]),
     ],

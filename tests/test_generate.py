@@ -74,7 +74,9 @@ def compare_with_transformers(model, ids, mask, **choice):
     assume(call.is_clear())
     sampling = {} if "do_sample" in choice else {"do_sample": False}
     choice.pop("seed", None)
-    theirs = in_torch(model).generate(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **sampling, **choice)
+    theirs = in_torch(model).generate(
+        torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **sampling, **choice
+    )
     assert np.array_equal(ours, theirs.numpy())
 
 
@@ -326,7 +328,9 @@ def test_sliding_memory_does_not_grow(model):
 
 def test_too_long_is_refused_before_any_work(model):
     idle = model.with_ops(linear=lambda *a, **k: pytest.fail("worked"))
-    with pytest.raises(ContextLengthError, match="20 tokens and max_new_tokens is 10: 30 together, but the model has 24"):
+    with pytest.raises(
+        ContextLengthError, match="20 tokens and max_new_tokens is 10: 30 together, but the model has 24"
+    ):
         idle.generate([1] * 20, max_new_tokens=10)
     with pytest.raises(ContextLengthError, match="at most 4 new tokens fit"):
         idle.generate([1] * 20, max_new_tokens=10, num_beams=2)

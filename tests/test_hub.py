@@ -31,7 +31,12 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         files = {path.name: path.read_bytes() for path in BUNDLED.iterdir()}
-        unwanted = {"pytorch_model.bin": b"\x80", "tf_model.h5": b"\x89HDF", "flax_model.msgpack": b"", "README.md": b"# x"}
+        unwanted = {
+            "pytorch_model.bin": b"\x80",
+            "tf_model.h5": b"\x89HDF",
+            "flax_model.msgpack": b"",
+            "README.md": b"# x",
+        }
         pickled = {"config.json": files["config.json"], "pytorch_model.bin": b"\x80"}
         self.repos = {"user/tiny": files | unwanted, "openai-community/gpt2": files | unwanted, "user/pickled": pickled}
         self.requests = []
@@ -123,7 +128,11 @@ def run(hub, tmp_path):
 
     def run(code, endpoint=None, pass_fds=(), **environment):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
-        env |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": endpoint or hub.url, "NO_PROXY": "127.0.0.1"} | environment
+        env |= {
+            "HF_HOME": str(tmp_path / "cache"),
+            "HF_ENDPOINT": endpoint or hub.url,
+            "NO_PROXY": "127.0.0.1",
+        } | environment
         command = [sys.executable, "-c", code]
         return subprocess.run(command, env=env, pass_fds=pass_fds, capture_output=True, text=True, timeout=110)
 
@@ -217,7 +226,9 @@ def test_a_file_that_is_listed_but_missing(hub, run):
 @pytest.fixture
 def large(hub, tmp_path):
     """A model of 30 MB: what arrives is kept in pieces of 10."""
-    config = GPT2Config(vocab_size=1024, n_positions=64, n_embd=384, n_layer=4, n_head=4, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(
+        vocab_size=1024, n_positions=64, n_embd=384, n_layer=4, n_head=4, bos_token_id=0, eos_token_id=0
+    )
     GPT2.random(config).save_pretrained(tmp_path / "large")
     files = {path.name: path.read_bytes() for path in (tmp_path / "large").iterdir()}
     hub.repos["user/large"] = files | {"tokenizer.json": hub.repos["user/tiny"]["tokenizer.json"]}

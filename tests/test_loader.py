@@ -237,7 +237,11 @@ def with_extra_layer(tensors):
         (drop("h.1.mlp.c_fc.bias"), {}, "tensor 'h.1.mlp.c_fc.bias' is missing"),
         (drop("ln_f.weight", "ln_f.bias"), {}, "tensor 'ln_f.weight' and 1 more is missing"),
         (drop(), {"tie_word_embeddings": False}, "tensor 'lm_head.weight' is missing"),
-        (put("wpe.weight", torch.zeros(17, 12)), {}, r"'wpe.weight' has shape \[17, 12\], by config.json it must be \[16, 12\]"),
+        (
+            put("wpe.weight", torch.zeros(17, 12)),
+            {},
+            r"'wpe.weight' has shape \[17, 12\], by config.json it must be \[16, 12\]",
+        ),
         (put("h.0.mlp.c_fc.weight", torch.zeros(48, 12)), {}, "it seems transposed"),
         (put("lm_head.weight", torch.zeros(41, 12)), {}, r"lm_head.weight has shape \[41, 12\]"),
         (with_extra_layer, {}, "says n_layer = 2, but the tensors make up 3 blocks"),
@@ -250,12 +254,20 @@ def with_extra_layer(tensors):
         (drop(), {"n_head": 5}, "config.json: n_embd = 12 cannot be split evenly"),
         (drop(), {"n_embd": None}, "config.json: n_embd must be a positive integer, not None"),
         (drop(), {"model_type": "llama"}, "this is a model of type 'llama', not a GPT-2"),
-        (drop(), {"add_cross_attention": True}, "unknown setting 'add_cross_attention': True; minigpt does not honour it"),
+        (
+            drop(),
+            {"add_cross_attention": True},
+            "unknown setting 'add_cross_attention': True; minigpt does not honour it",
+        ),
         (drop(), {"quantization_config": {"bits": 8}}, "unknown setting 'quantization_config'"),
         (drop(), {"activation_function": "silu"}, "activation_function must be one of gelu_new, gelu, relu"),
         (put("score.weight", torch.zeros(2, 12)), {}, "tensor 'score.weight' has no place in a GPT-2"),
         (rename_all, {}, "is not a GPT-2"),
-        (put("wte.weight", torch.zeros(40, 12, dtype=torch.int64)), {}, "'wte.weight' has dtype I64; dtypes that can be read"),
+        (
+            put("wte.weight", torch.zeros(40, 12, dtype=torch.int64)),
+            {},
+            "'wte.weight' has dtype I64; dtypes that can be read",
+        ),
         (put("transformer.wte.weight", torch.zeros(40, 12)), {}, "tensor 'wte.weight' twice"),
     ],
 )
@@ -310,7 +322,9 @@ def lie_about(name, field, value):
 def test_damaged_files(model, tmp_path, change):
     write(tmp_path, tensors_of(model))
     damaged(change)(tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model.safetensors is no intact safetensors file .*fetch or copy it again"):
+    with pytest.raises(
+        CheckpointError, match=r"model.safetensors is no intact safetensors file .*fetch or copy it again"
+    ):
         GPT2.from_pretrained(tmp_path)
 
 
@@ -334,7 +348,10 @@ def test_bad_json(model, tmp_path, text, sentence):
     ("files", "sentence"),
     [
         ([], "has no weights: expected model.safetensors, or model.safetensors.index.json and its shards"),
-        (["config.json", "pytorch_model.bin"], "only as pytorch_model.bin, which minigpt does not open .*save_pretrained"),
+        (
+            ["config.json", "pytorch_model.bin"],
+            "only as pytorch_model.bin, which minigpt does not open .*save_pretrained",
+        ),
         (["config.json", "tf_model.h5"], "only as tf_model.h5"),
         (["model.safetensors"], "has no config.json"),
         (["config.json", "model.safetensors.index.json"], "only 0 shards"),
@@ -378,6 +395,7 @@ def test_names_that_are_nothing(name, sentence):
 # ---------------------------------------------------------------- memory
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_loading_gpt2_small_peaks_under_1_3_times_its_parameters(tmp_path):
     model = GPT2.random(GPT2Config(), seed=0)
     write_config(tmp_path, model.config)
@@ -386,17 +404,20 @@ def test_loading_gpt2_small_peaks_under_1_3_times_its_parameters(tmp_path):
     logits = model(ids)
     del model
     script = f"""
-import resource
+import re
 import numpy as np
 from minigpt import GPT2, GPT2Config
 import weights_loader, safetensors, tokenizers
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # the most memory this process ever had, mapped files included; getrusage would count the parent's
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+before = peak()
 model = GPT2.from_pretrained({str(tmp_path)!r})
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, flush=True)
+print(peak() - before, flush=True)
 np.save({str(tmp_path / "logits.npy")!r}, model({ids.tolist()}))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(result.stdout) < 1.3 * 4 * 124_439_808
+    parameters = 4 * 124_439_808
+    assert 0.9 * parameters < int(result.stdout) < 1.3 * parameters
     assert np.array_equal(np.load(tmp_path / "logits.npy"), logits)
 
 

@@ -247,7 +247,10 @@ def test_edits_of_keys_go_into_the_cache(model):
     [
         ({"h.9.attn.out": np.copy}, "no activation is called 'h.9.attn.out'"),
         ({"h.0.attn.out": lambda x: None}, "must return an array of shape .* not None"),
-        ({"h.0.attn.out": lambda x: x[0]}, r"must return an array of shape \(1, 2, 12\), not an array of shape \(2, 12\)"),
+        (
+            {"h.0.attn.out": lambda x: x[0]},
+            r"must return an array of shape \(1, 2, 12\), not an array of shape \(2, 12\)",
+        ),
     ],
 )
 def test_bad_edits(model, edit, sentence):

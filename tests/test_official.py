@@ -59,7 +59,9 @@ def test_greedy_continuations(gpt2, tokenizer):
     ids = tokenizer.encode("I enjoy walking with my cute dog")
     text = tokenizer.decode(gpt2.generate(ids, max_new_tokens=50 - len(ids))[0, len(ids) :])
     again = "I'm not sure if I'll"
-    assert text == f", but {again} ever be able to walk with my dog. {again} ever be able to walk with my dog.\n\n{again}"
+    assert (
+        text == f", but {again} ever be able to walk with my dog. {again} ever be able to walk with my dog.\n\n{again}"
+    )
 
 
 def test_next_tokens_and_their_logits(gpt2, tokenizer):

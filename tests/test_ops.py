@@ -169,7 +169,8 @@ WRONG_ATTENTIONS = {
     "scaled by the width of all heads": lambda q, k, v: plain.attention(q, k, v, (q.shape[1] * q.shape[-1]) ** -0.5),
     "sees one token of the future": lambda q, k, v: masked_off_by_one(q, k, v, None, None, 1),
     "masked with a number that is too small": lambda q, k, v: (
-        plain.softmax(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5 - 8.0 * ~plain.causal_mask(q.shape[2], k.shape[2])) @ v
+        plain.softmax(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5 - 8.0 * ~plain.causal_mask(q.shape[2], k.shape[2]))
+        @ v
     ),
     "softmax over the queries": lambda q, k, v: (
         plain.softmax(

@@ -13,7 +13,9 @@ def continuation(tokenizer, text, stop=(), eos=()):
     return Continuation(tokenizer, tokenizer.encode("x"), tokenizer.encode(text), eos, stop)
 
 
-@given(st.text(alphabet="ab\n🤖", max_size=30), st.lists(st.text(alphabet="ab\n🤖", min_size=1, max_size=4), max_size=3))
+@given(
+    st.text(alphabet="ab\n🤖", max_size=30), st.lists(st.text(alphabet="ab\n🤖", min_size=1, max_size=4), max_size=3)
+)
 def test_stop_strings(shakespeare_tokenizer, text, stop):
     c = continuation(shakespeare_tokenizer, text, stop)
     pieces = list(c)

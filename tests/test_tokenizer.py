@@ -17,7 +17,9 @@ CHINESE = "今天天气很好我们一起去公园玩吧"
 # Everything, and more often what trips tokenizers: spaces, contractions, digits, emoji, scripts, the special token.
 texts = st.lists(
     st.text()
-    | st.sampled_from(["  ", " \n", "'s", "'LL", " 12345", "<|endoftext|>", "🤖👩‍👩‍👧", "汉字", "नमस्ते", "é", "\u0301", "\r\n\t", " a"])
+    | st.sampled_from(
+        ["  ", " \n", "'s", "'LL", " 12345", "<|endoftext|>", "🤖👩‍👩‍👧", "汉字", "नमस्ते", "é", "\u0301", "\r\n\t", " a"]
+    )
 ).map("".join)
 
 
@@ -29,7 +31,22 @@ def gpt2():
 @pytest.fixture(scope="module")
 def wordpiece_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wordpiece")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CHINESE, *"abcdefghij.,!", "hi", "##a", "##b", "##gh", "##i", "cafe", "i"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *CHINESE,
+        *"abcdefghij.,!",
+        "hi",
+        "##a",
+        "##b",
+        "##gh",
+        "##i",
+        "cafe",
+        "i",
+    ]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(words)) + "\n", encoding="utf-8")
     return folder
 
@@ -79,7 +96,10 @@ def test_wordpiece_heeds_its_config(wordpiece_folder, tmp_path):
     (tmp_path / "vocab.txt").write_bytes((wordpiece_folder / "vocab.txt").read_bytes())
     assert Tokenizer.from_pretrained(tmp_path).encode("HI") == Tokenizer.from_pretrained(tmp_path).encode("hi")
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    assert Tokenizer.from_pretrained(tmp_path).pieces(Tokenizer.from_pretrained(tmp_path).encode("HI hi")) == ["[UNK]", "hi"]
+    assert Tokenizer.from_pretrained(tmp_path).pieces(Tokenizer.from_pretrained(tmp_path).encode("HI hi")) == [
+        "[UNK]",
+        "hi",
+    ]
 
 
 def test_tokenizer_json_is_preferred_and_the_same(gpt2, tmp_path):
