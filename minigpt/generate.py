@@ -32,7 +32,7 @@ class GenerationConfig:
     early_stopping: bool | str = False  # True: stop at num_beams finished beams; "never": only when none can get better
     num_return_sequences: int = 1
     eos_token_id: int | list[int] | str | None = "config"  # one or several ids that end a text; None: nothing does
-    pad_token_id: int | str | None = "config"  # fills rows that end early
+    pad_token_id: int | str = "config"  # fills rows that end early; by default the config's, or else the first end
     seed: int | None = None  # the same seed, the same text; None: another text each time
     slide: bool = False  # past n_positions drop the oldest tokens (see Reader) in place of an error
 
@@ -71,9 +71,13 @@ class GenerationConfig:
         """The same with "config" replaced by the ids of a GPT2Config, and eos_token_id a list."""
         eos = config.eos_token_ids if self.eos_token_id == "config" else self.eos_token_id
         eos = [] if eos is None else [int(i) for i in np.atleast_1d(eos)]
-        pad = config.pad_token_id if self.pad_token_id == "config" else self.pad_token_id
-        if pad is None:
-            pad = eos[0] if eos else 0
+        pad = self.pad_token_id
+        if pad == "config":
+            # Some configurations keep GPT-2's ids beside a smaller vocabulary: then the first one that it has.
+            candidates = (config.pad_token_id, *eos, 0)
+            pad = next(i for i in candidates if i is not None and 0 <= i < config.vocab_size)
+        if not (_is_integer(pad) and 0 <= pad < config.vocab_size):
+            raise ValueError(f"pad_token_id must be an id in the vocabulary of {config.vocab_size}, not {pad!r}")
         return replace(self, eos_token_id=eos, pad_token_id=pad)
 
 
@@ -309,8 +313,6 @@ def _prepare(model, ids, attention_mask, options):
             f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}: {n_total} together, but "
             f"the model has {n_positions} positions; {room}, or set slide to drop the oldest tokens"
         )
-    if not 0 <= options.pad_token_id < model.config.vocab_size:
-        tokens[~np.asarray(text, bool)] = 0  # what stands under the mask is never looked at, but must be an id
     return options, tokens, padding
 
 

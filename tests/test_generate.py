@@ -189,6 +189,19 @@ def test_finished_rows_are_filled(model):
     assert alone[0].tolist() == free[0, :n].tolist()
 
 
+def test_filling_is_always_an_id_of_the_vocabulary():
+    # As in Chinese GPT-2: ids of the English one in the config, beyond a smaller vocabulary.
+    config = GPT2Config(vocab_size=50, n_positions=24, n_embd=12, n_layer=1, n_head=3, initializer_range=0.5)
+    assert config.eos_token_id == 50256
+    model = lively_model(config, seed=0)
+    assert model.generate([[1, 2], [3]], max_new_tokens=3)[1, 0] == 0
+    end = int(model.generate([1, 2], max_new_tokens=1)[0, -1])
+    ended = model.generate([[1, 2], [3, 4]], max_new_tokens=9, eos_token_id=[50256, end], do_sample=True, seed=1)
+    assert ended.max() < 50
+    with pytest.raises(ValueError, match="pad_token_id must be an id in the vocabulary of 50, not 50256"):
+        model.generate([1, 2], pad_token_id=50256)
+
+
 def test_stopping_criteria(model):
     free = model.generate([1, 2], max_new_tokens=10, eos_token_id=None)
     seen = []
