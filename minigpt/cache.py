@@ -8,7 +8,7 @@ class KVCache:
 
     A token's keys and values depend only on the tokens before it, so they never change once computed. The model
     appends those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many
-    of them are filling at the left of each sequence. Room is for `max_length` tokens, n_positions unless told.
+    of them are padding at the left of each sequence. Room is for `max_length` tokens, n_positions unless told.
     """
 
     def __init__(self, config, batch_size=1, max_length=None, dtype="float32"):
@@ -38,8 +38,10 @@ class KVCache:
         self.v[layer, :, :, self.length : end] = v
         return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
 
-    def check_room(self, batch_size, n_tokens):
-        """Raise ValueError unless n_tokens more tokens of batch_size sequences fit."""
+    def check_fit(self, batch_size, n_tokens, dtype):
+        """Raise ValueError unless n_tokens more tokens of batch_size sequences fit, computed in dtype."""
+        if dtype != self.dtype:
+            raise ValueError(f"the cache holds {self.dtype}, the model {dtype}: make it with dtype=model.dtype")
         if batch_size != self.batch_size:
             raise ValueError(f"the cache holds {self.batch_size} sequences, the input has {batch_size}")
         if self.length + n_tokens > self.max_length:

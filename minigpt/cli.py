@@ -13,6 +13,7 @@ import click
 from minigpt import __version__
 from minigpt.bundled import DEFAULT_MODEL
 
+BEAMS = ("length_penalty", "early_stopping")
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 
 model_option = click.option(
@@ -50,7 +51,7 @@ def cli():
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text. May be given several times.")
 @click.option("--eos-token-id", type=int, multiple=True, help="A token that ends the text, for the model's own.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
-@click.option("--slide", is_flag=True, help="Run on past the model's context, dropping the oldest tokens.")
+@click.option("--slide", is_flag=True, help="Run on past the context: when it is full, drop its older half.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @offline_option
 @json_option
@@ -60,14 +61,13 @@ def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json
     """Continue PROMPT ("-" reads it from standard input, without its last newline; "" begins from nothing)."""
     if options["do_sample"] is None:
         options["do_sample"] = options["num_beams"] == 1
-    given = [n for n in SAMPLING if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
-    if given and not options["do_sample"]:
+    if not options["do_sample"]:
         search = "--greedy" if options["num_beams"] == 1 else "beam search without --do-sample"
-        raise click.UsageError(f"--{given[0].replace('_', '-')} has no effect on {search}")
+        _refuse(context, SAMPLING, f"has no effect on {search}")
+    if options["num_beams"] == 1:
+        _refuse(context, BEAMS, "has no effect without --num-beams")
     if eos_token_id:
         options["eos_token_id"] = list(eos_token_id)
-    if "" in stop:
-        raise click.UsageError("--stop needs a text that is not empty")
     prompt = _prompt(prompt)
 
     from minigpt import GPT2, GenerationConfig, Tokenizer
@@ -93,9 +93,17 @@ def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json
             _write(f"{prompt}{continuation.text}\n")
 
 
+def _refuse(context, names, reason):
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} {reason}")
+
+
 def _prompt(prompt):
     """The text to work on: the argument itself, or standard input without its last newline."""
     source = "standard input" if prompt == "-" else "the prompt"
+    if prompt == "-" and sys.stdin is None:
+        raise click.UsageError("standard input is closed")
     try:
         if prompt == "-":
             return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
@@ -134,7 +142,7 @@ def info(model, offline, as_json):
     for name, size in files.items():
         _write(f"  {name:32}{_size(size)}\n")
     if not any(name.endswith(".safetensors") for name in files):
-        _write("  (weights not here yet: generate downloads them)\n")
+        _write("  (no weights here; those of a hub model come when generate needs them)\n")
 
 
 @cli.command()
@@ -158,8 +166,7 @@ def tokenize(text, model, offline, as_json):
 
 
 def _write(text):
-    click.echo(text, nl=False)
-    sys.stdout.flush()
+    click.echo(text, nl=False)  # which flushes, so that a reader sees every piece at once
 
 
 def _print_json(fields):
@@ -167,7 +174,8 @@ def _print_json(fields):
 
 
 def _size(n_bytes):
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.2f} GB"
+    unit, size = next((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if n_bytes >= s or u == "kB")
+    return f"{n_bytes / size:,.1f} {unit}"
 
 
 def main():
@@ -176,6 +184,9 @@ def main():
         cli(standalone_mode=False)  # which ends quietly by itself when the reader of our output is gone
     except (KeyboardInterrupt, click.Abort):
         sys.exit(128 + signal.SIGINT)
+    except click.exceptions.NoArgsIsHelpError as error:  # the help, and no line of it less
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
     except MemoryError as error:

@@ -11,7 +11,7 @@ from minigpt.cache import KVCache
 from minigpt.model import ContextLengthError, left_padding
 from minigpt.sampling import check_choice_is_left, draw, draw_without_replacement, log_softmax, process
 
-NEVER = -1e9  # the score of a beam that is not there
+NEVER = -1e9  # the score of a beam that is not there, and what a beam loses that must not go on
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,24 @@ class GenerationConfig:
             ("num_return_sequences", 1),
         ):
             self._require(name, f"an integer, at least {low}", lambda v, low=low: _is_integer(v) and v >= low)
-        for name, hint in (("temperature", " (greedy search is do_sample=False)"), ("repetition_penalty", "")):
-            self._require(name, f"a number above 0{hint}", lambda v: _is_number(v) and 0 < v < np.inf)
+        # Beyond these bounds float32 overflows, and nobody means it.
+        hint = "a number from 1e-6 to 1e6 (greedy search is do_sample=False)"
+        self._require("temperature", hint, lambda v: _is_number(v) and 1e-6 <= v <= 1e6)
+        self._require("repetition_penalty", "a number from 0.01 to 100", lambda v: _is_number(v) and 0.01 <= v <= 100)
+        self._require("length_penalty", "a number from -10 to 10", lambda v: _is_number(v) and -10 <= v <= 10)
         self._require(
             "top_k", "an integer, at least 0 (0 or None: off)", lambda v: v is None or (_is_integer(v) and v >= 0)
         )
         for name in ("top_p", "min_p", "typical_p"):
             self._require(name, "a number from 0 to 1, or None", lambda v: v is None or (_is_number(v) and 0 <= v <= 1))
-        self._require("length_penalty", "a number", lambda v: _is_number(v) and np.isfinite(v))
         self._require("early_stopping", 'True, False or "never"', lambda v: isinstance(v, bool) or v == "never")
+        for name in ("do_sample", "slide"):
+            self._require(name, "True or False", lambda v: isinstance(v, bool))
+        expected = 'an id, a list of ids or None (nothing ends a text); "config" takes the model\'s'
+        self._require(
+            "eos_token_id", expected, lambda v: v is None or _is_config(v) or all(map(_is_integer, _as_list(v)))
+        )
+        self._require("pad_token_id", "an id", lambda v: _is_config(v) or _is_integer(v))
         self._require("seed", "an integer, at least 0, or None", lambda v: v is None or (_is_integer(v) and v >= 0))
         if self.num_return_sequences > 1 and not self.do_sample:
             if self.num_beams == 1:
@@ -69,14 +78,14 @@ class GenerationConfig:
 
     def with_ids_from(self, config):
         """The same with "config" replaced by the ids of a GPT2Config, and eos_token_id a list."""
-        eos = config.eos_token_ids if self.eos_token_id == "config" else self.eos_token_id
-        eos = [] if eos is None else [int(i) for i in np.atleast_1d(eos)]
+        eos = config.eos_token_ids if _is_config(self.eos_token_id) else self.eos_token_id
+        eos = [] if eos is None else [int(i) for i in _as_list(eos)]
         pad = self.pad_token_id
-        if pad == "config":
+        if _is_config(pad):
             # Some configurations keep GPT-2's ids beside a smaller vocabulary: then the first one that it has.
             candidates = (config.pad_token_id, *eos, 0)
             pad = next(i for i in candidates if i is not None and 0 <= i < config.vocab_size)
-        if not (_is_integer(pad) and 0 <= pad < config.vocab_size):
+        if not 0 <= pad < config.vocab_size:
             raise ValueError(f"pad_token_id must be an id in the vocabulary of {config.vocab_size}, not {pad!r}")
         return replace(self, eos_token_id=eos, pad_token_id=pad)
 
@@ -192,7 +201,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None):
         raise ValueError(
             f"num_beams = {beams} with {n_eos} end-of-text ids is too much for {model.config.vocab_size} tokens"
         )
-    each = np.arange(B)[:, None]
+    each = np.arange(B)[:, None]  # array[each, picked[B, n]] takes n entries of every prompt
     rng = np.random.default_rng(options.seed)
 
     running = np.full((B, beams, n_total), options.pad_token_id, np.int64)
@@ -234,7 +243,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None):
         done.add(candidates, scores, ends, length + 1 - n_prompt)
         if ends.all() or done.is_final(running_scores[:, 0], length + 1 - n_prompt):
             break
-        reader.select((each * beams + beam[each, chosen]).ravel())
+        reader.select((each * beams + beam[each, chosen]).ravel())  # beam b of prompt i is row i * beams + b
     return done.best()
 
 
@@ -248,8 +257,8 @@ class _Finished:
         self.texts = running.copy()
         self.scores = np.full((B, beams), NEVER)
         self.lengths = np.zeros((B, beams), int)  # new tokens
-        self.filled = np.zeros((B, beams), bool)
-        self.improvable = np.ones(B, bool)
+        self.filled = np.zeros((B, beams), bool)  # which places hold a finished text
+        self.improvable = np.ones(B, bool)  # whether a prompt may still finish better texts
 
     def add(self, candidates, scores, ends, length):
         """Take in candidates that end and rank among the first num_beams; the others were kept only to go on."""
@@ -268,10 +277,14 @@ class _Finished:
         self.filled = np.concatenate([self.filled, taken], axis=1)[each, best]
 
     def is_final(self, best_running, length):
-        """Whether to stop: no running text [B] can get better than the worst finished one, or all places are filled."""
+        """Whether to stop: no prompt's best running text promises a better score than its worst finished one.
+
+        The promise is its score now, divided as a text of this length is, or of the greatest length with
+        early_stopping="never". With early_stopping=True it is enough that all places are filled.
+        """
         options = self.options
         if options.early_stopping == "never" and options.length_penalty > 0:
-            length = options.max_new_tokens  # the length at which a running text would score best
+            length = options.max_new_tokens
         worst = np.where(self.filled, self.scores.min(axis=1, keepdims=True), NEVER)
         reachable = best_running / length**options.length_penalty
         self.improvable &= (reachable[:, None] > worst).any(axis=1)
@@ -305,6 +318,7 @@ def _prepare(model, ids, attention_mask, options):
             raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
         text = attention_mask
     padding = left_padding(text, tokens.shape)
+    model.checked_ids(tokens)
 
     n_total, n_positions = longest + options.max_new_tokens, model.config.n_positions
     if n_total > n_positions and not options.slide:
@@ -321,14 +335,20 @@ def _as_prompts(ids):
     is_list = isinstance(ids, list | tuple)
     nested = len(ids) > 0 and np.ndim(ids[0]) > 0 if is_list else np.ndim(ids) > 1
     prompts = [np.asarray(prompt) for prompt in (ids if nested else [ids])]
-    for prompt in prompts or [np.empty(0)]:
-        if prompt.size == 0:
-            raise ValueError(
-                "a prompt is empty: give at least one token, such as the end-of-text token to begin from nothing"
-            )
+    if not prompts or any(prompt.size == 0 for prompt in prompts):
+        raise ValueError("a prompt is empty: give at least one token, such as the end-of-text token")
+    for prompt in prompts:
         if prompt.ndim != 1 or not np.issubdtype(prompt.dtype, np.integer):
             raise ValueError(f"a prompt must be a list of integers, not {prompt.dtype} of shape {prompt.shape}")
     return prompts
+
+
+def _is_config(value):
+    return isinstance(value, str) and value == "config"
+
+
+def _as_list(ids):
+    return list(ids) if np.ndim(ids) else [ids]
 
 
 def _is_integer(value):

@@ -8,7 +8,9 @@ vocabulary: the logits, whose softmax is the probability of the next token.
 B batch, T tokens, D width, H heads, K = D / H width of a head, S tokens that can be seen, V vocabulary, F width of the
 MLP. `ops` holds the operations (softmax, gelu, layer_norm, linear, attention; `ops/plain.py` has their formulas), and
 `tap(name, activation)` is called with every activation: it returns it unchanged, unless someone is recording or editing
-(`trace.py`). Parameters are nested dicts in the names of the official files: h[0]["attn"]["c_attn"]["weight"].
+(`trace.py`). Parameters are nested dicts in the names of the official files: h[0]["attn"]["c_attn"]["weight"]. There,
+wte and wpe are the embeddings of tokens and positions, ln a layer norm, c_attn makes q, k and v, c_proj projects back
+to the stream, c_fc ("fully connected") widens, lm_head is the head. `**c_attn` passes its weight= and bias=.
 """
 
 from dataclasses import replace
@@ -16,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from minigpt.ops import plain, replace_ops
-from minigpt.params import DTYPES, GPT2Config, flatten, nest, random_params
+from minigpt.params import ACTIVATIONS, DTYPES, GPT2Config, flatten, nest, random_params
 from minigpt.trace import Tap, activation_names, below, untapped
 
 
@@ -71,9 +73,10 @@ def transformer_block(x, block, layer, config, ops, cache, padding, tap):
 def gpt2(ids, params, config, ops, cache=None, padding=None, tap=untapped, last_only=False):
     """The forward pass: ids [B, T] of integers > logits [B, T, V].
 
-    With a cache, ids are the tokens after those that it holds. padding [B] counts filling at the left of each sequence.
-    last_only computes the logits of the last token alone, [B, 1, V]: generation needs no others, and for a long prompt
-    the head is the largest product of all.
+    With a cache, ids are the tokens after those that it holds. padding [B] counts the positions at the left of each
+    sequence that hold no text: sequences of different lengths are aligned at the right, where they go on. last_only
+    computes the logits of the last token alone, [B, 1, V]: generation needs no others, and for a long prompt the head
+    is the largest product of all.
     """
     past = 0 if cache is None else cache.length
     positions = past + np.arange(ids.shape[1])  # [T]
@@ -89,10 +92,8 @@ def gpt2(ids, params, config, ops, cache=None, padding=None, tap=untapped, last_
         x = x[:, -1:]  # [B, 1, D]
     x = tap("ln_f", ops.layer_norm(x, **params["ln_f"], eps=config.layer_norm_epsilon))
     head = params["wte"] if config.tie_word_embeddings else params["lm_head"]
-    logits = tap("logits", ops.linear(x, head["weight"].T))  # [B, T, V]
-    if cache is not None:
-        cache.advance(ids.shape[1])
-    return logits
+    # A token's logit is the product of the stream with that token's row of the head, [V, D].
+    return tap("logits", ops.linear(x, head["weight"].T))  # [B, T, V]
 
 
 class ContextLengthError(ValueError):
@@ -141,6 +142,8 @@ class GPT2:
 
     def with_ops(self, **functions):
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""
+        for name in set(functions) & set(ACTIVATIONS) - {self.config.activation_function}:
+            raise ValueError(f"this model does not use {name}; its activation is {self.config.activation_function}")
         return GPT2(self.config, self.params, replace_ops(self.ops, **functions))
 
     @property
@@ -150,13 +153,13 @@ class GPT2:
     def __call__(self, ids, *, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
         """ids [T] or [B, T] of integers > logits [T, V] or [B, T, V], in the model's dtype.
 
-        attention_mask [B, T] has 0 for filling at the left of shorter sequences (their logits mean nothing) and 1 for
+        attention_mask [B, T] has 0 for padding at the left of shorter sequences (its logits mean nothing) and 1 for
         text. cache, a KVCache, holds the tokens before and takes up these. trace, a dict, receives every activation by
         name. edit, a dict of name > function, replaces activations on the way: {"h.3.attn.out": np.zeros_like}.
         Raises ContextLengthError for more than n_positions tokens, ValueError for other bad input.
         """
-        ids = np.asarray(ids)
-        batch = self._checked_batch(ids)
+        ids = self.checked_ids(ids)
+        batch = ids if ids.ndim == 2 else ids[None]
         padding = left_padding(attention_mask, batch.shape)
         past = 0 if cache is None else cache.length
         if past + batch.shape[1] > self.config.n_positions:
@@ -164,7 +167,7 @@ class GPT2:
                 f"{past + batch.shape[1]} tokens, but the model has {self.config.n_positions} positions"
             )
         if cache is not None:
-            cache.check_room(*batch.shape)
+            cache.check_fit(*batch.shape, self.dtype)
             if past == 0:
                 cache.padding = padding
             elif padding is not None:
@@ -176,16 +179,19 @@ class GPT2:
             unknown = set(edit or ()) - set(activation_names(self.config.n_layer))
             if unknown:
                 raise ValueError(
-                    f"no activation is called {sorted(unknown)[0]!r}; minigpt.trace.activation_names has all"
+                    f"no activation of a model of {self.config.n_layer} blocks is called {sorted(unknown)[0]!r}; "
+                    "minigpt.trace.activation_names lists them"
                 )
             tap = Tap(trace, edit)
         logits = gpt2(batch, self.params, self.config, self.ops, cache, padding, tap, last_only)
         if tap is not untapped and tap.unreached:
             raise ValueError(f"{sorted(tap.unreached)[0]!r} was not edited: the replaced attention does not tap it")
+        if cache is not None:
+            cache.advance(batch.shape[1])
         return logits if ids.ndim == 2 else logits[0]
 
     def generate(self, ids, **options):
-        """Continue ids; int64 [N, T], prompts included. The options are those of minigpt.generate.GenerationConfig."""
+        """Continue prompts; int64 [N, T + new tokens], prompts included. See minigpt.generate.generate for the options."""
         from minigpt.generate import generate
 
         return generate(self, ids, **options)
@@ -196,7 +202,14 @@ class GPT2:
 
         return stream(self, ids, **options)
 
-    def _checked_batch(self, ids):
+    def checked_ids(self, ids):
+        """ids as an array, [T] or [B, T]. Raises ValueError for what is no text of this model's vocabulary."""
+        try:
+            ids = np.asarray(ids)
+        except ValueError as error:
+            raise ValueError(
+                "rows of different lengths: pad them at the left and give attention_mask, or let generate do it"
+            ) from error
         if not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"token ids must be integers, not {ids.dtype} (no tokens at all?)")
         if ids.ndim not in (1, 2) or ids.size == 0:
@@ -204,7 +217,7 @@ class GPT2:
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
             bad = ids.min() if ids.min() < 0 else ids.max()
             raise ValueError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")
-        return ids if ids.ndim == 2 else ids[None]
+        return ids
 
 
 def left_padding(attention_mask, shape):
@@ -218,12 +231,12 @@ def left_padding(attention_mask, shape):
     padding = (~mask).sum(axis=1)
     if not np.array_equal(mask, np.arange(shape[1]) >= padding[:, None]) or (padding == shape[1]).any():
         raise ValueError(
-            "attention_mask must be zeros, then at least one 1, then only ones: filling stands at the left"
+            "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
         )
     return padding if padding.any() else None
 
 
 def _checked_dtype(dtype):
-    if str(np.dtype(dtype)) not in DTYPES:
+    if str(getattr(dtype, "__name__", dtype)) not in DTYPES:  # "float32", np.float32 or np.dtype("float32")
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     return dtype

@@ -28,7 +28,7 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     scale_attn_weights: bool = True  # divide the scores by sqrt(K)
-    scale_attn_by_inverse_layer_idx: bool = False  # and by the number of the layer, counted from 1
+    scale_attn_by_inverse_layer_idx: bool = False  # divide the scores of layer i, counted from 1, by i
     reorder_and_upcast_attn: bool = False  # attention in float32 at least, as all of minigpt computes anyway
     tie_word_embeddings: bool = True  # the head is wte; otherwise it has a matrix of its own, lm_head
     bos_token_id: int | None = 50256
@@ -38,8 +38,7 @@ class GPT2Config:
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive integer")
-        ids = self.eos_token_id if isinstance(self.eos_token_id, list) else [self.eos_token_id]
-        _require(all(i is None or _is_int(i) for i in ids), "eos_token_id", self, "an id, a list of ids or null")
+        _require(all(map(_is_int, self.eos_token_ids)), "eos_token_id", self, "an id, a list of ids or null")
         for name in ("bos_token_id", "pad_token_id"):
             _require(getattr(self, name) is None or _is_int(getattr(self, name)), name, self, "an id or null")
         inner = self.n_inner
@@ -207,7 +206,7 @@ def _require(condition, name, config, expected):
 
 
 # Settings of real config.json files that do not change what the forward pass computes: bookkeeping, dropout (which is
-# for training), other heads, and generation defaults (which generate's arguments set here).
+# for training), other heads, and defaults of transformers' generate (ours has its own arguments).
 # fmt: off
 WITHOUT_EFFECT = {
     "_name_or_path", "_num_labels", "architectures", "attn_pdrop", "auto_map", "bad_words_ids",

@@ -1,8 +1,8 @@
 """From logits to the next token: the filters that shape the distribution, and the draw.
 
 Each filter takes scores [N, V], one row a sequence, and returns new ones; a token that is filtered out gets -inf. The
-names, defaults and edge cases are those of Hugging Face's generate. With do_sample they are applied in the order in
-which they stand here; greedy and beam search use only the first two.
+names, defaults and edge cases are those of Hugging Face's generate. `process` applies them in the order in which they
+stand here; without do_sample only repetition_penalty and no_repeat_ngram.
 """
 
 import numpy as np
@@ -74,8 +74,8 @@ def min_p(scores, p, min_keep=1):
     return _without(scores, order, drop)
 
 
-def typical_p(scores, mass, min_keep=1):
-    """Keep the tokens whose surprise -log p is nearest to the expected surprise, the entropy, until they hold `mass`.
+def typical_p(scores, p, min_keep=1):
+    """Keep the tokens whose surprise -log p is nearest to the expected surprise, the entropy, until their mass is p.
 
     Meister et al. 2023, section 4. Tokens that tie with the last one kept stay.
     """
@@ -86,7 +86,7 @@ def typical_p(scores, mass, min_keep=1):
     order = np.argsort(distance, axis=-1, kind="stable")  # the most typical first
     distance = np.take_along_axis(distance, order, axis=-1)
     cumulative = np.cumsum(softmax(np.take_along_axis(scores, order, axis=-1)), axis=-1)
-    last = np.minimum((cumulative < mass).sum(axis=-1, keepdims=True), scores.shape[-1] - 1)
+    last = np.minimum((cumulative < p).sum(axis=-1, keepdims=True), scores.shape[-1] - 1)
     drop = distance > np.take_along_axis(distance, last, axis=-1)
     drop[:, :min_keep] = False
     return _without(scores, order, drop)
@@ -102,7 +102,7 @@ def _without(scores, order, drop):
 def process(scores, texts, options, min_keep=1):
     """All filters that the options ask for, in order; scores [N, V] > [N, V].
 
-    options: a GenerationConfig. texts: the ids so far of each row, without filling. min_keep: the least number of
+    options: a GenerationConfig. texts: the ids so far of each row, without padding. min_keep: the least number of
     tokens that a filter leaves.
     """
     if options.repetition_penalty != 1.0:
@@ -143,6 +143,8 @@ def draw_without_replacement(scores, n, rng):
 
 
 def check_choice_is_left(scores):
-    """Raise ValueError if every token of a row is forbidden; scores [..., V]."""
+    """Raise ValueError if every token of a row is forbidden, or if scores are no numbers; scores [..., V]."""
+    if np.isnan(scores).any():
+        raise ValueError("the model's logits are not numbers (NaN): its weights are damaged")
     if np.isneginf(scores).all(axis=-1).any():
         raise ValueError("no token is left to choose: no_repeat_ngram_size forbids the whole vocabulary")

@@ -12,17 +12,20 @@ class Continuation:
     """The text of new ids as they come: iterate for the pieces; then `text`, `ids` and `finish_reason` are known.
 
     It ends at an end-of-text id ("eos"), before a stop string ("stop"), or with the ids ("length"). A piece never ends
-    in half a character or in what could become a stop string.
+    in half a character or in what could become a stop string. `ids` are all that
+    were read, those of the stop string too.
     """
 
     def __init__(self, tokenizer, prompt_ids, new_ids, eos_token_ids, stop=()):
-        self.new_ids, self.eos_token_ids, self.stop = new_ids, eos_token_ids, tuple(stop)
-        self.decoder = tokenizer.text_stream()
-        for token_id in prompt_ids:  # so that the first piece is spaced as it should be after the prompt
-            self.decoder.add(token_id)
+        self.new_ids, self.eos_token_ids, self.stop = new_ids, eos_token_ids, stop
+        self.decoder = tokenizer.text_stream(after=prompt_ids)
         self.text, self.ids, self.finish_reason = "", [], "length"
+        self.pieces = self._pieces()
 
     def __iter__(self):
+        return self.pieces
+
+    def _pieces(self):
         held = ""  # decoded, but perhaps the beginning of a stop string
         for token_id in self.new_ids:
             self.ids.append(int(token_id))
@@ -54,9 +57,12 @@ class Continuation:
 def continue_text(model, tokenizer, prompt, *, stop=(), streaming=False, **options):
     """Continue a text; a list of num_return_sequences Continuations. options: GenerationConfig's.
 
-    An empty prompt begins from nothing: from the model's beginning-of-text token. With streaming there is one
-    Continuation, which computes while one iterates over it.
+    stop: texts before which to end. An empty prompt begins from nothing: from the model's beginning-of-text token. With
+    streaming there is one Continuation, which computes while one iterates over it.
     """
+    stop = (stop,) if isinstance(stop, str) else tuple(stop)
+    if "" in stop:
+        raise ValueError("stop needs texts that are not empty")
     prompt_ids = tokenizer.encode(prompt) or [_beginning(model.config)]
     eos = GenerationConfig(**options).with_ids_from(model.config).eos_token_id
     continuation = partial(Continuation, tokenizer, prompt_ids, eos_token_ids=eos, stop=stop)
@@ -64,8 +70,9 @@ def continue_text(model, tokenizer, prompt, *, stop=(), streaming=False, **optio
         return [continuation(stream(model, prompt_ids, **options))]
 
     def has_stopped(texts):
-        decoded = tokenizer.batch_decode(texts[:, len(prompt_ids) :])
-        return [any(s in text for s in stop) for text in decoded]
+        decoded = tokenizer.batch_decode(texts[:, len(prompt_ids) :], skip_special_tokens=True)
+        # Without half a character at the end, which the next token may complete.
+        return [any(s in text.rstrip("\ufffd") for s in stop) for text in decoded]
 
     rows = generate(model, prompt_ids, stopping_criteria=has_stopped if stop else None, **options)
     continuations = [continuation(row[len(prompt_ids) :]) for row in rows]
@@ -90,12 +97,13 @@ def generate_text(prompt, max_length=100, top_k=50, top_p=0.95, num_return_seque
 
     >>> generate_text("Once upon a time", max_length=100, seed=0)
 
-    max_length counts the tokens of the prompt too. model: a name for GPT2.from_pretrained, which stays loaded for the
-    next call. options: GenerationConfig's, do_sample=False among them.
+    max_length counts the tokens of the prompt too; max_new_tokens takes its place. model: a name for
+    GPT2.from_pretrained, which stays loaded for the next call, as the files were at the first. options: stop, and
+    GenerationConfig's, do_sample=False among them.
     """
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
     room = max_length - len(tokenizer.encode(prompt) or [None])
-    if room < 1:
+    if room < 1 and "max_new_tokens" not in options:
         raise ValueError(f"max_length = {max_length} leaves no room: the prompt alone has {max_length - room} tokens")
     options = {"do_sample": True, "max_new_tokens": room, **options}
     sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}

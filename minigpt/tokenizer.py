@@ -59,9 +59,15 @@ class Tokenizer:
         """The id of an entry of the vocabulary, or None."""
         return self.backend.token_to_id(piece)
 
-    def text_stream(self, skip_special_tokens=True):
-        """A TextStream: ids in, one at a time, whole characters out."""
-        return TextStream(self.backend, skip_special_tokens)
+    def save_pretrained(self, folder):
+        """Write tokenizer.json, which from_pretrained and transformers load back."""
+        from weights_loader import write_file
+
+        write_file(Path(folder) / "tokenizer.json", lambda path: self.backend.save(str(path)))
+
+    def text_stream(self, skip_special_tokens=True, after=()):
+        """A TextStream: ids in, one at a time, whole characters out. after: ids of the text before, already shown."""
+        return TextStream(self.backend, skip_special_tokens, after)
 
 
 class TextStream:
@@ -70,7 +76,7 @@ class TextStream:
     All that `add` and `finish` return, put together, is what `decode` makes of all the ids.
     """
 
-    def __init__(self, backend, skip_special_tokens=True):
+    def __init__(self, backend, skip_special_tokens, after):
         from tokenizers.decoders import DecodeStream
 
         self.backend = backend
@@ -78,11 +84,19 @@ class TextStream:
         self.stream = DecodeStream(skip_special_tokens=skip_special_tokens)
         self.ids = []
         self.length = 0  # of the text given out
+        self.ahead = ""
+        for token_id in after:
+            self.add(token_id)
+        # Of the text before, what looks like half a character and so still waits in the stream, but has been shown.
+        self.ahead = self.finish()
+        self.length += len(self.ahead)
 
     def add(self, token_id):
         """The text that this id completes; "" while a character is incomplete."""
         self.ids.append(int(token_id))
         text = self.stream.step(self.backend, self.ids[-1]) or ""
+        if text:
+            text, self.ahead = text.removeprefix(self.ahead), ""
         self.length += len(text)
         return text
 

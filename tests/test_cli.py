@@ -121,14 +121,15 @@ finally:
     ("sentence", "args"),
     [
         ("no folder or model 'gpt9'", ["generate", "x", "--model", "gpt9"]),
-        ("temperature must be a number above 0", ["generate", "x", "--temperature", "0"]),
+        ("temperature must be a number from", ["generate", "x", "--temperature", "0"]),
         ("top_p must be a number from 0 to 1", ["generate", "x", "--top-p", "2"]),
         ("'many' is not a valid integer", ["generate", "x", "--top-k", "many"]),
         ("--temperature has no effect on --greedy", ["generate", "x", "--greedy", "--temperature", "0.5"]),
         ("--top-k has no effect on beam search", ["generate", "x", "--num-beams", "2", "--top-k", "5"]),
         ("greedy search has one result", ["generate", "x", "--greedy", "--num-return-sequences", "2"]),
         ("max_new_tokens is 300", ["generate", "x", "--max-new-tokens", "300"]),
-        ("--stop needs a text that is not empty", ["generate", "x", "--stop", ""]),
+        ("--early-stopping has no effect without --num-beams", ["generate", "x", "--early-stopping"]),
+        ("stop needs texts that are not empty", ["generate", "x", "--stop", ""]),
         ("Missing argument 'PROMPT'", ["generate"]),
         ("No such option", ["generate", "x", "--nonsense"]),
         ("No such command 'sing'", ["sing"]),
@@ -156,6 +157,18 @@ def test_standard_input_that_is_no_text():
 def test_a_prompt_argument_that_is_no_text():
     result = subprocess.run([*MINIGPT, "generate", b"abc\xff"], capture_output=True)
     assert result.returncode == 2 and result.stderr == b"minigpt: the prompt is not UTF-8 text (byte 3)\n"
+
+
+def test_without_arguments_there_is_help():
+    result = run()
+    assert result.returncode == 2 and result.stderr.startswith("Usage: ") and result.stderr.count("\n") > 8
+
+
+def test_closed_standard_streams():
+    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt.cli generate hi >&-"], capture_output=True)
+    assert closed.returncode == 0 and closed.stderr == b""
+    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt.cli generate - <&-"], capture_output=True)
+    assert closed.returncode == 2 and closed.stderr == b"minigpt: standard input is closed\n"
 
 
 # ---------------------------------------------------------------- interruptions

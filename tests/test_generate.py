@@ -357,18 +357,25 @@ def test_too_long_is_refused_before_any_work(model):
     [
         ({"max_new_tokens": -1}, "max_new_tokens must be an integer, at least 0, not -1"),
         ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer"),
-        ({"temperature": 0.0}, "temperature must be a number above 0 .greedy search is do_sample=False., not 0.0"),
-        ({"temperature": float("nan")}, "temperature must be a number above 0"),
+        (
+            {"temperature": 0.0},
+            "temperature must be a number from 1e-6 to 1e6 .greedy search is do_sample=False., not 0.0",
+        ),
+        ({"temperature": float("nan")}, "temperature must be a number from"),
         ({"top_k": -1}, "top_k must be an integer, at least 0"),
         ({"top_p": 1.5}, "top_p must be a number from 0 to 1"),
         ({"min_p": -0.1}, "min_p must be a number from 0 to 1"),
         ({"typical_p": "x"}, "typical_p must be a number from 0 to 1"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be a number above 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be a number from 0.01 to 100"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size must be an integer"),
         ({"num_beams": 0}, "num_beams must be an integer, at least 1"),
         ({"early_stopping": "always"}, "early_stopping must be True, False or"),
-        ({"length_penalty": float("inf")}, "length_penalty must be a number"),
+        ({"length_penalty": float("inf")}, "length_penalty must be a number from -10 to 10"),
         ({"seed": -1}, "seed must be an integer, at least 0, or None"),
+        ({"do_sample": "no"}, "do_sample must be True or False, not 'no'"),
+        ({"eos_token_id": "abc"}, "eos_token_id must be an id, a list of ids or None"),
+        ({"eos_token_id": [1.5]}, "eos_token_id must be an id, a list of ids or None"),
+        ({"pad_token_id": 1.7}, "pad_token_id must be an id, not 1.7"),
         ({"num_return_sequences": 2}, "greedy search has one result"),
         ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences = 3 needs as many beams"),
         ({"num_beams": 60, "eos_token_id": list(range(50))}, "too much for 50 tokens"),
@@ -377,6 +384,18 @@ def test_too_long_is_refused_before_any_work(model):
 def test_bad_options(model, bad, sentence):
     with pytest.raises(ValueError, match=sentence):
         model.generate([1, 2], **bad)
+
+
+def test_ids_of_ends_may_be_an_array(model):
+    ended = model.generate([1, 2], max_new_tokens=9, eos_token_id=np.arange(50))
+    assert ended.shape == (1, 3)
+
+
+def test_damaged_weights(model):
+    model.params["h"][1]["mlp"]["c_fc"]["weight"][0, 0] = np.nan
+    for options in ({}, {"do_sample": True}, {"num_beams": 2}):
+        with pytest.raises(ValueError, match="not numbers .NaN.: its weights are damaged"):
+            model.generate([1, 2], **options)
 
 
 def test_an_unknown_option_is_named(model):

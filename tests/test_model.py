@@ -245,7 +245,7 @@ def test_edits_of_keys_go_into_the_cache(model):
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        ({"h.9.attn.out": np.copy}, "no activation is called 'h.9.attn.out'"),
+        ({"h.9.attn.out": np.copy}, "no activation of a model of 3 blocks is called 'h.9.attn.out'"),
         ({"h.0.attn.out": lambda x: None}, "must return an array of shape .* not None"),
         (
             {"h.0.attn.out": lambda x: x[0]},
@@ -297,6 +297,43 @@ def test_every_replaced_operation_is_called(model, name):
     assert calls and np.array_equal(logits, model([1, 2, 3]))
 
 
+def test_operations_replaced_one_after_the_other(model):
+    doubled = model.with_ops(attention=lambda q, k, v: 2 * attention_in_loops(q, k, v))
+    both = doubled.with_ops(gelu_new=plain.gelu)
+    assert np.abs(both([1, 2, 3]) - model.with_ops(gelu_new=plain.gelu)([1, 2, 3])).max() > 1e-3
+    uniform = model.with_ops(softmax=lambda x: np.isfinite(x) / np.isfinite(x).sum(-1, keepdims=True))
+    trace = {}
+    uniform.with_ops(linear=plain.linear)([1, 2], trace=trace)
+    assert trace["h.0.attn.weights"][0, 0].tolist() == [[1, 0], [0.5, 0.5]]
+    for wrong in (lambda: doubled.with_ops(softmax=plain.softmax),
+                  lambda: model.with_ops(softmax=plain.softmax, attention=attention_in_loops)):  # fmt: skip
+        with pytest.raises(ValueError, match="softmax works inside minigpt's attention, which is replaced"):
+            wrong()
+    with pytest.raises(ValueError, match="this model does not use gelu; its activation is gelu_new"):
+        model.with_ops(gelu=plain.gelu)
+
+
+def test_a_replaced_operation_does_not_change_the_dtype():
+    model = lively_model(TINY, seed=0, dtype="float32")
+    # The textbook's np.sqrt(K) is a float64, and makes float64 of all that it touches.
+    own = model.with_ops(attention=lambda q, k, v: np.float64(1) * attention_in_loops(q, k, v))
+    assert own([1, 2]).dtype == np.float32
+    assert_close(own([1, 2]), model([1, 2]), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["softmax", "gelu_new", "layer_norm", "linear", "attention"])
+def test_a_replaced_operation_with_a_wrong_result(model, name):
+    with pytest.raises(ValueError, match=rf"the replaced {name} must return an array of shape \(.*\), not None"):
+        model.with_ops(**{name: lambda *arguments: None})([1, 2])
+    with pytest.raises(ValueError, match=rf"the replaced {name} must return .*, not an array of shape \(1,\)"):
+        model.with_ops(**{name: lambda *arguments: np.zeros(1)})([1, 2])
+
+
+def test_replaced_operations_name_their_parameters_as_they_like(model):
+    own = model.with_ops(linear=lambda x, w, b: x @ w + (0 if b is None else b))
+    assert_close(own([1, 2]), model([1, 2]), 1e-9)
+
+
 def test_a_replaced_attention_that_cannot_serve_is_refused(model):
     own = model.with_ops(attention=attention_in_loops)
     with pytest.raises(ValueError, match="different lengths in one batch: attention must take a parameter `padding`"):
@@ -306,6 +343,10 @@ def test_a_replaced_attention_that_cannot_serve_is_refused(model):
     unscaled = GPT2.random(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, scale_attn_weights=False))
     with pytest.raises(ValueError, match="must take a parameter `scale`"):
         unscaled.with_ops(attention=attention_in_loops)([1, 2])
+    cache = KVCache(TINY, dtype="float64")
+    with pytest.raises(ValueError, match="was not edited"):
+        own([1, 2], edit={"h.0.attn.scores": np.copy}, cache=cache)
+    assert cache.length == 0
     trace = {}
     own([1, 2], trace=trace)
     assert set(activation_names(3)) - set(trace) == {f"h.{i}.attn.{n}" for i in range(3) for n in ("scores", "weights")}
@@ -380,6 +421,7 @@ def test_impossible_configurations(fields, sentence):
         ([], "must be integers, not float64 .no tokens at all"),
         (np.empty((2, 0), int), "at least one token"),
         ([1.0, 2.0], "must be integers, not float64"),
+        ([[1, 2], [3]], "rows of different lengths: pad them at the left"),
         ([[[1]]], r"must be \[T\] or \[B, T\]"),
         ([3, 50], "token id 50 is outside the vocabulary of 50"),
         ([-1, 3], "token id -1 is outside the vocabulary"),
@@ -402,6 +444,8 @@ def test_more_tokens_than_positions(model):
 def test_a_cache_that_does_not_fit(model):
     with pytest.raises(ValueError, match="cache has room for 4 tokens: 0 are taken, 5 more do not fit"):
         model([1] * 5, cache=KVCache(TINY, max_length=4, dtype="float64"))
+    with pytest.raises(ValueError, match="the cache holds float32, the model float64: make it with dtype=model.dtype"):
+        model([1], cache=KVCache(TINY))
     with pytest.raises(ValueError, match="cache holds 1 sequences, the input has 2"):
         model([[1], [2]], cache=KVCache(TINY, dtype="float64"))
 
@@ -409,8 +453,8 @@ def test_a_cache_that_does_not_fit(model):
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        ([[1, 0]], "filling stands at the left"),
-        ([[0, 0]], "filling stands at the left"),
+        ([[1, 0]], "padding stands at the left"),
+        ([[0, 0]], "padding stands at the left"),
         ([[1, 1, 1]], r"attention_mask has shape \(1, 3\), the ids have \(1, 2\)"),
     ],
 )

@@ -81,6 +81,8 @@ def test_generate_text(shakespeare_tokenizer):
     greedy = generate_text(prompt, max_length=30, do_sample=False)
     assert greedy == generate_text(prompt, max_length=30, do_sample=False)
     assert len(generate_text("Once upon a time")[0]) > 100
+    long = "word " * 60
+    assert generate_text(long, max_new_tokens=5)[0].startswith(long)
     with pytest.raises(ValueError, match="max_length = 3 leaves no room: the prompt alone has"):
         generate_text(prompt, max_length=3)
 
@@ -89,6 +91,31 @@ def test_an_empty_prompt_begins_from_nothing(shakespeare, shakespeare_tokenizer)
     (c,) = continue_text(shakespeare, shakespeare_tokenizer, "", max_new_tokens=10)
     assert c.ids == shakespeare.generate([0], max_new_tokens=10)[0, 1:].tolist()
     assert generate_text("", max_length=5, do_sample=False)
+
+
+def test_a_prompt_that_ends_in_the_replacement_character(shakespeare, shakespeare_tokenizer):
+    for streaming in (True, False):
+        (c,) = continue_text(shakespeare, shakespeare_tokenizer, "hi \ufffd", max_new_tokens=4, streaming=streaming)
+        pieces = "".join(c) or c.text
+        ids = shakespeare_tokenizer.encode("hi \ufffd")
+        assert "hi \ufffd" + pieces == shakespeare_tokenizer.decode(ids + c.ids)
+
+
+def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
+    def text(stop):
+        return continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\n", max_new_tokens=30, stop=stop)[0].text
+
+    assert text("lord") == text(["lord"]) != text(list("lord"))
+    with pytest.raises(ValueError, match="stop needs texts that are not empty"):
+        text([""])
+
+
+def test_stop_strings_never_match_half_a_character(shakespeare, shakespeare_tokenizer, monkeypatch):
+    ids = shakespeare_tokenizer.encode("a🤖b")
+    script = iter(ids)  # what the model is made to say
+    monkeypatch.setattr("minigpt.generate.process", lambda *arguments: np.eye(1024)[[next(script)]])
+    (c,) = continue_text(shakespeare, shakespeare_tokenizer, "x", max_new_tokens=len(ids), stop=["\ufffd"])
+    assert c.text == "a🤖b" and c.finish_reason == "length"
 
 
 def test_the_bundled_model_has_learnt_english(shakespeare, shakespeare_tokenizer):

@@ -120,6 +120,13 @@ def test_added_tokens(tmp_path):
         Tokenizer.from_pretrained(tmp_path)
 
 
+def test_saved_and_loaded(gpt2, wordpiece_folder, tmp_path):
+    for i, tokenizer in enumerate((gpt2, Tokenizer.from_pretrained(wordpiece_folder))):
+        tokenizer.save_pretrained(tmp_path / str(i))
+        text = "Hello <|endoftext|> world's  汉字 今天 🤖"
+        assert Tokenizer.from_pretrained(tmp_path / str(i)).encode(text) == tokenizer.encode(text)
+
+
 # ---------------------------------------------------------------- streaming
 
 

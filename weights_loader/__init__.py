@@ -1,7 +1,7 @@
 """From the name or folder of a GPT-2 checkpoint to named NumPy arrays. Knows files, formats and the hub, no model."""
 
 from weights_loader.hub import locate_config, locate_tokenizer, locate_weights
-from weights_loader.layout import read_config, read_parameters, save
+from weights_loader.layout import read_config, read_parameters, save, write_file
 from weights_loader.tensors import CheckpointError
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "read_config",
     "read_parameters",
     "save",
+    "write_file",
 ]

@@ -142,7 +142,7 @@ def _download(official, revision, choose):
         raise CheckpointError(f"the hub has no model {repo!r} (or it is private: run `hf auth login`)") from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{repo} has no revision {revision!r}") from error
-    except errors.EntryNotFoundError as error:
+    except errors.RemoteEntryNotFoundError as error:
         raise CheckpointError(f"{repo} lists {file}, but does not deliver it") from error
     except Exception as error:  # the network's failures have many types, those of the HTTP library among them
         if isinstance(error, OSError) and error.errno in OUR_DISK:

@@ -176,17 +176,18 @@ def save(folder, config, arrays):
     Each file appears by rename: whoever looks sees the old one, then the whole new one.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         (name if name == "lm_head.weight" else f"transformer.{name}"): np.ascontiguousarray(array)
         for name, array in arrays.items()
     }
-    _write(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_file(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     text = json.dumps(config, indent=2) + "\n"
-    _write(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _write(path, write):
+def write_file(path, write):
+    """Write a file so that it appears whole, by rename: write(other_path) is to write it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()

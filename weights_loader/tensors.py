@@ -39,6 +39,8 @@ def stored_tensors(path):
         raise CheckpointError(
             f"{path} is no intact safetensors file ({error}); it may be cut off or damaged: fetch or copy it again"
         ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
     # The package does not tell where a tensor lies. We ask, to read each straight into its own array: its memory map
     # would keep every page it touched, a second copy of the model, and old files are not aligned in it.
     with open(path, "rb") as file:

@@ -9,5 +9,7 @@ DEFAULT_MODEL = "shakespeare"
 
 
 def bundled_folder(name):
-    """The folder of the bundled model of that name, or None."""
-    return Path(__file__).parent / "shakespeare" if name == "shakespeare" else None
+    """The folder of the bundled model of that name, or None. A checkpoint in a folder of that name comes first."""
+    if name != "shakespeare" or (Path(name) / "config.json").exists():
+        return None
+    return Path(__file__).parent / "shakespeare"

@@ -69,7 +69,7 @@ def causal_mask(T, S, padding=None):
     """Which of S keys each of the last T positions may look at: bool [T, S], or [B, 1, T, S] with padding.
 
     Position t sees key s when s <= t: itself and the past. padding [B] is the number of keys at the left of each
-    sequence that are filling and that only they themselves see.
+    sequence that are padding; no other position sees them.
     """
     t = np.arange(S - T, S)[:, None]  # [T, 1]
     s = np.arange(S)  # [S]
@@ -77,7 +77,7 @@ def causal_mask(T, S, padding=None):
     if padding is None:
         return mask
     text = s >= padding[:, None, None, None]  # [B, 1, 1, S]
-    return (mask & text) | (s == t)  # a filling position sees itself, so that its softmax is finite
+    return (mask & text) | (s == t)  # a padding position sees itself, so that its softmax is finite
 
 
 def attention(q, k, v, scale=None, padding=None, tap=untapped, softmax=softmax):
@@ -86,8 +86,8 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped, softmax=softmax):
     attention(q, k, v) = softmax(q k^T scale + mask) v              Vaswani et al. 2017, section 3.2.1
 
     q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] > [B, H, T, K]. scale defaults to 1/sqrt(K), which
-    keeps the variance of the scores at 1 whatever K is. padding [B]: see causal_mask. tap sees "scores" (before the
-    mask) and "weights", both [B, H, T, S].
+    keeps the variance of the scores at 1 whatever K is. padding [B]: see causal_mask. tap is shown "scores" (before
+    the mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax can be exchanged for another.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = tap("scores", q @ k.swapaxes(-1, -2) * scale)  # [B, H, T, S]
