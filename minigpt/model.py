@@ -191,7 +191,7 @@ class GPT2:
         return logits if ids.ndim == 2 else logits[0]
 
     def generate(self, ids, **options):
-        """Continue prompts; int64 [N, T + new tokens], prompts included. See minigpt.generate.generate for the options."""
+        """Continue prompts; int64 [N, T + new tokens], prompts included. Options: see minigpt.generate.generate."""
         from minigpt.generate import generate
 
         return generate(self, ids, **options)
