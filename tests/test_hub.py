@@ -184,7 +184,7 @@ def test_the_tokenizer_alone_needs_no_weights(hub, run):
 
 def test_info_downloads_no_weights(hub, run):
     result = run("import sys; sys.argv = ['minigpt', 'info', 'user/tiny']; from minigpt.cli import main; main()")
-    assert "957,184 parameters" in result.stdout and "weights not here yet" in result.stdout, result.stderr
+    assert "957,184 parameters" in result.stdout and "no weights here" in result.stdout, result.stderr
     assert hub.fetched() == ["config.json"]
 
 
