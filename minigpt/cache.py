@@ -55,7 +55,6 @@ class KVCache:
     def clear(self):
         """Forget all tokens, keep the room."""
         self.length = 0
-        self.padding = None
 
     def select(self, rows):
         """Go on with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""

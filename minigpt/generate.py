@@ -195,9 +195,10 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None):
     B, n_prompt = tokens.shape
     beams, n_total = options.num_beams, tokens.shape[1] + options.max_new_tokens
     n_eos = len(options.eos_token_id)
-    # Even if every beam's best candidates end the text, num_beams others are left to go on.
-    n_candidates = max(2, 1 + n_eos) * beams
-    if n_candidates > beams * model.config.vocab_size:
+    # Even if every beam's best candidates end the text, num_beams others are left to go on: filters must leave as many.
+    min_keep = max(2, 1 + n_eos)
+    n_candidates = min_keep * beams
+    if min_keep > model.config.vocab_size:
         raise ValueError(
             f"num_beams = {beams} with {n_eos} end-of-text ids is too much for {model.config.vocab_size} tokens"
         )
@@ -219,7 +220,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None):
         else:
             logits = reader.next_logits(running[:, :, :length].reshape(B * beams, length))
         so_far = [text[start:length] for text, start in zip(running.reshape(B * beams, -1), padding_of, strict=True)]
-        logprobs = process(log_softmax(logits), so_far, options, min_keep=n_eos + 1)
+        logprobs = process(log_softmax(logits), so_far, options, min_keep)
         V = logprobs.shape[-1]
         scores = (logprobs.reshape(B, beams, V) + running_scores[:, :, None]).reshape(B, beams * V)
         check_choice_is_left(scores)
@@ -285,9 +286,8 @@ class _Finished:
         options = self.options
         if options.early_stopping == "never" and options.length_penalty > 0:
             length = options.max_new_tokens
-        worst = np.where(self.filled, self.scores.min(axis=1, keepdims=True), NEVER)
-        reachable = best_running / length**options.length_penalty
-        self.improvable &= (reachable[:, None] > worst).any(axis=1)
+        worst = self.scores.min(axis=1)  # NEVER while a place is free
+        self.improvable &= best_running / length**options.length_penalty > worst
         return not self.improvable.any() or (options.early_stopping is True and self.filled.all())
 
     def best(self):

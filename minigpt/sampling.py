@@ -24,8 +24,8 @@ def repetition_penalty(scores, texts, penalty):
     """
     scores = scores.copy()
     for row, text in zip(scores, texts, strict=True):
-        seen = np.unique(text)
-        row[seen] = np.where(row[seen] < 0, row[seen] * penalty, row[seen] / penalty)
+        # Every occurrence writes the same value, made of the score as it was.
+        row[text] = np.where(row[text] < 0, row[text] * penalty, row[text] / penalty)
     return scores
 
 

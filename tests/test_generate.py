@@ -90,17 +90,24 @@ def test_greedy_equals_transformers(model, data):
     compare_with_transformers(model, ids, mask, **choice)
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(small_models, st.data())
 def test_beams_equal_transformers(model, data):
     ids, mask = data.draw(prompts(model))
     num_beams = data.draw(st.integers(2, 4))
-    choice = data.draw(options(model)) | {
-        "num_beams": num_beams,
-        "num_return_sequences": data.draw(st.integers(1, num_beams)),
-        "length_penalty": data.draw(st.sampled_from([1.0, 0.0, -1.0, 2.0])),
-        "early_stopping": data.draw(st.sampled_from([False, True, "never"])),
-    }
+    # Many ends and long texts: one prompt is finished while others go on, and better ends come after worse ones.
+    ends = st.lists(st.integers(1, model.config.vocab_size - 1), min_size=3, max_size=8, unique=True)
+    often_ending = {"eos_token_id": data.draw(ends), "max_new_tokens": data.draw(st.integers(8, 20))}
+    choice = (
+        data.draw(options(model))
+        | data.draw(st.sampled_from([{}, often_ending]))
+        | {
+            "num_beams": num_beams,
+            "num_return_sequences": data.draw(st.integers(1, num_beams)),
+            "length_penalty": data.draw(st.sampled_from([1.0, 0.0, -1.0, 2.0])),
+            "early_stopping": data.draw(st.sampled_from([False, True, "never"])),
+        }
+    )
     compare_with_transformers(model, ids, mask, **choice)
 
 
@@ -245,6 +252,23 @@ def test_sampling_draws_from_the_models_distribution(model):
 def test_returned_sequences_belong_to_their_prompts(model):
     rows = model.generate([[1, 2], [3, 4]], max_new_tokens=2, do_sample=True, num_return_sequences=3, seed=0)
     assert rows[:, :2].tolist() == [[1, 2]] * 3 + [[3, 4]] * 3
+
+
+@pytest.mark.parametrize(("eos", "n"), [(None, 2), (7, 2), ([7, 8], 3), ([7, 8, 9], 4)])
+def test_beam_sampling_keeps_as_many_tokens_as_transformers(model, monkeypatch, eos, n):
+    left = []
+    original = minigpt.generate.process
+
+    def spy(*arguments):
+        left.append(np.isfinite(scores := original(*arguments)).sum(axis=-1))
+        return scores
+
+    monkeypatch.setattr(minigpt.generate, "process", spy)
+    choice = {"max_new_tokens": 3, "num_beams": 2, "do_sample": True, "eos_token_id": eos, "seed": 0}
+    for one in ({"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}, {"typical_p": 0.0}):
+        left.clear()
+        model.generate([1, 2], **choice, **one)
+        assert (np.concatenate(left) == n).all()
 
 
 def test_beam_search_with_room_for_everything_finds_the_most_probable_text():

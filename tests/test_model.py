@@ -234,6 +234,21 @@ def test_an_edit_cannot_reach_into_the_model(model):
     assert all(np.array_equal(before[name], array) for name, array in flatten(model.params).items())
 
 
+def test_an_edit_keeps_the_models_dtype_and_the_rest_of_the_trace():
+    model = lively_model(TINY, seed=0, dtype="float32").with_ops(gelu_new=lambda x: x)  # act is the very array pre
+    ids = random_ids(model, (1, 6))
+
+    def double_in_place(x):
+        x *= 2
+        return x.astype(np.float64)
+
+    trace, edited = {}, {}
+    model(ids, trace=trace)
+    assert model(ids, trace=edited, edit={"h.0.mlp.act": double_in_place}).dtype == np.float32
+    assert np.array_equal(edited["h.0.mlp.pre"], trace["h.0.mlp.pre"])
+    assert np.array_equal(edited["h.0.mlp.act"], 2 * trace["h.0.mlp.act"])
+
+
 def test_edits_of_keys_go_into_the_cache(model):
     ids = random_ids(model, (1, 6))
     cache = KVCache(TINY, dtype="float64")

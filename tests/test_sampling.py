@@ -112,13 +112,14 @@ def test_no_repeat_ngram(x, data, n):
     scores(min_vocabulary=6),
     st.floats(0.3, 3),
     st.integers(0, 20),
-    st.floats(0.3, 1),
-    st.none() | st.floats(0, 0.3),
-    st.none() | st.floats(0.2, 1),
+    st.floats(0, 1),
+    st.none() | st.floats(0, 1),
+    st.none() | st.floats(0.05, 1),
     st.floats(0.5, 2),
     st.integers(0, 2),
+    min_keeps,
 )
-def test_all_filters_in_order(x, temperature, top_k, top_p, min_p, typical_p, penalty, ngram):
+def test_all_filters_in_order(x, temperature, top_k, top_p, min_p, typical_p, penalty, ngram, keep):
     ids = np.tile(np.array([1, 2, 1, 0]), (len(x), 1))
     options = GenerationConfig(
         do_sample=True, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p,
@@ -131,21 +132,21 @@ def test_all_filters_in_order(x, temperature, top_k, top_p, min_p, typical_p, pe
         processors.append(hf.NoRepeatNGramLogitsProcessor(ngram))
     processors.append(hf.TemperatureLogitsWarper(temperature))
     if top_k:
-        processors.append(hf.TopKLogitsWarper(top_k))
+        processors.append(hf.TopKLogitsWarper(top_k, min_tokens_to_keep=keep))
     if top_p < 1:
-        processors.append(hf.TopPLogitsWarper(top_p))
+        processors.append(hf.TopPLogitsWarper(top_p, min_tokens_to_keep=keep))
     if min_p is not None:
-        processors.append(hf.MinPLogitsWarper(min_p))
+        processors.append(hf.MinPLogitsWarper(min_p, min_tokens_to_keep=keep))
     if typical_p is not None and typical_p < 1:
-        processors.append(hf.TypicalLogitsWarper(typical_p))
+        processors.append(hf.TypicalLogitsWarper(typical_p, min_tokens_to_keep=keep))
     expected = torch_process(processors, x, ids)
-    ours = sampling.process(x, ids, options)
+    ours = sampling.process(x, ids, options, keep)
     # A token whose mass falls on a boundary to float32's last digits may differ: then it is the only one in its row.
     differs = np.isfinite(ours) != np.isfinite(expected)
     assert np.array_equal(ours[~differs], expected[~differs])
     if differs.any():
         widened = [
-            sampling.process(x, ids, GenerationConfig(**{**vars(options), name: np.clip(value * (1 + d), 0, 1)}))
+            sampling.process(x, ids, GenerationConfig(**{**vars(options), name: np.clip(value * (1 + d), 0, 1)}), keep)
             for name in ("top_p", "min_p", "typical_p")
             if (value := getattr(options, name)) is not None
             for d in (-1e-5, 1e-5)
