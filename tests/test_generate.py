@@ -5,11 +5,13 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from reference import assert_close, in_torch, lively_model, models, random_ids
+from transformers import GenerationMixin
 
 import minigpt.generate
 from minigpt import ContextLengthError, GenerationConfig, GPT2Config
-from minigpt.generate import generate, stream
+from minigpt.generate import _Finished, generate, stream
 from minigpt.sampling import log_softmax
 
 # Heads of four numbers at least: a stream of one or two numbers knows so little that many texts tie.
@@ -109,6 +111,35 @@ def test_beams_equal_transformers(model, data):
         }
     )
     compare_with_transformers(model, ids, mask, **choice)
+
+
+@settings(max_examples=60)
+@given(st.data(), st.sampled_from([False, True, "never"]), st.sampled_from([-1.0, -0.3, 0.0, 0.5, 2.0]))
+def test_the_end_of_the_search_is_that_of_transformers(data, early_stopping, length_penalty):
+    # Step by step, on drawn scores: whole searches seldom come to where all this matters.
+    B, beams, max_new_tokens, n_prompt = 2, 3, 20, 4
+    config = GenerationConfig(
+        early_stopping=early_stopping, length_penalty=length_penalty, max_new_tokens=max_new_tokens
+    )
+    done = _Finished(np.zeros((B, beams, n_prompt + max_new_tokens), int), n_prompt, config)
+    theirs = torch.ones(B, 1, dtype=torch.bool)
+    running, length = np.zeros(B), 0
+    while length < max_new_tokens:
+        length += data.draw(st.integers(1, 4))
+        scores = np.sort(running[:, None] - data.draw(hnp.arrays(float, (B, 2 * beams), elements=st.floats(0, 3))))
+        ends = data.draw(hnp.arrays(bool, (B, 2 * beams)))
+        candidates = np.zeros((B, 2 * beams, n_prompt + max_new_tokens), int)
+        done.add(candidates, scores[:, ::-1], ends, length)
+        running = running - data.draw(st.floats(0, 2))
+        theirs = GenerationMixin._check_early_stop_heuristic(
+            theirs, torch.from_numpy(running)[:, None], torch.from_numpy(done.scores), torch.from_numpy(done.filled),
+            length + n_prompt, max_new_tokens + n_prompt, n_prompt, early_stopping, length_penalty,
+        )  # fmt: skip
+        more = GenerationMixin._beam_search_has_unfinished_sequences(
+            theirs, torch.from_numpy(done.filled), torch.zeros(1, dtype=torch.bool), early_stopping
+        )
+        assert done.is_final(running, length) == (not more)
+        assert np.array_equal(done.improvable, theirs[:, 0].numpy())
 
 
 @settings(max_examples=40)
