@@ -378,10 +378,26 @@ def test_sliding_sees_the_newest_tokens_only(model):
         window = [*window, text[-1]]
     slid = model.generate([1, 2, 3], max_new_tokens=60, eos_token_id=None, slide=True)
     assert slid[0].tolist() == text
-    # Padded rows too, and a prompt that is longer than the window.
-    both = model.generate([[1, 2, 3], [5] * 9], max_new_tokens=40, eos_token_id=None, slide=True)
-    assert both[1, :9].tolist() == [5] * 9
+    # A prompt that is longer than the window.
     assert model.generate([1] * 30 + [2], max_new_tokens=1, slide=True)[0, -1] == model([1] * 11 + [2])[-1].argmax()
+
+
+def test_sliding_with_padding_still_in_the_window(model):
+    long = [int(i) for i in random_ids(model, 20)]
+    both = model.generate([[1, 2, 3], long], max_new_tokens=30, eos_token_id=None, slide=True)
+    for row, padding in zip(both, (17, 0), strict=True):
+        text, dropped = list(row[:20]), 0
+        for _ in range(30):
+            if len(text) - dropped > 24:
+                dropped = len(text) - 12  # at first 13: four of the short row's 17 columns of padding remain
+            text.append(int(model(text[max(padding, dropped) :])[-1].argmax()))
+        assert row.tolist() == text
+
+
+def test_beams_of_equal_prompts_are_drawn_apart(model):
+    choice = {"max_new_tokens": 6, "num_beams": 2, "do_sample": True, "top_k": 0, "temperature": 3.0, "seed": 0}
+    rows = model.generate([[1, 2]] * 8, eos_token_id=None, **choice)
+    assert len({tuple(row) for row in rows}) > 6
 
 
 def test_sliding_memory_does_not_grow(model):

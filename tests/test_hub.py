@@ -38,7 +38,17 @@ class Hub(http.server.ThreadingHTTPServer):
             "README.md": b"# x",
         }
         pickled = {"config.json": files["config.json"], "pytorch_model.bin": b"\x80"}
-        self.repos = {"user/tiny": files | unwanted, "openai-community/gpt2": files | unwanted, "user/pickled": pickled}
+        wordpiece = {
+            "vocab.txt": b"[UNK]\n[CLS]\n[SEP]\nHi\nhi\n",
+            "tokenizer_config.json": b'{"do_lower_case": false}',
+        }
+        self.repos = {
+            "user/wordpiece": wordpiece,
+            "user/gated": {},
+            "user/tiny": files | unwanted,
+            "openai-community/gpt2": files | unwanted,
+            "user/pickled": pickled,
+        }
         self.requests = []
         self.break_after = None  # bytes of a large file after which the connection breaks, once
         self.stay_broken = self.dead = False  # whether the network is dead from then on
@@ -75,6 +85,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         repo, revision = (api or file)[1], (api or file)[2]
         if repo not in hub.repos:
             return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+        if repo == "user/gated":
+            return self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
         if revision not in ("main", COMMIT, GPT2_COMMIT):
             return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         commit = COMMIT if revision == "main" else revision
@@ -180,6 +192,15 @@ def test_the_tokenizer_alone_needs_no_weights(hub, run):
     result = run("from minigpt import Tokenizer; print(len(Tokenizer.from_pretrained('user/tiny')))")
     assert result.stdout == "1024\n", result.stderr
     assert hub.fetched() == ["tokenizer.json"]
+    code = "from minigpt import Tokenizer; print(len(Tokenizer.from_pretrained('user/tiny', offline=True)))"
+    assert run(code).stdout == "1024\n"
+
+
+def test_a_tokenizers_settings_come_before_its_vocabulary(hub, run):
+    code = "from minigpt import Tokenizer; print(Tokenizer.from_pretrained('user/wordpiece').encode('Hi hi'))"
+    assert run(code).stdout == "[3, 4]\n"
+    # In this order: cut short, a download must not look complete without the settings.
+    assert hub.fetched() == ["tokenizer_config.json", "vocab.txt"]
 
 
 def test_info_downloads_no_weights(hub, run):
@@ -209,6 +230,7 @@ def test_a_silent_network_fails_within_seconds(hub, run):
     [
         ("user/nothing", None, "the hub has no model 'user/nothing'"),
         ("user/tiny", "v9", "user/tiny has no revision 'v9'"),
+        ("user/gated", None, "user/gated asks for permission"),
         ("user/pickled", None, "user/pickled on the hub has weights only as pytorch_model.bin"),
     ],
 )
@@ -266,7 +288,7 @@ def test_damaged_on_the_way(hub, run, tmp_path):
     hub.corrupt = True
     result = run(load("user/tiny"))
     assert "model.safetensors arrived damaged or altered (sha256 " in result.stdout, result.stderr
-    assert not list(tmp_path.glob("cache/**/model.safetensors"))
+    assert not [path for path in tmp_path.rglob("*") if path.name == "model.safetensors"]  # nor a link to nowhere
     hub.corrupt = False
     assert run(load("user/tiny")).stdout.startswith("loaded 4")  # nothing damaged is left in the cache
 
@@ -277,6 +299,8 @@ def test_official_weights_are_held_against_their_known_sha256(hub, run, tmp_path
     assert "altered" in result.stdout, result.stderr
     assert "expected 248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707" in result.stdout
     assert not list(tmp_path.glob("cache/**/model.safetensors"))
+    assert run(load("gpt2", revision="main")).stdout.startswith("loaded 4")  # another revision has another sum
+    hub.requests = [request for request in hub.requests if "/main" not in request[1]]
     asked = [path for _, path, _ in hub.requests if "openai-community" in path]
     assert asked and all(GPT2_COMMIT in path for path in asked)  # at the fixed revision
 
@@ -307,5 +331,5 @@ main()
     result = run(limit)
     assert result.returncode == 2
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("minigpt: ") and "File too large" in last, result.stderr
+    assert last.startswith("minigpt: [Errno 27] File too large"), result.stderr
     assert "Traceback" not in result.stderr

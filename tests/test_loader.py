@@ -352,7 +352,10 @@ def test_bad_json(model, tmp_path, text, sentence):
             ["config.json", "pytorch_model.bin"],
             "only as pytorch_model.bin, which minigpt does not open .*save_pretrained",
         ),
-        (["config.json", "tf_model.h5"], "only as tf_model.h5"),
+        *(
+            (["config.json", file], f"only as {file}, which minigpt does not open")
+            for file in ("tf_model.h5", "flax_model.msgpack", "model.ckpt", "model.pt", "model.pth")
+        ),
         (["model.safetensors"], "has no config.json"),
         (["config.json", "model.safetensors.index.json"], "only 0 shards"),
     ],

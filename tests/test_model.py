@@ -414,6 +414,7 @@ def test_parameter_counts_of_the_official_models(n_layer, n_head, n_embd, parame
         ({"n_positions": 1.5}, "n_positions must be a positive integer"),
         ({"n_inner": -1}, "n_inner must be a positive integer or null"),
         ({"layer_norm_epsilon": 0}, "layer_norm_epsilon must be a positive number"),
+        ({"layer_norm_epsilon": float("inf")}, "layer_norm_epsilon must be a positive number"),
         ({"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon must be a positive number"),
         ({"activation_function": "swish"}, "activation_function must be one of gelu_new, gelu, relu, not 'swish'"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false"),

@@ -72,7 +72,7 @@ def test_stop_strings_end_the_work_early(shakespeare, shakespeare_tokenizer):
     assert "\n" not in beams[0].text
 
 
-def test_generate_text(shakespeare_tokenizer):
+def test_generate_text(shakespeare, shakespeare_tokenizer):
     prompt = "ROMEO:\nWhat light"
     texts = generate_text(prompt, max_length=40, top_k=50, top_p=0.95, num_return_sequences=2, seed=3)
     assert len(texts) == 2 and texts[0] != texts[1] and all(text.startswith(prompt) for text in texts)
@@ -81,6 +81,9 @@ def test_generate_text(shakespeare_tokenizer):
     greedy = generate_text(prompt, max_length=30, do_sample=False)
     assert greedy == generate_text(prompt, max_length=30, do_sample=False)
     assert len(generate_text("Once upon a time")[0]) > 100
+    n = len(shakespeare_tokenizer.encode(prompt))
+    (ten,) = continue_text(shakespeare, shakespeare_tokenizer, prompt, max_new_tokens=10)
+    assert generate_text(prompt, max_length=n + 10, do_sample=False) == [prompt + ten.text]
     long = "word " * 60
     assert generate_text(long, max_new_tokens=5)[0].startswith(long)
     with pytest.raises(ValueError, match="max_length = 3 leaves no room: the prompt alone has"):

@@ -92,14 +92,36 @@ def test_wordpiece_equals_transformers(wordpiece_folder, text):
     assert ours.decode(ids) == theirs.decode(ids)
 
 
-def test_wordpiece_heeds_its_config(wordpiece_folder, tmp_path):
-    (tmp_path / "vocab.txt").write_bytes((wordpiece_folder / "vocab.txt").read_bytes())
-    assert Tokenizer.from_pretrained(tmp_path).encode("HI") == Tokenizer.from_pretrained(tmp_path).encode("hi")
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    assert Tokenizer.from_pretrained(tmp_path).pieces(Tokenizer.from_pretrained(tmp_path).encode("HI hi")) == [
-        "[UNK]",
-        "hi",
-    ]
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"do_lower_case": False}, {"strip_accents": False}, {"strip_accents": True, "do_lower_case": False},
+     {"tokenize_chinese_chars": False}],
+)  # fmt: skip
+def test_wordpiece_heeds_its_settings(wordpiece_folder, tmp_path, settings):
+    (tmp_path / "vocab.txt").write_bytes((wordpiece_folder / "vocab.txt").read_bytes() + "café\n今天\n".encode())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    ours, theirs = Tokenizer.from_pretrained(tmp_path), BertTokenizer.from_pretrained(tmp_path, **settings)
+    for text in ("HI hi", "Café cafe", "今天 hi今天"):
+        assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
+
+
+def test_byte_level_bpe_heeds_its_settings(gpt2, tmp_path):
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes((GPT2_FILES / name).read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+    assert Tokenizer.from_pretrained(tmp_path).encode("Hello") == gpt2.encode(" Hello") != gpt2.encode("Hello")
+
+
+def test_a_tokenizer_json_that_cuts_and_pads_does_neither_here(gpt2, tmp_path):
+    gpt2.backend.save(str(tmp_path / "tokenizer.json"))
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    values["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    values["padding"] = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                         "pad_type_id": 0, "pad_token": "!"}  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    for text in ("one two three four five", "one"):
+        assert tokenizer.encode(text) == gpt2.encode(text)
 
 
 def test_tokenizer_json_is_preferred_and_the_same(gpt2, tmp_path):
@@ -155,6 +177,16 @@ def test_a_stream_of_wordpieces_is_what_decode_gives(wordpiece_folder, ids):
     tokenizer = Tokenizer.from_pretrained(wordpiece_folder)
     stream = tokenizer.text_stream()
     assert "".join([stream.add(i) for i in ids]) + stream.finish() == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@given(st.text(alphabet=CHINESE + "hi "), st.lists(st.integers(0, 40)))
+def test_a_stream_goes_on_after_a_text_that_was_shown(wordpiece_folder, text, ids):
+    # WordPiece puts spaces between words, but none before the first: a continuation must know what it follows.
+    tokenizer = Tokenizer.from_pretrained(wordpiece_folder)
+    before = tokenizer.encode(text)
+    stream = tokenizer.text_stream(after=before)
+    shown = "".join([stream.add(i) for i in ids]) + stream.finish()
+    assert tokenizer.decode(before, True) + shown == tokenizer.decode(before + ids, True)
 
 
 def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):

@@ -11,7 +11,13 @@ from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files
 from weights_loader.tensors import CheckpointError
 
 TIMEOUT = 10  # seconds without an answer from the hub
-OUR_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}  # errors that the network has no part in
+OUR_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+}  # errors that the network has no part in
 
 
 @dataclass(frozen=True)
