@@ -178,7 +178,8 @@ def start(*args, **options):
     return subprocess.Popen([*MINIGPT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-LONG = ("generate", "Once", "--slide", "--max-new-tokens", "1000000")
+# Without end: no token has the id 5000.
+LONG = ("generate", "Once", "--slide", "--max-new-tokens", "1000000", "--eos-token-id", "5000")
 
 
 def test_ctrl_c_ends_cleanly():
