@@ -63,10 +63,10 @@ class GenerationConfig:
         )
         self._require("pad_token_id", "an id", lambda v: _is_config(v) or _is_integer(v))
         self._require("seed", "an integer, at least 0, or None", lambda v: v is None or (_is_integer(v) and v >= 0))
-        if self.num_return_sequences > 1 and not self.do_sample:
-            if self.num_beams == 1:
+        if self.num_return_sequences > 1:
+            if self.num_beams == 1 and not self.do_sample:
                 raise ValueError("greedy search has one result: num_return_sequences > 1 needs do_sample or num_beams")
-            if self.num_return_sequences > self.num_beams:
+            if 1 < self.num_beams < self.num_return_sequences:
                 raise ValueError(
                     f"num_return_sequences = {self.num_return_sequences} needs as many beams, not {self.num_beams}"
                 )
@@ -173,6 +173,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
             logits = reader.next_logits(texts[:, :length])
         so_far = [text[start:length] for text, start in zip(texts, padding_of, strict=True)]
         scores = process(logits, so_far, options)
+        scores[finished] = 0.0  # whatever they draw is replaced by padding
         check_choice_is_left(scores)
         step = draw(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
         step = np.where(finished, options.pad_token_id, step)

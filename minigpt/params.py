@@ -209,12 +209,13 @@ def _require(condition, name, config, expected):
 # for training), other heads, and defaults of transformers' generate (ours has its own arguments).
 # fmt: off
 WITHOUT_EFFECT = {
-    "_name_or_path", "_num_labels", "architectures", "attn_pdrop", "auto_map", "bad_words_ids",
-    "begin_suppress_tokens", "chunk_size_feed_forward", "cross_attention_hidden_size", "decoder_start_token_id",
-    "diversity_penalty", "do_sample", "dtype", "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size",
-    "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id",
-    "gradient_checkpointing", "id2label", "keys_to_ignore_at_inference", "label2id", "length_penalty", "max_length",
-    "min_length", "model_type", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
+    "_attn_implementation_autoset", "_name_or_path", "_num_labels", "architectures", "attention_dropout",
+    "attn_pdrop", "auto_map", "bad_words_ids", "begin_suppress_tokens", "chunk_size_feed_forward",
+    "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
+    "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty",
+    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "id2label",
+    "is_decoder", "keys_to_ignore_at_inference", "label2id", "length_penalty", "max_length", "min_length",
+    "model_type", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
     "num_return_sequences", "output_attentions", "output_hidden_states", "output_past", "output_scores",
     "predict_special_tokens", "prefix", "problem_type", "remove_invalid_values", "repetition_penalty",
     "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "summary_activation",

@@ -449,12 +449,26 @@ def test_too_long_is_refused_before_any_work(model):
         ({"pad_token_id": 1.7}, "pad_token_id must be an id, not 1.7"),
         ({"num_return_sequences": 2}, "greedy search has one result"),
         ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences = 3 needs as many beams"),
+        (
+            {"num_return_sequences": 3, "num_beams": 2, "do_sample": True},
+            "num_return_sequences = 3 needs as many beams",
+        ),
         ({"num_beams": 60, "eos_token_id": list(range(50))}, "too much for 50 tokens"),
     ],
 )
 def test_bad_options(model, bad, sentence):
     with pytest.raises(ValueError, match=sentence):
         model.generate([1, 2], **bad)
+
+
+def test_a_finished_row_needs_no_choice():
+    config = GPT2Config(vocab_size=5, n_positions=16, n_embd=8, n_layer=1, n_head=2, initializer_range=0.5)
+    choice = {"no_repeat_ngram_size": 1, "max_new_tokens": 4, "eos_token_id": 0}
+    model = lively_model(config, seed=0)
+    both = model.generate([[1, 2, 3, 4], [1, 1, 1, 1]], **choice)  # the first row has nothing left but the end
+    assert both[0].tolist() == [1, 2, 3, 4, 0] + [0] * (both.shape[1] - 5)
+    alone = model.generate([[1, 1, 1, 1]], **choice)
+    assert np.array_equal(both[1:], alone) and both.shape[1] > 5
 
 
 def test_ids_of_ends_may_be_an_array(model):

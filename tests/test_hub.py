@@ -310,13 +310,37 @@ def test_an_official_name_downloads_from_its_repository(hub, run):
     code = f"""
 from dataclasses import replace
 from weights_loader import hub
-hub.OFFICIAL["gpt2"] = replace(hub.OFFICIAL["gpt2"], sha256={sha256!r})
+hub.OFFICIAL["gpt2"] = replace(hub.OFFICIAL["gpt2"], sha256={{"model.safetensors": {sha256!r}}})
 """
     assert run(code + load("gpt2")).stdout.startswith("loaded 4")
     # The long name is the same model, at the same revision, from the same cache.
     hub.requests.clear()
     assert run(load("openai-community/gpt2")).stdout.startswith("loaded 4")
     assert hub.requests == []
+
+
+def test_the_official_tokenizer_is_held_against_its_known_sha256(hub, run, tmp_path):
+    code = """
+from minigpt import Tokenizer
+try:
+    Tokenizer.from_pretrained("gpt2")
+except ValueError as error:
+    print(error)
+"""
+    assert "expected 8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6" in run(code).stdout
+    assert not [path for path in tmp_path.rglob("*") if path.name == "tokenizer.json"]
+
+
+def test_interrupted_while_verifying(hub, run, tmp_path):
+    code = """
+import hashlib
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+hashlib.file_digest = interrupted
+"""
+    assert "KeyboardInterrupt" in run(code + load("user/tiny")).stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name == "model.safetensors"]
+    assert run(load("user/tiny")).stdout.startswith("loaded 4")
 
 
 def test_a_full_disk(hub, run):

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
@@ -26,26 +26,29 @@ class Official:
 
     repo: str
     revision: str
-    sha256: str | None = None  # of model.safetensors, where it is published
+    sha256: dict[str, str] = field(default_factory=dict)  # of the files for which it is published
 
 
 OFFICIAL = {
     "gpt2": Official(
         "openai-community/gpt2",
         "607a30d783dfa663caf39e06633721c8d4cfcd7e",
-        "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+        {
+            WEIGHTS: "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+            "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
+        },
     ),
     "gpt2-medium": Official("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
     "gpt2-large": Official("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
     "gpt2-xl": Official(
         "openai-community/gpt2-xl",
         "15ea56dee5df4983c59b2538573817e1667135e2",
-        "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a",
+        {WEIGHTS: "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"},
     ),
     "distilgpt2": Official(
         "distilbert/distilgpt2",
         "2290a62682d06624634c1f46a6ad5be0f47f38aa",
-        "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b",
+        {WEIGHTS: "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"},
     ),
 }
 
@@ -79,7 +82,7 @@ def _locate(name, revision, offline, choose):
     name = str(name)
     if folder.is_file():
         raise CheckpointError(f"{name} is a file; give the folder that it lies in")
-    if name not in OFFICIAL and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if name not in OFFICIAL and not _is_repository(name):
         known = ", ".join(OFFICIAL)
         raise CheckpointError(
             f"there is no folder or model {name!r}; official models are {known}, others are named user/model"
@@ -94,6 +97,16 @@ def _locate(name, revision, offline, choose):
             f"{name} is not in the local cache, and the network is switched off. {_by_hand(official.repo)}"
         )
     return _download(official, revision, choose)
+
+
+def _is_repository(name):
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name and not name.startswith(".")
 
 
 def _by_hand(repo):
@@ -168,15 +181,19 @@ def _verify(path, file, official):
     """
     blob = path.resolve()
     expected = blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None
-    if official and file == WEIGHTS and official.sha256:
-        expected = official.sha256
+    if official:
+        expected = official.sha256.get(file, expected)
     if expected is None:
         return
-    with open(blob, "rb") as data:
-        found = hashlib.file_digest(data, "sha256").hexdigest()
+    found = None
+    try:
+        with open(blob, "rb") as data:
+            found = hashlib.file_digest(data, "sha256").hexdigest()
+    finally:
+        if found != expected:  # also when interrupted: nothing stays in the cache that was not verified
+            os.unlink(path)
+            blob.unlink(missing_ok=True)
     if found != expected:
-        os.unlink(path)
-        blob.unlink(missing_ok=True)
         raise CheckpointError(
             f"{file} arrived damaged or altered (sha256 {found}, expected {expected}) and was removed; run it again"
         )

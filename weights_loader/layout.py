@@ -97,7 +97,7 @@ def read_parameters(folder, shapes, dtype="float32"):
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / WEIGHTS)
     stored = _official_names(stored, folder)
     head = stored.get("lm_head.weight")
-    if "wte.weight" not in stored and head:  # tied, and saved under the head's name
+    if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, and saved under the head's name
         stored["wte.weight"] = head
     if "lm_head.weight" not in shapes and head:
         stored.pop("lm_head.weight")
