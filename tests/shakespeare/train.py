@@ -54,8 +54,9 @@ def main(text_file, folder):
 
     config = GPT2Config(
         vocab_size=VOCAB_SIZE, n_positions=BLOCK, n_embd=128, n_layer=4, n_head=4,
-        resid_pdrop=0.1, embd_pdrop=0.1, attn_pdrop=0.1, bos_token_id=end_of_text, eos_token_id=end_of_text,
+        resid_pdrop=0.1, embd_pdrop=0.1, attn_pdrop=0.1, bos_token_id=end_of_text, eos_token_id=None,
     )  # fmt: skip
+    # No eos_token_id: where a speech ends another one follows, and a short prompt does not end in nothing.
     model = GPT2LMHeadModel(config)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     decay = [p for p in model.parameters() if p.ndim == 2]
