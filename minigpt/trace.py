@@ -3,6 +3,8 @@
 The forward pass hands every activation to a `tap` under its name and goes on with what the tap returns.
 """
 
+import numpy as np
+
 
 def untapped(name, activation):
     """The tap of an ordinary run: lets everything pass."""
@@ -31,10 +33,17 @@ class Tap:
 
     def _edited(self, name, activation):
         edited = self.edit[name](activation.copy())
-        if getattr(edited, "shape", None) != activation.shape:
-            found = f"an array of shape {edited.shape}" if hasattr(edited, "shape") else repr(edited)
-            raise ValueError(f"the edit of {name!r} must return an array of shape {activation.shape}, not {found}")
-        return edited.astype(activation.dtype, copy=False)
+        return checked_result(f"the edit of {name!r}", edited, activation.shape, activation.dtype)
+
+
+def checked_result(source, result, shape, dtype):
+    """What a function from outside returned, in the model's dtype. Raises ValueError, naming `source`, for its shape."""
+    found = getattr(result, "shape", None)
+    if found != shape:
+        found = repr(result) if found is None else f"an array of shape {found}"
+        raise ValueError(f"{source} must return an array of shape {shape}, not {found}")
+    # A factor such as 1 / np.sqrt(K) makes float64 of float32; the model goes on in its own dtype.
+    return np.asarray(result, dtype)
 
 
 def below(tap, prefix):

@@ -8,9 +8,8 @@ import math
 from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
-
 from minigpt.ops import plain
+from minigpt.trace import checked_result
 
 # The operations, and the shape that each one's result must have.
 RESULT_SHAPES = {
@@ -57,18 +56,9 @@ def _checked(name, function):
         expected = RESULT_SHAPES[name](*arguments)
         if name == "linear" and len(arguments) == 2:
             arguments = (*arguments, None)
-        return _as_result(name, function(*arguments), expected, x.dtype)
+        return checked_result(f"the replaced {name}", function(*arguments), expected, x.dtype)
 
     return checked
-
-
-def _as_result(name, result, shape, dtype):
-    found = getattr(result, "shape", None)
-    if found != shape:
-        found = f"an array of shape {found}" if found is not None else repr(result)
-        raise ValueError(f"the replaced {name} must return an array of shape {shape}, not {found}")
-    # A factor such as 1 / np.sqrt(K) makes float64 of float32; the model goes on in its own dtype.
-    return np.asarray(result, dtype)
 
 
 def _with_full_arguments(attention):
@@ -83,6 +73,6 @@ def _with_full_arguments(attention):
             raise ValueError("this model does not scale scores by 1/sqrt(K): attention must take a parameter `scale`")
         if "padding" not in options and padding is not None:
             raise ValueError("prompts of different lengths in one batch: attention must take a parameter `padding`")
-        return _as_result("attention", attention(q, k, v, **options), q.shape, q.dtype)
+        return checked_result("the replaced attention", attention(q, k, v, **options), q.shape, q.dtype)
 
     return adapted
