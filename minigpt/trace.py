@@ -37,7 +37,7 @@ class Tap:
 
 
 def checked_result(source, result, shape, dtype):
-    """What a function from outside returned, in the model's dtype. Raises ValueError, naming `source`, for its shape."""
+    """A result of a function from outside, in the model's dtype. Raises ValueError for another shape."""
     found = getattr(result, "shape", None)
     if found != shape:
         found = repr(result) if found is None else f"an array of shape {found}"
