@@ -17,8 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from minigpt.ops import plain, replace_ops
-from minigpt.params import ACTIVATIONS, DTYPES, GPT2Config, flatten, nest, random_params
+from minigpt.ops import choose_ops, plain, replace_ops
+from minigpt.params import ACTIVATIONS, DTYPES, GPT2Config, random_params, read_params, write_params
 from minigpt.trace import Tap, activation_names, below, untapped
 
 
@@ -112,33 +112,40 @@ class GPT2:
         self.config, self.params, self.ops = config, params, ops
 
     @classmethod
-    def random(cls, config=None, seed=0, dtype="float32"):
+    def random(cls, config=None, seed=0, dtype="float32", ops="auto"):
         """A GPT-2 before training, with parameters drawn as in the paper. config defaults to GPT-2 small."""
         config = config or GPT2Config()
-        return cls(config, random_params(config, seed, _checked_dtype(dtype)))
+        ops = choose_ops(ops, config)
+        return cls(config, random_params(config, seed, _checked("dtype", dtype, DTYPES)), ops)
 
     @classmethod
-    def from_pretrained(cls, name, dtype="float32", revision=None, offline=False):
+    def from_pretrained(
+        cls, name, ops="auto", quantize=None, dtype=None, threads=None, revision=None, offline=False
+    ):
         """A trained GPT-2 by name: a bundled model's, a folder's, or the hub's ("gpt2", "distilgpt2", "user/model").
 
-        A model of the hub is downloaded once and then read from the cache; offline never looks at the network. Raises
+        A model of the hub is downloaded once and then read from the cache; offline never looks at the network. ops:
+        "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits, dtype="bfloat16" in
+        16; both compute in float32. Without either, matrices that the file has so stay so, and all others become
+        float32. threads: the number of cores to use, in the whole process; all physical ones unless told. Raises
         weights_loader.CheckpointError, whose sentence says what is wrong with the files and what to do.
         """
         import weights_loader
         from minigpt.bundled import bundled_folder
 
-        dtype = _checked_dtype(dtype)
+        quantize, dtype = _checked("quantize", quantize, (None, "int8")), _checked("dtype", dtype, (None, *DTYPES))
+        if quantize and dtype:
+            raise ValueError(f"quantize and dtype say different things: choose {quantize} or {dtype}")
         folder = bundled_folder(name) or weights_loader.locate_weights(name, revision, offline)
         config = GPT2Config.from_pretrained(folder)
-        arrays = weights_loader.read_parameters(folder, config.shapes(), dtype)
+        ops = choose_ops(ops, config, threads)
+        params = read_params(folder, config, dtype, quantize)
         # A file's head that differs from its wte is not tied, whatever the configuration says.
-        return cls(replace(config, tie_word_embeddings="lm_head.weight" not in arrays), nest(arrays))
+        return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops)
 
     def save_pretrained(self, folder):
-        """Write config.json and model.safetensors, which from_pretrained and transformers load back."""
-        import weights_loader
-
-        weights_loader.save(folder, self.config.to_dict(), flatten(self.params))
+        """Write config.json and model.safetensors, which from_pretrained and (unless in 8 bits) transformers load back."""
+        write_params(folder, self.config, self.params)
 
     def with_ops(self, **functions):
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""
@@ -236,7 +243,9 @@ def left_padding(attention_mask, shape):
     return padding if padding.any() else None
 
 
-def _checked_dtype(dtype):
-    if str(getattr(dtype, "__name__", dtype)) not in DTYPES:  # "float32", np.float32 or np.dtype("float32")
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-    return dtype
+def _checked(argument, value, allowed):
+    """value, or the name of a dtype: "float32", np.float32 and np.dtype("float32") are the same."""
+    value = value if value is None else str(getattr(value, "__name__", value))
+    if value not in allowed:
+        raise ValueError(f"{argument} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+    return value

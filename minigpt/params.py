@@ -5,8 +5,12 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transposed
+
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
+PACKED = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
+QUANTIZED = {"quant_method": "minigpt-int8"}  # what a config.json says of a model saved in 8 bits
 # GPT-2 xl has 1.6e9 parameters in 48 layers; beyond these a configuration is a mistake and is refused unallocated.
 MOST_PARAMETERS, MOST_LAYERS = 10**11, 10**4
 
@@ -87,7 +91,10 @@ class GPT2Config:
         kind = values.get("model_type", "gpt2")
         if kind != "gpt2":
             raise ValueError(f"this is a model of type {kind!r}, not a GPT-2")
-        known = {field.name for field in fields(cls)}
+        if values.get("quantization_config") not in (None, QUANTIZED):
+            method = values["quantization_config"]
+            raise ValueError(f"the weights are quantized by a method that minigpt does not know: {method!r}")
+        known = {field.name for field in fields(cls)} | {"quantization_config"}
         for name, value in values.items():
             # A setting that is empty, false or null is switched off.
             if value and name not in known and name not in WITHOUT_EFFECT:
@@ -95,7 +102,7 @@ class GPT2Config:
                     f"unknown setting {name!r}: {value!r}; minigpt does not honour it. "
                     "If it does not change the model's output, delete it from the file"
                 )
-        return cls(**{name: value for name, value in values.items() if name in known})
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
     def to_dict(self):
         """A dict for config.json that transformers reads back."""
@@ -154,21 +161,77 @@ def random_params(config, seed=0, dtype="float32"):
 
     Matrices and embeddings are drawn from N(0, initializer_range^2), biases are 0 and layer norms the identity. The two
     projections of each block that add to the residual stream are scaled by 1/sqrt(2 n_layer), so that the stream's
-    variance does not grow with depth. The same seed gives the same values in every dtype.
+    variance does not grow with depth. The same seed gives the same values in every dtype, but for bfloat16's rounding.
     """
     rng = np.random.default_rng(seed)
     arrays = {}
     for name, shape in config.shapes().items():
         if name.endswith("bias"):
-            arrays[name] = np.zeros(shape, dtype)
+            array = np.zeros(shape, np.float32)
         elif len(shape) == 1:
-            arrays[name] = np.ones(shape, dtype)
+            array = np.ones(shape, np.float32)
         else:
             std = config.initializer_range
             if name.endswith("c_proj.weight"):
                 std /= math.sqrt(2 * config.n_layer)
-            arrays[name] = (np.float32(std) * rng.standard_normal(shape, np.float32)).astype(dtype, copy=False)
+            array = np.float32(std) * rng.standard_normal(shape, np.float32)
+        arrays[name] = _laid_out(name, array, dtype)
     return nest(arrays)
+
+
+def read_params(folder, config, dtype=None, quantize=None):
+    """The parameter tree of a checkpoint in a folder, see GPT2.from_pretrained. Raises weights_loader.CheckpointError."""
+    import weights_loader
+
+    def convert(tensor):
+        if tensor.dtype == "I8" and dtype is None:
+            turned = not _is_embedding(tensor.name)
+            integers, scales = tensor.read_stored(), tensor.scale.read().ravel()
+            matrix = Int8Matrix(transposed(integers) if turned else integers, scales)
+            return matrix.T if turned else matrix
+        as_stored = "bfloat16" if tensor.dtype == "BF16" else "float32"
+        return _laid_out(tensor.name, tensor.read("float64" if dtype == "float64" else "float32"), quantize or dtype or as_stored)
+
+    try:
+        return nest(weights_loader.read_parameters(folder, config.shapes(), convert))
+    except weights_loader.CheckpointError:
+        raise
+    except ValueError as error:
+        raise weights_loader.CheckpointError(f"{folder}: {error}") from error
+
+
+def write_params(folder, config, params):
+    """Write a checkpoint, config.json and model.safetensors; packed matrices as they are packed."""
+    import weights_loader
+
+    values, arrays = config.to_dict(), {}
+    for name, array in flatten(params).items():
+        if isinstance(array, Int8Matrix):
+            values["quantization_config"] = QUANTIZED
+            scales = array.scales[:, None]
+            arrays[f"{name}_scale"] = scales.T if array.turned else scales
+        if isinstance(array, PackedMatrix):
+            array = array.stored.T if array.turned else array.stored
+            array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
+        arrays[name] = array
+    weights_loader.save(folder, values, arrays)
+
+
+def _laid_out(name, array, form):
+    """An array of the official shape as it is kept: float32, float64, or packed in bfloat16 or int8.
+
+    Of every matrix the weights of one output lie side by side in memory: computing an output reads them in order.
+    Vectors and positions are few and stay float32.
+    """
+    if array.ndim < 2 or name == "wpe.weight":
+        return array.astype("float64" if form == "float64" else "float32", copy=False)
+    rows = array if _is_embedding(name) else transposed(array)
+    rows = PACKED[form].pack(rows) if form in PACKED else rows.astype(form, copy=False)
+    return rows if _is_embedding(name) else rows.T
+
+
+def _is_embedding(name):
+    return name in ("wte.weight", "lm_head.weight")  # [V, D]: a row a token. All other matrices are [in, out]
 
 
 def nest(arrays):

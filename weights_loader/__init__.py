@@ -2,9 +2,10 @@
 
 from weights_loader.hub import locate_config, locate_tokenizer, locate_weights
 from weights_loader.layout import read_config, read_parameters, save, write_file
-from weights_loader.tensors import CheckpointError
+from weights_loader.tensors import BFLOAT16, CheckpointError
 
 __all__ = [
+    "BFLOAT16",
     "CheckpointError",
     "locate_config",
     "locate_tokenizer",

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors import SafetensorError, serialize_file
 
-from weights_loader.tensors import CheckpointError, read_tensor, stored_tensors
+from weights_loader.tensors import BFLOAT16, CheckpointError, StoredTensor, stored_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -85,34 +86,38 @@ def _read_json(path):
     return values
 
 
-def read_parameters(folder, shapes, dtype="float32"):
+def read_parameters(folder, shapes, convert=StoredTensor.read):
     """The parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
     Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, when the file has a head
-    that differs from wte. Tensors are read one by one, so memory peaks at the parameters and one tensor. Raises
-    CheckpointError before anything is read if the files do not hold these names and shapes.
+    that differs from wte. convert(tensor) makes of each StoredTensor what is to be kept, its name the official one; two
+    are read at a time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is
+    read if the files do not hold these names and shapes.
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / WEIGHTS)
-    stored = _official_names(stored, folder)
+    stored = _with_scales(_official_names(stored, folder), folder)
     head = stored.get("lm_head.weight")
     if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, and saved under the head's name
-        stored["wte.weight"] = head
+        stored["wte.weight"] = replace(head, name="wte.weight")
     if "lm_head.weight" not in shapes and head:
         stored.pop("lm_head.weight")
     _check(stored, shapes, folder)
 
-    arrays = {name: read_tensor(name, stored[name], dtype) for name in shapes}
+    wanted = [stored[name] for name in shapes]
     if head and "lm_head.weight" not in shapes:
         if head.shape != shapes["wte.weight"]:
             raise CheckpointError(
                 f"{folder}: lm_head.weight has shape {list(head.shape)}, wte.weight {list(shapes['wte.weight'])}"
             )
-        own_head = read_tensor("lm_head.weight", head, dtype)
-        if not np.array_equal(own_head, arrays["wte.weight"]):
-            arrays["lm_head.weight"] = own_head
-    return arrays
+        if not np.array_equal(head.read(), stored["wte.weight"].read()):
+            wanted.append(head)
+    pool = ThreadPoolExecutor(2)  # reading copies, and converting computes: each leaves the other time
+    try:
+        return dict(zip((tensor.name for tensor in wanted), pool.map(convert, wanted), strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _stored_in_shards(folder):
@@ -133,7 +138,21 @@ def _official_names(stored, folder):
         if official in tensors:
             raise CheckpointError(f"{folder} has tensor {official!r} twice, with and without the prefix 'transformer.'")
         if not MASK_BUFFER.fullmatch(official):
-            tensors[official] = tensor
+            tensors[official] = replace(tensor, name=official)
+    return tensors
+
+
+def _with_scales(stored, folder):
+    """Every tensor of 8-bit integers with its scale, which is stored under its name and `_scale`."""
+    tensors = dict(stored)
+    for name, tensor in stored.items():
+        if tensor.dtype == "I8":
+            scale = tensors.pop(f"{name}_scale", None)
+            if len(tensor.shape) != 2 or scale is None or scale.shape not in ((1, tensor.shape[1]), (tensor.shape[0], 1)):
+                raise CheckpointError(
+                    f"{folder}: tensor {name!r} has 8-bit integers, but no {name}_scale of one number per row or column"
+                )
+            tensors[name] = replace(tensor, scale=scale)
     return tensors
 
 
@@ -173,14 +192,19 @@ def _block_count(names):
 def save(folder, config, arrays):
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    Each file appears by rename: whoever looks sees the old one, then the whole new one.
+    arrays of dtype BFLOAT16 are written as such. Each file appears by rename: whoever looks sees the old one, then the
+    whole new one.
     """
     folder = Path(folder)
     tensors = {
-        (name if name == "lm_head.weight" else f"transformer.{name}"): np.ascontiguousarray(array)
+        name if name.startswith("lm_head.") else f"transformer.{name}": {
+            "dtype": "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name,
+            "shape": array.shape,
+            "data": array.tobytes(),
+        }
         for name, array in arrays.items()
     }
-    write_file(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_file(folder / WEIGHTS, lambda path: serialize_file(tensors, path, {"format": "pt"}))
     text = json.dumps(config, indent=2) + "\n"
     write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 

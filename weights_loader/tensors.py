@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-# The stored types that hold weights. NumPy has no bfloat16: its 16 bits are the upper half of a float32.
-STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+# NumPy has no bfloat16. Its 16 bits are the upper half of a float32; this dtype says that a number is such a half.
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])
+# The stored types that hold weights; I8 only together with its scale.
+STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8": "<i1"}
 
 
 class CheckpointError(ValueError):
@@ -20,10 +22,35 @@ class CheckpointError(ValueError):
 class StoredTensor:
     """Where one tensor lies."""
 
+    name: str
     path: Path
     dtype: str
     shape: tuple[int, ...]
     start: int  # its first byte in the file
+    scale: "StoredTensor | None" = None  # integers times their scale, [m, 1] or [1, n], are the weights [m, n]
+
+    def read(self, dtype="float32"):
+        """The weights as a fresh, aligned, writable array of float32 or float64."""
+        array = self.read_stored()
+        if array.dtype == BFLOAT16:
+            array = array.view("<u2").astype("<u4")
+            array <<= 16
+            array = array.view("<f4")
+        array = array.astype(dtype, copy=False)
+        return array if self.scale is None else array * self.scale.read(dtype)
+
+    def read_stored(self):
+        """The numbers as they are stored; bfloat16 as BFLOAT16."""
+        if self.dtype not in STORED_DTYPES:
+            raise CheckpointError(
+                f"{self.path}: tensor {self.name!r} has dtype {self.dtype}; "
+                f"dtypes that can be read: {', '.join(STORED_DTYPES)}. Convert the checkpoint to one of them"
+            )
+        count = math.prod(self.shape)
+        array = np.fromfile(self.path, STORED_DTYPES[self.dtype], count, offset=self.start)
+        if array.size != count:
+            raise CheckpointError(f"{self.path}: the file changed while it was read")
+        return array.reshape(self.shape)
 
 
 def stored_tensors(path):
@@ -48,24 +75,6 @@ def stored_tensors(path):
         header = json.loads(file.read(header_size))
     header.pop("__metadata__", None)
     return {
-        name: StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0])
+        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0])
         for name, entry in header.items()
     }
-
-
-def read_tensor(name, stored, dtype):
-    """One tensor as a fresh, aligned, writable array of the given dtype."""
-    if stored.dtype not in STORED_DTYPES:
-        raise CheckpointError(
-            f"{stored.path}: tensor {name!r} has dtype {stored.dtype}; "
-            f"dtypes that can be read: {', '.join(STORED_DTYPES)}. Convert the checkpoint to one of them"
-        )
-    count = math.prod(stored.shape)
-    array = np.fromfile(stored.path, STORED_DTYPES[stored.dtype], count, offset=stored.start)
-    if array.size != count:
-        raise CheckpointError(f"{stored.path}: the file changed while it was read")
-    if stored.dtype == "BF16":
-        array = array.astype("<u4")
-        array <<= 16
-        array = array.view("<f4")
-    return array.reshape(stored.shape).astype(dtype, copy=False)

@@ -1,15 +1,21 @@
 """The operations that the forward pass is made of, as sets that can be exchanged.
 
-`plain` holds them as NumPy formulas. `replace_ops` makes a set with some of them replaced by functions of your own.
+`plain` holds them as NumPy formulas, `jit` the same compiled. `choose_ops` finds a set by its name, `replace_ops` makes
+one with some operations replaced by functions of your own.
 """
 
 import inspect
 import math
+import os
+import threading
 from functools import partial
-from types import SimpleNamespace
 
 from minigpt.ops import plain
+from minigpt.ops.threads import get_threads, set_threads
 from minigpt.trace import checked_result
+
+# From this many parameters on the kernels gain more than their start costs.
+LARGE = 10_000_000
 
 # The operations, and the shape that each one's result must have.
 RESULT_SHAPES = {
@@ -23,31 +29,92 @@ RESULT_SHAPES = {
 }
 
 
+def choose_ops(name, config, threads=None):
+    """The set of operations of that name for a model of that configuration. Raises ValueError.
+
+    "plain": NumPy. "jit": Numba; compiles its kernels first if they are not in the cache on disk. "auto": plain for a
+    small model; for others jit, without waiting for it: the plain operations serve until the kernels are ready. The
+    environment's MINIGPT_OPS decides what "auto" is. threads: see GPT2.from_pretrained.
+    """
+    if threads is not None:
+        set_threads(threads)
+    else:
+        get_threads()  # which sets the default, if none is set
+    if name == "auto":
+        name = os.environ.get("MINIGPT_OPS") or ("jit when ready" if config.parameter_count() >= LARGE else "plain")
+    if name == "plain":
+        return plain
+    if name == "jit":
+        from minigpt.ops import jit
+
+        return jit
+    if name == "jit when ready":
+        return _when_ready.start()
+    raise ValueError(f'ops must be "plain", "jit" or "auto", not {name!r}')
+
+
+class _WhenReady:
+    """The plain operations, until jit has been imported in the background."""
+
+    def __init__(self):
+        self._ops = plain
+        self._lock = threading.Lock()
+        self._started = False
+
+    def start(self):
+        with self._lock:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._import, name="minigpt kernels").start()
+        return self
+
+    def _import(self):
+        try:
+            from minigpt.ops import jit
+        except ImportError:  # no Numba on this machine, or the program ends while the kernels are compiled
+            return
+        self._ops = jit
+
+    def __getattr__(self, name):
+        return getattr(self._ops, name)
+
+
+_when_ready = _WhenReady()
+
+
+class _Replaced:
+    """A set of operations with some of them replaced."""
+
+    def __init__(self, ops, functions):
+        self._ops = ops
+        self.__dict__.update(functions)
+
+    def __getattr__(self, name):
+        return getattr(self._ops, name)
+
+
 def replace_ops(ops, **functions):
     """The set `ops` with some operations replaced, by name.
 
     Functions are called with positional arguments: softmax(x), gelu(x), layer_norm(x, weight, bias, eps),
     linear(x, weight, bias) where bias may be None, attention(q, k, v). An attention with parameters called scale,
     padding or tap receives them too; a model or batch that needs what it does not take is refused. A replaced softmax
-    works inside the attention of minigpt. Results are converted to the dtype of the first argument. Raises ValueError
+    works inside the attention of plain. Results are converted to the dtype of the first argument. Raises ValueError
     for a name that is no operation, and when called for a result of another shape than it must have.
     """
     for name in functions:
         if name not in RESULT_SHAPES:
             raise ValueError(f"there is no operation {name!r}; the operations are {', '.join(RESULT_SHAPES)}")
-    changed = {name: getattr(ops, name) for name in RESULT_SHAPES}
-    changed |= {name: _checked(name, function) for name, function in functions.items()}
+    changed = {name: _checked(name, function) for name, function in functions.items()}
     if "attention" in functions:
         changed["attention"] = _with_full_arguments(functions["attention"])
     if "softmax" in functions:
-        if not _is_ours(changed["attention"]):
+        if "attention" in functions or getattr(ops, "attention_is_replaced", False):
             raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
-    return SimpleNamespace(**changed)
-
-
-def _is_ours(attention):
-    return getattr(attention, "func", attention) is plain.attention
+    replaced = _Replaced(ops, changed)
+    replaced.attention_is_replaced = "attention" in functions or getattr(ops, "attention_is_replaced", False)
+    return replaced
 
 
 def _checked(name, function):

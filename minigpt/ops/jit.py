@@ -1,0 +1,517 @@
+"""The operations of plain.py, compiled by Numba for float32: the same names, arguments and results.
+
+Two kinds of work take the time. A new token multiplies one vector with every matrix: each weight is read from memory
+once and used once, so the memory sets the pace and the kernels read the weights in order, in as few bits as they are
+stored in. A long prompt multiplies hundreds of vectors: arithmetic sets the pace, and BLAS, which NumPy calls, is
+nearest to what the processor can do; kernels do there what lies between the products.
+
+What the kernels are not made for (float64, a trace, an array laid out otherwise) the formulas of plain.py compute.
+Importing this module compiles the kernels, or reads them from Numba's cache on disk.
+"""
+
+import math
+import os
+import threading
+
+import numba
+import numpy as np
+from numba import carray, prange, types
+from numba.extending import intrinsic
+
+from minigpt.ops import plain
+from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.threads import get_threads
+from minigpt.trace import untapped
+
+SKINNY = 8  # rows; beyond, BLAS is faster
+SMALL = 2**15  # numbers; below, waking other threads costs more than they save
+
+relu = plain.relu  # one pass over memory: nothing to gain
+
+# Sums are vectorised only if their terms may be reordered. NaN and inf keep their meaning.
+FAST = {"reassoc", "nsz", "contract"}
+
+
+def inlined(fastmath):
+    """A part of kernels. Division by zero gives inf, as NumPy's does: a check for it would prevent vectorising."""
+    return numba.njit(fastmath=fastmath, error_model="numpy")
+
+
+def kernel(signature, parallel=True, fastmath=FAST):
+    """Compile a function for the one signature that it is called with, and keep it on disk where that is possible."""
+
+    def compiled(function):
+        if not threading.main_thread().is_alive():
+            raise ImportError("the program ends: nothing more is compiled")
+        options = {"parallel": parallel, "fastmath": fastmath, "nogil": True, "error_model": "numpy"}
+        try:
+            return numba.njit(signature, cache=True, **options)(function)
+        except (RuntimeError, OSError):  # nowhere to write, or no room: compile for this process alone
+            return numba.njit(signature, **options)(function)
+
+    return compiled
+
+
+# ---------------------------------------------------------------- running kernels
+
+# GNU's OpenMP keeps a thread spinning for milliseconds after a kernel, on the core that BLAS wants next (a product of
+# 900 rows took twice as long). Some 30 microseconds bridge the time to the next kernel. It is read when Numba starts.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+_one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
+_of_thread = threading.local()  # Numba keeps its number of threads per Python thread
+_forked = False  # the threads of a kernel do not survive a fork: a child process computes with the plain operations
+
+
+def _after_fork():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _run(compiled, *arguments):
+    with _one_at_a_time:
+        threads = min(get_threads(), numba.config.NUMBA_NUM_THREADS)
+        if getattr(_of_thread, "threads", None) != threads:
+            numba.set_num_threads(threads)
+            _of_thread.threads = threads
+        return compiled(*arguments)
+
+
+def _suits(*arrays):
+    """Whether kernels can take these arrays: float32 in the usual order, aligned, and not read-only."""
+    return not _forked and all(a.dtype == np.float32 and a.flags.carray for a in arrays)
+
+
+# ---------------------------------------------------------------- exp
+
+
+@inlined({"nsz", "contract"})  # without reassoc, which would cancel `+ ROUND - ROUND`
+def _exp(x):
+    """exp(x) = 2^n exp(r) with n = round(x / log 2) and |r| <= log(2) / 2: exp(r) by a polynomial, 2^n by its bits.
+
+    Unlike a call of the C library it is vectorised. Error below 2 units in the last place; results below 1e-38 are 0.
+    Coefficients: Moshier, Cephes (expf).
+    """
+    ROUND = np.float32(12582912)  # 1.5 * 2^23: adding it leaves the rounded number in the lowest bits
+    shifted = np.float32(x * np.float32(1.44269504) + ROUND)
+    n = shifted - ROUND
+    r = x - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)  # log 2 in two parts, the first one exact
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = np.float32(p * (r * r) + r + np.float32(1))
+    bits = np.uint32((shifted.view(np.uint32) + np.uint32(127)) << np.uint32(23))
+    result = np.float32(p * bits.view(np.float32))
+    if x > np.float32(88.3):
+        result = np.float32(np.inf)
+    if x < np.float32(-87.3):
+        result = np.float32(0)
+    return result
+
+
+# ---------------------------------------------------------------- linear
+
+
+def linear(x, weight, bias=None):
+    """linear(x) = x weight + bias;  x [..., in], weight [in, out], bias [out] > [..., out].
+
+    Up to 8 rows of x: one pass over the weights. More: BLAS, which packed weights are unpacked for.
+    """
+    n_in, n_out = weight.shape
+    x_rows = x.reshape(-1, n_in)
+    bias_row = _NO_BIAS if bias is None else bias
+    if not _suits(x_rows, bias_row):
+        return plain.linear(x, weight, bias)
+    if len(x_rows) > SKINNY or not len(x_rows):
+        y = _unpacked_product(x_rows, weight) if isinstance(weight, PackedMatrix) else x_rows @ weight
+        if bias is not None:
+            y += bias
+        return y.reshape(*x.shape[:-1], n_out)
+
+    y = np.empty((len(x_rows), n_out), np.float32)
+    done = False
+    if isinstance(weight, Int8Matrix):
+        limit = min(32767, (2**31 - 1) // max(1, weight.largest_sum))
+        if weight.turned and limit >= 127:
+            done = _run(_multiply_int8, x_rows, weight.stored, weight.scales, bias_row, limit, y)
+    elif isinstance(weight, BFloat16Matrix):
+        if weight.turned and n_in % 2 == 0:
+            pairs = np.ascontiguousarray(x_rows.reshape(-1, n_in // 2, 2).swapaxes(1, 2))  # [R, 2, in / 2]
+            done = _run(_multiply_bfloat16, pairs, weight.stored.view(np.uint32), bias_row, y)
+    elif isinstance(weight, np.ndarray) and _suits(weight.T):
+        done = _run(_multiply, x_rows, weight.T, bias_row, y)
+    return y.reshape(*x.shape[:-1], n_out) if done else plain.linear(x, weight, bias)
+
+
+_NO_BIAS = np.empty(0, np.float32)
+
+
+@kernel("b1(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1])")
+def _multiply(x, weights, bias, y):
+    """y[r, o] = sum_i x[r, i] weights[o, i] + bias[o];  x [R, in], weights [out, in], bias [out] or empty > y [R, out].
+
+    A product of vectors is bound by reading the weights. Row after row, each core its own share of them, is the order
+    in which memory is fastest; four rows of x at a time use each weight four times while it is in a register.
+    """
+    R, n_in = x.shape
+    for o in prange(weights.shape[0]):
+        w = weights[o]
+        b = bias[o] if bias.size else np.float32(0)
+        for r in range(0, R - R % 4, 4):
+            x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
+            s0 = s1 = s2 = s3 = np.float32(0)
+            for i in range(n_in):
+                s0 += x0[i] * w[i]
+                s1 += x1[i] * w[i]
+                s2 += x2[i] * w[i]
+                s3 += x3[i] * w[i]
+            y[r, o], y[r + 1, o], y[r + 2, o], y[r + 3, o] = s0 + b, s1 + b, s2 + b, s3 + b
+        for r in range(R - R % 4, R):
+            s = np.float32(0)
+            for i in range(n_in):
+                s += x[r, i] * w[i]
+            y[r, o] = s + b
+    return True
+
+
+@inlined(FAST)
+def _upper(pair):
+    return np.uint32(pair & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@inlined(FAST)
+def _lower(pair):
+    return np.uint32(pair << np.uint32(16)).view(np.float32)
+
+
+@kernel("b1(f4[:,:,::1], u4[:,::1], f4[::1], f4[:,::1])")
+def _multiply_bfloat16(x, weights, bias, y):
+    """_multiply for bfloat16: weights [out, in / 2] are pairs, and x [R, 2, in / 2] has even and odd places apart.
+
+    Half the bytes of float32. A pair is taken apart in a register by a shift and a mask.
+    """
+    R, _, n_pairs = x.shape
+    for o in prange(weights.shape[0]):
+        w = weights[o]
+        b = bias[o] if bias.size else np.float32(0)
+        for r in range(0, R - R % 4, 4):
+            x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
+            s0 = s1 = s2 = s3 = np.float32(0)
+            for i in range(n_pairs):
+                low, high = _lower(w[i]), _upper(w[i])
+                s0 += x0[0, i] * low + x0[1, i] * high
+                s1 += x1[0, i] * low + x1[1, i] * high
+                s2 += x2[0, i] * low + x2[1, i] * high
+                s3 += x3[0, i] * low + x3[1, i] * high
+            y[r, o], y[r + 1, o], y[r + 2, o], y[r + 3, o] = s0 + b, s1 + b, s2 + b, s3 + b
+        for r in range(R - R % 4, R):
+            s = np.float32(0)
+            for i in range(n_pairs):
+                s += x[r, 0, i] * _lower(w[i]) + x[r, 1, i] * _upper(w[i])
+            y[r, o] = s + b
+    return True
+
+
+@inlined(FAST)
+def _as_integers(x, limit, integers):
+    """integers = round(x / step), and the step, with which the largest |x| becomes limit. 0 if there is no such step."""
+    largest = np.float32(0)
+    total = np.float32(0)  # inf or NaN if any x is: a comparison alone would pass over NaN
+    for i in range(x.size):
+        largest = max(largest, abs(x[i]))
+        total += abs(x[i])
+    if not (total < np.float32(1e30)) or (total > 0 and largest < np.float32(1e-30)):
+        return np.float32(0)
+    step = largest / limit if largest > 0 else np.float32(1)
+    for i in range(x.size):
+        integers[i] = np.int16(np.rint(x[i] / step))
+    return step
+
+
+@kernel("b1(f4[:,::1], i1[:,::1], f4[::1], f4[::1], i8, f4[:,::1])")
+def _multiply_int8(x, weights, scales, bias, limit, y):
+    """y[r, o] = scales[o] step[r] sum_i integer(x[r, i]) weights[o, i] + bias[o]: a quarter of the bytes of float32.
+
+    The processor multiplies 16-bit integers twice as fast as it could turn the weights into float32, and no slower
+    than memory delivers them. So x becomes integers of 16 bits, or of as many as the 32-bit sums can hold: |integer|
+    <= limit. That rounding is some hundred times finer than that of the weights. Returns whether x was finite.
+    """
+    R, n_in = x.shape
+    integers, steps = np.empty((R, n_in), np.int16), np.empty(R, np.float32)
+    for r in range(R):
+        steps[r] = _as_integers(x[r], limit, integers[r])
+        if steps[r] == 0:
+            return False
+    for o in prange(weights.shape[0]):
+        w = weights[o]
+        b = bias[o] if bias.size else np.float32(0)
+        for r in range(0, R - R % 4, 4):
+            x0, x1, x2, x3 = integers[r], integers[r + 1], integers[r + 2], integers[r + 3]
+            s0 = s1 = s2 = s3 = np.int32(0)
+            for i in range(n_in):
+                s0 = np.int32(s0 + np.int32(x0[i]) * np.int32(w[i]))
+                s1 = np.int32(s1 + np.int32(x1[i]) * np.int32(w[i]))
+                s2 = np.int32(s2 + np.int32(x2[i]) * np.int32(w[i]))
+                s3 = np.int32(s3 + np.int32(x3[i]) * np.int32(w[i]))
+            y[r, o] = np.float32(s0) * (scales[o] * steps[r]) + b
+            y[r + 1, o] = np.float32(s1) * (scales[o] * steps[r + 1]) + b
+            y[r + 2, o] = np.float32(s2) * (scales[o] * steps[r + 2]) + b
+            y[r + 3, o] = np.float32(s3) * (scales[o] * steps[r + 3]) + b
+        for r in range(R - R % 4, R):
+            s = np.int32(0)
+            for i in range(n_in):
+                s = np.int32(s + np.int32(integers[r, i]) * np.int32(w[i]))
+            y[r, o] = np.float32(s) * (scales[o] * steps[r]) + b
+    return True
+
+
+def _unpacked_product(x, weight):
+    """x @ weight for a packed weight, as PackedMatrix does it, unpacked by kernels into memory that is used again."""
+    if not weight.turned:
+        return x @ weight
+    y = np.empty((len(x), weight.shape[1]), np.float32)
+    blocks = weight.blocks()
+    buffer = np.empty((blocks[0].stop, weight.shape[0]), np.float32)
+    for block in blocks:
+        unpacked = buffer[: block.stop - block.start]
+        if isinstance(weight, Int8Matrix):
+            _run(_unpack_int8, weight.stored[block], weight.scales[block], unpacked)
+        else:
+            _run(_unpack_bfloat16, weight.stored[block], unpacked)
+        np.matmul(x, unpacked.T, out=y[:, block])
+    return y
+
+
+@kernel("void(i1[:,::1], f4[::1], f4[:,::1])")
+def _unpack_int8(stored, scales, out):
+    """out[o, i] = scales[o] stored[o, i]: one pass, on all cores."""
+    for o in prange(stored.shape[0]):
+        for i in range(stored.shape[1]):
+            out[o, i] = scales[o] * np.float32(stored[o, i])
+
+
+@kernel("void(u2[:,::1], f4[:,::1])")
+def _unpack_bfloat16(stored, out):
+    """out[o, i] = the float32 whose upper half is stored[o, i]: one pass, on all cores."""
+    for o in prange(stored.shape[0]):
+        for i in range(stored.shape[1]):
+            out[o, i] = np.uint32(np.uint32(stored[o, i]) << np.uint32(16)).view(np.float32)
+
+
+# ---------------------------------------------------------------- layer norm
+
+
+def layer_norm(x, weight, bias, eps=1e-5):
+    """layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias;  x [..., D], weight, bias [D] > [..., D]."""
+    if not _suits(x, weight, bias):
+        return plain.layer_norm(x, weight, bias, eps)
+    y = np.empty_like(x)
+    rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+    _run(_layer_norm if x.size < SMALL else _layer_norm_parallel, rows, weight, bias, np.float32(eps), y_rows)
+    return y
+
+
+@inlined(FAST)
+def _normalise(x, weight, bias, eps, y):
+    """One vector: three passes over x, which stays in the cache, where NumPy makes an array of each step."""
+    D = x.size
+    mean = np.float32(0)
+    for i in range(D):
+        mean += x[i]
+    mean /= np.float32(D)
+    variance = np.float32(0)
+    for i in range(D):
+        variance += (x[i] - mean) * (x[i] - mean)
+    deviation = np.sqrt(variance / np.float32(D) + eps)
+    for i in range(D):
+        y[i] = (x[i] - mean) / deviation * weight[i] + bias[i]
+
+
+@kernel("void(f4[:,::1], f4[::1], f4[::1], f4, f4[:,::1])", parallel=False)
+def _layer_norm(x, weight, bias, eps, y):
+    for row in range(x.shape[0]):
+        _normalise(x[row], weight, bias, eps, y[row])
+
+
+@kernel("void(f4[:,::1], f4[::1], f4[::1], f4, f4[:,::1])")
+def _layer_norm_parallel(x, weight, bias, eps, y):
+    for row in prange(x.shape[0]):
+        _normalise(x[row], weight, bias, eps, y[row])
+
+
+# ---------------------------------------------------------------- activations
+
+
+def gelu_new(x):
+    """gelu_new(x) = x/2 (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3)."""
+    if not _suits(x):
+        return plain.gelu_new(x)
+    y = np.empty_like(x)
+    _run(_gelu_new if x.size < SMALL else _gelu_new_parallel, x.reshape(-1), y.reshape(-1))
+    return y
+
+
+@inlined({"nsz", "contract"})
+def _gelu_new_of(x):
+    u = np.float32(0.7978845608) * (x + np.float32(0.044715) * (x * x * x))
+    return x / (np.float32(1) + _exp(np.float32(-2) * u))
+
+
+@kernel("void(f4[::1], f4[::1])", parallel=False)
+def _gelu_new(x, y):
+    for i in range(x.size):
+        y[i] = _gelu_new_of(x[i])
+
+
+@kernel("void(f4[::1], f4[::1])")
+def _gelu_new_parallel(x, y):
+    for i in prange(x.size):
+        y[i] = _gelu_new_of(x[i])
+
+
+def gelu(x):
+    """gelu(x) = x/2 (1 + erf(x / sqrt(2)))."""
+    if not _suits(x):
+        return plain.gelu(x)
+    y = np.empty_like(x)
+    _run(_gelu, x.reshape(-1), y.reshape(-1))
+    return y
+
+
+@kernel("void(f4[::1], f4[::1])")
+def _gelu(x, y):
+    for i in prange(x.size):
+        y[i] = np.float32(0.5) * x[i] * (np.float32(1) + math.erf(x[i] * np.float32(0.7071067812)))
+
+
+# ---------------------------------------------------------------- attention
+
+
+def softmax(x, axis=-1):
+    """softmax(x)_i = exp(x_i) / sum_j exp(x_j) along an axis; any shape."""
+    if not _suits(x) or axis not in (-1, x.ndim - 1) or not x.size:
+        return plain.softmax(x, axis)
+    y = x.copy()
+    rows = y.reshape(1, -1, 1, x.shape[-1])
+    _run(_causal_softmax, rows, x.shape[-1] - 1, np.zeros(1, np.int64), np.float32(1))
+    return y
+
+
+def attention(q, k, v, scale=None, padding=None, tap=untapped):
+    """attention(q, k, v) = softmax(q k^T scale + mask) v;  q [B, H, T, K], k, v [B, H, S, K] > [B, H, T, K].
+
+    One query per sequence: every head in one pass over its keys and one over its values. More: a block of queries at a
+    time, so that the scores stay in the cache; their products by BLAS, the softmax and its mask in between by a kernel.
+    """
+    B, H, T, K = q.shape
+    S = k.shape[2]
+    if tap is not untapped or _forked or not q.dtype == k.dtype == v.dtype == np.float32 or not q.size:
+        return plain.attention(q, k, v, scale, padding, tap)
+    scale = np.float32(K**-0.5 if scale is None else scale)
+    padding = np.zeros(B, np.int64) if padding is None else padding
+    heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # as merge_heads wants them
+    if T == 1:
+        _run(_attend, _with_whole_rows(q), _with_whole_rows(k), _with_whole_rows(v), padding, scale, heads)
+        return heads
+    step = max(16, min(128, 2**21 // (B * H * S)))
+    buffer = np.empty(B * H * step * S, np.float32)
+    for start in range(0, T, step):
+        stop = min(start + step, T)
+        seen = S - T + stop  # keys that the last of these queries sees
+        scores = buffer[: B * H * (stop - start) * seen].reshape(B, H, stop - start, seen)
+        np.matmul(q[:, :, start:stop], k[:, :, :seen].swapaxes(2, 3), out=scores)
+        _run(_causal_softmax, scores.reshape(B, -1, stop - start, seen), S - T + start, padding, scale)
+        np.matmul(scores, v[:, :, :seen], out=heads[:, :, start:stop])
+    return heads
+
+
+def _with_whole_rows(x):
+    """x [B, H, S, K] with the rows [S, K] of every head one after the other in memory; writable."""
+    whole = x.strides[2:] == (4 * x.shape[3], 4) and x.flags.aligned and x.flags.writeable
+    return x if whole else x.copy()
+
+
+@intrinsic
+def _pointer(typing_context, address):
+    def to_pointer(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(address), to_pointer
+
+
+@inlined(FAST)
+def _rows(x, b, h):
+    """x[b, h] as an array [S, K] of which the compiler knows that it has no gaps: only then it vectorises."""
+    return carray(_pointer(x[b, h].ctypes.data), (x.shape[2], x.shape[3]))
+
+
+@inlined(FAST | {"nnan"})  # with a NaN any result will do: the softmax is NaN all the same
+def _largest(x):
+    largest = np.float32(-np.inf)
+    for i in range(x.size):
+        largest = max(largest, x[i])
+    return largest
+
+
+@inlined(FAST)
+def _scaled_softmax(x, scale):
+    """x = softmax(x scale), one vector, in place."""
+    for i in range(x.size):
+        x[i] *= scale
+    largest = _largest(x)
+    total = np.float32(0)
+    for i in range(x.size):
+        power = _exp(x[i] - largest)
+        x[i] = power
+        total += power
+    for i in range(x.size):
+        x[i] /= total
+
+
+@kernel("void(f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:], i8[::1], f4, f4[:,:,:,:])")
+def _attend(q, k, v, padding, scale, heads):
+    """heads = softmax(q k^T scale) v for one query per head, which sees all keys but padding.
+
+    q [B, H, 1, K], k, v [B, H, S, K]: keys and values are read once, in order, and nothing else is large.
+    """
+    B, H, S, K = k.shape
+    for head in prange(B * H):
+        b, h = head // H, head % H
+        query, keys, values, out = _rows(q, b, h)[0], _rows(k, b, h), _rows(v, b, h), np.zeros(K, np.float32)
+        weights = np.empty(S, np.float32)
+        for s in range(S):
+            score = np.float32(0)
+            for i in range(K):
+                score += query[i] * keys[s, i]
+            weights[s] = score
+        hidden = min(padding[b], S - 1)
+        weights[:hidden] = 0
+        _scaled_softmax(weights[hidden:], scale)
+        for s in range(S):
+            for i in range(K):
+                out[i] += weights[s] * values[s, i]
+        heads[b, h, 0] = out
+
+
+@kernel("void(f4[:,:,:,::1], i8, i8[::1], f4)")
+def _causal_softmax(scores, first, padding, scale):
+    """softmax(scores scale + mask) in place; scores [B, H, T, S], the queries at positions first, first + 1, ...
+
+    What a query does not see is never looked at, so the mask costs nothing.
+    """
+    B, H, T, S = scores.shape
+    for row in prange(B * H * T):
+        b, h, t = row // (H * T), row // T % H, row % T
+        x = scores[b, h, t]
+        seen = min(first + t + 1, S)
+        start = min(padding[b], seen - 1)  # a padding position sees itself
+        x[:start] = 0
+        _scaled_softmax(x[start:seen], scale)
+        x[seen:] = 0

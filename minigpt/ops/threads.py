@@ -1,0 +1,74 @@
+"""How many cores the operations use: one number for NumPy's BLAS and for Numba's kernels together."""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+_setting = None  # what set_threads was told; None: the default
+
+
+def set_threads(n=None):
+    """Use n threads from now on, in the whole process; None: default_threads(). Raises ValueError."""
+    global _setting
+    usable = _usable_cpus()
+    if n is not None and not (isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= usable):
+        raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that this process may use, not {n!r}")
+    _setting = default_threads() if n is None else n
+    set_blas_threads = _blas_function()
+    if set_blas_threads is not None:
+        set_blas_threads(_setting)
+
+
+def get_threads():
+    """The number of threads in use."""
+    if _setting is None:
+        set_threads()
+    return _setting
+
+
+@cache
+def default_threads():
+    """The physical cores that this process may use: two threads of one core share its arithmetic and its cache.
+
+    OMP_NUM_THREADS, where it is set, and a container's share of the CPUs are upper bounds.
+    """
+    bounds = [_usable_cpus(), _physical_cores(), _container_cpus()]
+    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+        bounds.append(int(os.environ["OMP_NUM_THREADS"]))
+    return max(1, min(bounds))
+
+
+def _usable_cpus():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _physical_cores():
+    """Linux names each core by the CPUs that share it; elsewhere every CPU counts as a core."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    cores = set()
+    for cpu in usable:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings.read_text() if siblings.exists() else cpu)
+    return len(cores)
+
+
+def _container_cpus():
+    limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
+    quota, _, period = limit.read_text().partition(" ") if limit.exists() else ("max", "", "")
+    return _usable_cpus() if quota == "max" else max(1, round(int(quota) / int(period)))
+
+
+@cache
+def _blas_function():
+    """The function of NumPy's OpenBLAS that sets its number of threads, or None (another BLAS, as on macOS)."""
+    numpy_folder = Path(np.__file__).parent
+    for folder in (numpy_folder.parent / "numpy.libs", numpy_folder / ".dylibs"):
+        for library in folder.glob("*openblas*"):
+            blas = ctypes.CDLL(str(library))  # loaded already: this is the same one, not another
+            for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
+                if hasattr(blas, name):
+                    return getattr(blas, name)
+    return None
