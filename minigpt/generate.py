@@ -9,7 +9,7 @@ import numpy as np
 
 from minigpt.cache import KVCache
 from minigpt.model import ContextLengthError, left_padding
-from minigpt.sampling import check_choice_is_left, draw, draw_without_replacement, log_softmax, process
+from minigpt.sampling import check_choice_is_left, draw, draw_without_replacement, highest, log_softmax, process
 
 NEVER = -1e9  # the score of a beam that is not there, and what a beam loses that must not go on
 
@@ -143,7 +143,10 @@ class Reader:
         mask = None
         if self.padding is not None and self.cache.length == 0:
             mask = np.arange(self.dropped, texts.shape[1]) >= self.padding[:, None]
-        return self.model(new, attention_mask=mask, cache=self.cache, last_only=True)[:, 0]
+        logits = self.model(new, attention_mask=mask, cache=self.cache, last_only=True)[:, 0]
+        if np.isnan(logits.max()):  # which is NaN if any logit is
+            raise ValueError("the model's logits are not numbers (NaN): its weights are damaged")
+        return logits
 
     def select(self, rows):
         """Go on with text rows[i] as text i."""
@@ -163,6 +166,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
     seed = np.random.SeedSequence().entropy if options.seed is None else options.seed
     rngs = [np.random.default_rng([seed, row]) for row in range(len(rows))]
     finished = np.zeros(len(rows), bool)
+    eos_token_ids = np.array(options.eos_token_id, np.int64)
 
     reader = Reader(model, len(tokens), n_total, padding, options.slide)
     for length in range(n_prompt, n_total):
@@ -178,7 +182,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
         step = draw(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
         step = np.where(finished, options.pad_token_id, step)
         texts[:, length] = step
-        finished |= np.isin(step, options.eos_token_id)
+        finished |= (step[:, None] == eos_token_ids).any(axis=1)
         if stopping_criteria is not None:
             finished |= np.asarray(stopping_criteria(texts[:, : length + 1]))
         yield step
@@ -299,9 +303,7 @@ class _Finished:
 
 def _highest(scores, n):
     """The indices of the n highest scores of each row, highest first; scores [B, M] > [B, n]."""
-    some = np.argpartition(-scores, n - 1, axis=1)[:, :n]
-    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)
+    return np.array([highest(row, n) for row in scores])
 
 
 def _prepare(model, ids, attention_mask, options):

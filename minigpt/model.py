@@ -36,9 +36,11 @@ def merge_heads(x):
 
 def self_attention(x, attn, layer, config, ops, cache, padding, tap):
     """What each token gathers from itself and the tokens before it;  x [B, T, D] > [B, T, D]."""
+    D = config.n_embd
     qkv = ops.linear(x, **attn["c_attn"])  # [B, T, 3 D]
-    q, k, v = (split_heads(part, config.n_head) for part in np.split(qkv, 3, axis=-1))  # each [B, H, T, K]
-    q, k, v = tap("q", q), tap("k", k), tap("v", v)
+    q = tap("q", split_heads(qkv[..., :D], config.n_head))  # [B, H, T, K]
+    k = tap("k", split_heads(qkv[..., D : 2 * D], config.n_head))
+    v = tap("v", split_heads(qkv[..., 2 * D :], config.n_head))
     if cache is not None:
         k, v = cache.append(layer, k, v)  # [B, H, S, K], the tokens before included
 

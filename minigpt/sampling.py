@@ -48,8 +48,23 @@ def temperature(scores, temperature):
 def top_k(scores, k, min_keep=1):
     """Keep the k highest scores, and all that tie with the k-th.    Fan et al. 2018, section 4.1"""
     k = min(max(k, min_keep), scores.shape[-1])
-    kth = np.partition(scores, -k, axis=-1)[:, -k, None]
-    return np.where(scores < kth, -np.inf, scores)
+    kept = np.full_like(scores, -np.inf)
+    for row, kept_row in zip(scores, kept, strict=True):
+        tokens = np.flatnonzero(row >= row[highest(row, k)[-1]])
+        kept_row[tokens] = row[tokens]
+    return kept
+
+
+def highest(scores, n):
+    """The indices of the n highest scores, highest first; scores [M] without NaN, n <= M.
+
+    Among the maxima of blocks, n are at least as high as the n-th of them: scores below that one are not among the n
+    highest, and nearly all of a vocabulary lies below.
+    """
+    maxima = scores[: len(scores) // 64 * 64].reshape(-1, 64).max(axis=1)
+    bound = np.partition(maxima, -n)[-n] if n <= len(maxima) else -np.inf
+    candidates = np.flatnonzero(scores >= bound)
+    return candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
 
 
 def top_p(scores, p, min_keep=1):
@@ -116,20 +131,34 @@ def process(scores, texts, options, min_keep=1):
     if options.top_k:
         scores = top_k(scores, options.top_k, min_keep)
     if options.top_p is not None and options.top_p < 1.0:
-        scores = top_p(scores, options.top_p, min_keep)
+        scores = _among_those_left(top_p, scores, options.top_p, min_keep)
     if options.min_p is not None:
-        scores = min_p(scores, options.min_p, min_keep)
+        scores = _among_those_left(min_p, scores, options.min_p, min_keep)
     if options.typical_p is not None and options.typical_p < 1.0:
-        scores = typical_p(scores, options.typical_p, min_keep)
+        scores = _among_those_left(typical_p, scores, options.typical_p, min_keep)
+    return scores
+
+
+def _among_those_left(keep, scores, p, min_keep):
+    """The filter `keep` applied to each row without the tokens that are filtered out already: there is less to sort."""
+    scores = scores.copy()
+    for row in scores:
+        left = np.flatnonzero(row > -np.inf)
+        if left.size:
+            row[left] = keep(row[None, left], p, min_keep)[0]
     return scores
 
 
 def draw(scores, rngs):
     """One token per row with the probabilities softmax(scores); scores [N, V], a random generator per row > int [N]."""
-    cumulative = np.cumsum(softmax(scores.astype(np.float64)), axis=-1)  # [N, V]
+    return np.array([_draw_one(row, rng) for row, rng in zip(scores, rngs, strict=True)])
+
+
+def _draw_one(scores, rng):
+    candidates = np.flatnonzero(scores > -np.inf)  # after top_k these are few of the vocabulary
+    cumulative = np.cumsum(softmax(scores[candidates].astype(np.float64)))
     # The first token whose cumulative probability exceeds a uniform number; one of probability 0 never does.
-    uniform = [rng.random() * row[-1] for rng, row in zip(rngs, cumulative, strict=True)]
-    return np.array([np.searchsorted(row, u, side="right") for row, u in zip(cumulative, uniform, strict=True)])
+    return candidates[np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")]
 
 
 def draw_without_replacement(scores, n, rng):
@@ -143,8 +172,6 @@ def draw_without_replacement(scores, n, rng):
 
 
 def check_choice_is_left(scores):
-    """Raise ValueError if every token of a row is forbidden, or if scores are no numbers; scores [..., V]."""
-    if np.isnan(scores).any():
-        raise ValueError("the model's logits are not numbers (NaN): its weights are damaged")
-    if np.isneginf(scores).all(axis=-1).any():
+    """Raise ValueError if every token of a row is forbidden; scores [..., V]."""
+    if np.isneginf(scores.max(axis=-1)).any():
         raise ValueError("no token is left to choose: no_repeat_ngram_size forbids the whole vocabulary")

@@ -291,13 +291,14 @@ def attention_in_loops(q, k, v):
 
 
 def test_gpt2_runs_with_an_attention_of_ones_own(model):
+    ops_before = model.ops
     ids = random_ids(model, (2, 6))
     own = model.with_ops(attention=attention_in_loops)
     assert_close(own(ids), model(ids), 1e-9)
     assert np.array_equal(own.generate(ids, max_new_tokens=5), model.generate(ids, max_new_tokens=5))
     wrong = model.with_ops(attention=lambda q, k, v: attention_in_loops(q, k, v) * 0.9)
     assert np.abs(wrong(ids) - model(ids)).max() > 1e-3
-    assert model.ops is plain  # the original is as it was
+    assert model.ops is ops_before  # the original is as it was
 
 
 @pytest.mark.parametrize("name", ["softmax", "gelu_new", "layer_norm", "linear", "attention"])
@@ -487,5 +488,5 @@ def test_a_mask_in_the_middle_of_a_cached_text_is_refused(model):
 
 
 def test_unknown_dtype():
-    with pytest.raises(ValueError, match="dtype must be one of float32, float64, not 'float16'"):
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64, bfloat16, not 'float16'"):
         GPT2.random(TINY, dtype="float16")

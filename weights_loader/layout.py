@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, serialize_file
+from safetensors import SafetensorError, TensorSpec, serialize_file
 
 from weights_loader.tensors import BFLOAT16, CheckpointError, StoredTensor, stored_tensors
 
@@ -196,14 +196,13 @@ def save(folder, config, arrays):
     whole new one.
     """
     folder = Path(folder)
-    tensors = {
-        name if name.startswith("lm_head.") else f"transformer.{name}": {
-            "dtype": "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name,
-            "shape": array.shape,
-            "data": array.tobytes(),
-        }
-        for name, array in arrays.items()
-    }
+    tensors, in_order = {}, []
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        in_order.append(array)  # alive until it is written: a TensorSpec has only the address
+        dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
+        prefix = "" if name.startswith("lm_head.") else "transformer."
+        tensors[prefix + name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
     write_file(folder / WEIGHTS, lambda path: serialize_file(tensors, path, {"format": "pt"}))
     text = json.dumps(config, indent=2) + "\n"
     write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))

@@ -59,7 +59,6 @@ def kernel(signature, parallel=True, fastmath=FAST):
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
-_of_thread = threading.local()  # Numba keeps its number of threads per Python thread
 _forked = False  # the threads of a kernel do not survive a fork: a child process computes with the plain operations
 
 
@@ -72,18 +71,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+class _OfThread(threading.local):
+    threads = None  # Numba keeps its number of threads per Python thread
+
+
+_of_thread = _OfThread()
+
+
 def _run(compiled, *arguments):
     with _one_at_a_time:
-        threads = min(get_threads(), numba.config.NUMBA_NUM_THREADS)
-        if getattr(_of_thread, "threads", None) != threads:
-            numba.set_num_threads(threads)
-            _of_thread.threads = threads
+        if _of_thread.threads != get_threads():
+            numba.set_num_threads(min(get_threads(), numba.config.NUMBA_NUM_THREADS))
+            _of_thread.threads = get_threads()
         return compiled(*arguments)
 
 
-def _suits(*arrays):
-    """Whether kernels can take these arrays: float32 in the usual order, aligned, and not read-only."""
-    return not _forked and all(a.dtype == np.float32 and a.flags.carray for a in arrays)
+_FLOAT32 = np.dtype(np.float32)
+
+
+def _suits(array):
+    """Whether kernels can take an array: float32 in the usual order, aligned, and not read-only."""
+    return array.dtype is _FLOAT32 and array.flags.carray and not _forked
 
 
 # ---------------------------------------------------------------- exp
@@ -127,7 +135,7 @@ def linear(x, weight, bias=None):
     n_in, n_out = weight.shape
     x_rows = x.reshape(-1, n_in)
     bias_row = _NO_BIAS if bias is None else bias
-    if not _suits(x_rows, bias_row):
+    if not (_suits(x_rows) and _suits(bias_row)):
         return plain.linear(x, weight, bias)
     if len(x_rows) > SKINNY or not len(x_rows):
         y = _unpacked_product(x_rows, weight) if isinstance(weight, PackedMatrix) else x_rows @ weight
@@ -310,7 +318,7 @@ def _unpack_bfloat16(stored, out):
 
 def layer_norm(x, weight, bias, eps=1e-5):
     """layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias;  x [..., D], weight, bias [D] > [..., D]."""
-    if not _suits(x, weight, bias):
+    if not (_suits(x) and _suits(weight) and _suits(bias)):
         return plain.layer_norm(x, weight, bias, eps)
     y = np.empty_like(x)
     rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
