@@ -9,9 +9,11 @@ What the kernels are not made for (float64, a trace, an array laid out otherwise
 Importing this module compiles the kernels, or reads them from Numba's cache on disk.
 """
 
+import itertools
 import math
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numba
 import numpy as np
@@ -19,8 +21,8 @@ from numba import carray, prange, types
 from numba.extending import intrinsic
 
 from minigpt.ops import plain
-from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix
-from minigpt.ops.threads import get_threads
+from minigpt.ops.packed import BLOCK, BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.threads import blas_on_one_thread, get_threads
 from minigpt.trace import untapped
 
 SKINNY = 8  # rows; beyond, BLAS is faster
@@ -54,9 +56,6 @@ def kernel(signature, parallel=True, fastmath=FAST):
 
 # ---------------------------------------------------------------- running kernels
 
-# GNU's OpenMP keeps a thread spinning for milliseconds after a kernel, on the core that BLAS wants next (a product of
-# 900 rows took twice as long). Some 30 microseconds bridge the time to the next kernel. It is read when Numba starts.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
 _forked = False  # the threads of a kernel do not survive a fork: a child process computes with the plain operations
@@ -84,6 +83,27 @@ def _run(compiled, *arguments):
             numba.set_num_threads(min(get_threads(), numba.config.NUMBA_NUM_THREADS))
             _of_thread.threads = get_threads()
         return compiled(*arguments)
+
+
+_workers = ThreadPoolExecutor(os.cpu_count())  # which starts threads only when there is work for them
+
+
+def _share_out(work, n):
+    """work(start, stop) for parts of range(n), a part for every core; for work in which BLAS computes.
+
+    The threads of BLAS itself stay out of it: after a product they spin for a tenth of a second, waiting for the next
+    one, on the cores that the kernels want. A new token after a prompt took up to eight times as long.
+    """
+    with _one_at_a_time, blas_on_one_thread() as threads:
+        bounds = [n * i // threads for i in range(threads + 1)]
+        parts = [(start, stop) for start, stop in itertools.pairwise(bounds) if start < stop]
+        others = [_workers.submit(work, *part) for part in parts[1:]]
+        try:
+            work(*parts[0])
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
 
 
 _FLOAT32 = np.dtype(np.float32)
@@ -137,13 +157,10 @@ def linear(x, weight, bias=None):
     bias_row = _NO_BIAS if bias is None else bias
     if not (_suits(x_rows) and _suits(bias_row)):
         return plain.linear(x, weight, bias)
-    if len(x_rows) > SKINNY or not len(x_rows):
-        y = _unpacked_product(x_rows, weight) if isinstance(weight, PackedMatrix) else x_rows @ weight
-        if bias is not None:
-            y += bias
-        return y.reshape(*x.shape[:-1], n_out)
-
     y = np.empty((len(x_rows), n_out), np.float32)
+    if len(x_rows) > SKINNY:
+        _share_out(lambda start, stop: _product(x_rows, weight, bias, y, start, stop), n_out)
+        return y.reshape(*x.shape[:-1], n_out)
     done = False
     if isinstance(weight, Int8Matrix):
         limit = min(32767, (2**31 - 1) // max(1, weight.largest_sum))
@@ -280,35 +297,38 @@ def _multiply_int8(x, weights, scales, bias, limit, y):
     return True
 
 
-def _unpacked_product(x, weight):
-    """x @ weight for a packed weight, as PackedMatrix does it, unpacked by kernels into memory that is used again."""
-    if not weight.turned:
-        return x @ weight
-    y = np.empty((len(x), weight.shape[1]), np.float32)
-    blocks = weight.blocks()
-    buffer = np.empty((blocks[0].stop, weight.shape[0]), np.float32)
-    for block in blocks:
-        unpacked = buffer[: block.stop - block.start]
-        if isinstance(weight, Int8Matrix):
-            _run(_unpack_int8, weight.stored[block], weight.scales[block], unpacked)
-        else:
-            _run(_unpack_bfloat16, weight.stored[block], unpacked)
-        np.matmul(x, unpacked.T, out=y[:, block])
-    return y
+def _product(x, weight, bias, y, start, stop):
+    """y = x weight + bias by BLAS, in the columns from start to stop; x [R, in], weight [in, out] > y [R, out]."""
+    columns = slice(start, stop)
+    if isinstance(weight, PackedMatrix) and weight.turned:
+        step = max(1, BLOCK // len(weight))
+        buffer = np.empty((min(step, stop - start), len(weight)), np.float32)  # written again for every block
+        for first in range(start, stop, step):
+            block = slice(first, min(first + step, stop))
+            rows = buffer[: block.stop - first]
+            if isinstance(weight, Int8Matrix):
+                _unpack_int8(weight.stored[block], weight.scales[block], rows)
+            else:
+                _unpack_bfloat16(weight.stored[block], rows)
+            np.matmul(x, rows.T, out=y[:, block])
+    else:
+        np.matmul(x, np.asarray(weight)[:, columns], out=y[:, columns])
+    if bias is not None:
+        y[:, columns] += bias[columns]
 
 
-@kernel("void(i1[:,::1], f4[::1], f4[:,::1])")
+@kernel("void(i1[:,::1], f4[::1], f4[:,::1])", parallel=False)
 def _unpack_int8(stored, scales, out):
-    """out[o, i] = scales[o] stored[o, i]: one pass, on all cores."""
-    for o in prange(stored.shape[0]):
+    """out[o, i] = scales[o] stored[o, i], in one pass."""
+    for o in range(stored.shape[0]):
         for i in range(stored.shape[1]):
             out[o, i] = scales[o] * np.float32(stored[o, i])
 
 
-@kernel("void(u2[:,::1], f4[:,::1])")
+@kernel("void(u2[:,::1], f4[:,::1])", parallel=False)
 def _unpack_bfloat16(stored, out):
-    """out[o, i] = the float32 whose upper half is stored[o, i]: one pass, on all cores."""
-    for o in prange(stored.shape[0]):
+    """out[o, i] = the float32 whose upper half is stored[o, i], in one pass."""
+    for o in range(stored.shape[0]):
         for i in range(stored.shape[1]):
             out[o, i] = np.uint32(np.uint32(stored[o, i]) << np.uint32(16)).view(np.float32)
 
@@ -407,8 +427,7 @@ def softmax(x, axis=-1):
     if not _suits(x) or axis not in (-1, x.ndim - 1) or not x.size:
         return plain.softmax(x, axis)
     y = x.copy()
-    rows = y.reshape(1, -1, 1, x.shape[-1])
-    _run(_causal_softmax, rows, x.shape[-1] - 1, np.zeros(1, np.int64), np.float32(1))
+    _causal_softmax(y.reshape(-1, 1, x.shape[-1]), x.shape[-1] - 1, 0, np.float32(1))
     return y
 
 
@@ -428,16 +447,29 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     if T == 1:
         _run(_attend, _with_whole_rows(q), _with_whole_rows(k), _with_whole_rows(v), padding, scale, heads)
         return heads
-    step = max(16, min(128, 2**21 // (B * H * S)))
-    buffer = np.empty(B * H * step * S, np.float32)
-    for start in range(0, T, step):
-        stop = min(start + step, T)
-        seen = S - T + stop  # keys that the last of these queries sees
-        scores = buffer[: B * H * (stop - start) * seen].reshape(B, H, stop - start, seen)
-        np.matmul(q[:, :, start:stop], k[:, :, :seen].swapaxes(2, 3), out=scores)
-        _run(_causal_softmax, scores.reshape(B, -1, stop - start, seen), S - T + start, padding, scale)
-        np.matmul(scores, v[:, :, :seen], out=heads[:, :, start:stop])
+    for b in range(B):
+        hidden = int(padding[b])
+        _share_out(lambda first, last: _attend_in_blocks(q[b, first:last], k[b, first:last], v[b, first:last], hidden, scale, heads[b, first:last]), H)
     return heads
+
+
+def _attend_in_blocks(q, k, v, padding, scale, heads):
+    """Attention of some heads of one sequence: q, heads [H, T, K], k, v [H, S, K].
+
+    A block of queries at a time, as many as keep their scores in the cache. What a block does not see is not computed.
+    """
+    H, T, K = q.shape
+    S = k.shape[1]
+    step = max(16, min(T, BLOCK // 8 // S))
+    buffer = np.empty(step * S, np.float32)
+    for h in range(H):
+        for start in range(0, T, step):
+            stop = min(start + step, T)
+            seen = S - T + stop  # keys that the last of these queries sees
+            scores = buffer[: (stop - start) * seen].reshape(1, stop - start, seen)
+            np.matmul(q[h, start:stop], k[h, :seen].T, out=scores[0])
+            _causal_softmax(scores, S - T + start, padding, scale)
+            np.matmul(scores[0], v[h, :seen], out=heads[h, start:stop])
 
 
 def _with_whole_rows(x):
@@ -508,18 +540,17 @@ def _attend(q, k, v, padding, scale, heads):
         heads[b, h, 0] = out
 
 
-@kernel("void(f4[:,:,:,::1], i8, i8[::1], f4)")
+@kernel("void(f4[:,:,::1], i8, i8, f4)", parallel=False)
 def _causal_softmax(scores, first, padding, scale):
-    """softmax(scores scale + mask) in place; scores [B, H, T, S], the queries at positions first, first + 1, ...
+    """softmax(scores scale + mask) in place; scores [H, T, S], the queries at positions first, first + 1, ...
 
     What a query does not see is never looked at, so the mask costs nothing.
     """
-    B, H, T, S = scores.shape
-    for row in prange(B * H * T):
-        b, h, t = row // (H * T), row // T % H, row % T
-        x = scores[b, h, t]
-        seen = min(first + t + 1, S)
-        start = min(padding[b], seen - 1)  # a padding position sees itself
-        x[:start] = 0
-        _scaled_softmax(x[start:seen], scale)
-        x[seen:] = 0
+    for h in range(scores.shape[0]):
+        for t in range(scores.shape[1]):
+            seen = first + t + 1
+            start = min(padding, seen - 1)  # a padding position sees itself
+            x = scores[h, t]
+            x[:start] = 0
+            _scaled_softmax(x[start:seen], scale)
+            x[seen:] = 0

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def default_threads():
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
         bounds.append(int(os.environ["OMP_NUM_THREADS"]))
     return max(1, min(bounds))
+
+
+@contextmanager
+def blas_on_one_thread():
+    """Inside, every call of BLAS computes on the thread that calls it. Gives the number of such threads to use."""
+    set_blas_threads = _blas_function()
+    if set_blas_threads is None:  # another BLAS, which spreads its work itself
+        yield 1
+        return
+    set_blas_threads(1)
+    try:
+        yield get_threads()
+    finally:
+        set_blas_threads(get_threads())
 
 
 def _usable_cpus():
