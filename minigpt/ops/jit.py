@@ -26,12 +26,13 @@ from minigpt.ops.threads import blas_on_one_thread, get_threads
 from minigpt.trace import untapped
 
 SKINNY = 8  # rows; beyond, BLAS is faster
-SMALL = 2**15  # numbers; below, waking other threads costs more than they save
+SMALL = 2**18  # numbers; below, waking another thread costs more than it saves
 
 relu = plain.relu  # one pass over memory: nothing to gain
 
 # Sums are vectorised only if their terms may be reordered. NaN and inf keep their meaning.
-FAST = {"reassoc", "nsz", "contract"}
+EXACT = {"nsz", "contract"}
+FAST = EXACT | {"reassoc"}
 
 
 def inlined(fastmath):
@@ -106,6 +107,14 @@ def _share_out(work, n):
             other.result()
 
 
+def _by_rows(work, x):
+    """work(rows) for all the rows of x, shared out if they are many."""
+    if x.size < SMALL:
+        work(slice(None))
+    else:
+        _share_out(lambda start, stop: work(slice(start, stop)), len(x))
+
+
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -117,7 +126,7 @@ def _suits(array):
 # ---------------------------------------------------------------- exp
 
 
-@inlined({"nsz", "contract"})  # without reassoc, which would cancel `+ ROUND - ROUND`
+@inlined(EXACT)  # without reassoc, which would cancel `+ ROUND - ROUND`
 def _exp(x):
     """exp(x) = 2^n exp(r) with n = round(x / log 2) and |r| <= log(2) / 2: exp(r) by a polynomial, 2^n by its bits.
 
@@ -341,37 +350,27 @@ def layer_norm(x, weight, bias, eps=1e-5):
     if not (_suits(x) and _suits(weight) and _suits(bias)):
         return plain.layer_norm(x, weight, bias, eps)
     y = np.empty_like(x)
-    rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
-    _run(_layer_norm if x.size < SMALL else _layer_norm_parallel, rows, weight, bias, np.float32(eps), y_rows)
+    x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+    eps = np.float32(eps)
+    _by_rows(lambda some: _layer_norm(x_rows[some], weight, bias, eps, y_rows[some]), x_rows)
     return y
-
-
-@inlined(FAST)
-def _normalise(x, weight, bias, eps, y):
-    """One vector: three passes over x, which stays in the cache, where NumPy makes an array of each step."""
-    D = x.size
-    mean = np.float32(0)
-    for i in range(D):
-        mean += x[i]
-    mean /= np.float32(D)
-    variance = np.float32(0)
-    for i in range(D):
-        variance += (x[i] - mean) * (x[i] - mean)
-    deviation = np.sqrt(variance / np.float32(D) + eps)
-    for i in range(D):
-        y[i] = (x[i] - mean) / deviation * weight[i] + bias[i]
 
 
 @kernel("void(f4[:,::1], f4[::1], f4[::1], f4, f4[:,::1])", parallel=False)
 def _layer_norm(x, weight, bias, eps, y):
-    for row in range(x.shape[0]):
-        _normalise(x[row], weight, bias, eps, y[row])
-
-
-@kernel("void(f4[:,::1], f4[::1], f4[::1], f4, f4[:,::1])")
-def _layer_norm_parallel(x, weight, bias, eps, y):
-    for row in prange(x.shape[0]):
-        _normalise(x[row], weight, bias, eps, y[row])
+    """Three passes over each vector, which stays in the cache, where NumPy makes an array of each step."""
+    rows, D = x.shape
+    for row in range(rows):
+        mean = np.float32(0)
+        for i in range(D):
+            mean += x[row, i]
+        mean /= np.float32(D)
+        variance = np.float32(0)
+        for i in range(D):
+            variance += (x[row, i] - mean) * (x[row, i] - mean)
+        deviation = np.sqrt(variance / np.float32(D) + eps)
+        for i in range(D):
+            y[row, i] = (x[row, i] - mean) / deviation * weight[i] + bias[i]
 
 
 # ---------------------------------------------------------------- activations
@@ -379,44 +378,34 @@ def _layer_norm_parallel(x, weight, bias, eps, y):
 
 def gelu_new(x):
     """gelu_new(x) = x/2 (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3)."""
-    if not _suits(x):
-        return plain.gelu_new(x)
-    y = np.empty_like(x)
-    _run(_gelu_new if x.size < SMALL else _gelu_new_parallel, x.reshape(-1), y.reshape(-1))
-    return y
+    return _elementwise(_gelu_new, x) if _suits(x) else plain.gelu_new(x)
 
 
-@inlined({"nsz", "contract"})
-def _gelu_new_of(x):
-    u = np.float32(0.7978845608) * (x + np.float32(0.044715) * (x * x * x))
-    return x / (np.float32(1) + _exp(np.float32(-2) * u))
-
-
-@kernel("void(f4[::1], f4[::1])", parallel=False)
+@kernel("void(f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _gelu_new(x, y):
+    """One pass over memory in place of seven, and exp without a call."""
     for i in range(x.size):
-        y[i] = _gelu_new_of(x[i])
-
-
-@kernel("void(f4[::1], f4[::1])")
-def _gelu_new_parallel(x, y):
-    for i in prange(x.size):
-        y[i] = _gelu_new_of(x[i])
+        u = np.float32(0.7978845608) * (x[i] + np.float32(0.044715) * (x[i] * x[i] * x[i]))
+        y[i] = x[i] / (np.float32(1) + _exp(np.float32(-2) * u))
 
 
 def gelu(x):
     """gelu(x) = x/2 (1 + erf(x / sqrt(2)))."""
-    if not _suits(x):
-        return plain.gelu(x)
-    y = np.empty_like(x)
-    _run(_gelu, x.reshape(-1), y.reshape(-1))
-    return y
+    return _elementwise(_gelu, x) if _suits(x) else plain.gelu(x)
 
 
-@kernel("void(f4[::1], f4[::1])")
+@kernel("void(f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _gelu(x, y):
-    for i in prange(x.size):
+    """The C library's erf, compiled in: plain has only Python's, one number at a time."""
+    for i in range(x.size):
         y[i] = np.float32(0.5) * x[i] * (np.float32(1) + math.erf(x[i] * np.float32(0.7071067812)))
+
+
+def _elementwise(compiled, x):
+    y = np.empty_like(x)
+    x_flat, y_flat = x.reshape(-1), y.reshape(-1)
+    _by_rows(lambda some: compiled(x_flat[some], y_flat[some]), x_flat)
+    return y
 
 
 # ---------------------------------------------------------------- attention
