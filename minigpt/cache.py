@@ -22,6 +22,7 @@ class KVCache:
     def _allocate(self, batch_size):
         c = self.config
         # np.empty: memory that no token fills is never touched, so it costs nothing.
+        self.shared = np.zeros((batch_size, batch_size), int)  # how many first tokens sequences i and j have in common
         self.k, self.v = np.empty((2, c.n_layer, batch_size, c.n_head, self.max_length, c.head_size), self.dtype)
 
     @property
@@ -55,18 +56,29 @@ class KVCache:
     def clear(self):
         """Forget all tokens, keep the room."""
         self.length = 0
+        self.shared[:] = 0
 
     def select(self, rows):
         """Go on with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""
         rows = np.asarray(rows)
         if self.padding is not None:
             self.padding = self.padding[rows]
+        shared = self.shared
         if len(rows) == self.batch_size:
-            moved = np.flatnonzero(rows != np.arange(len(rows)))
-            for stored in (*self.k, *self.v):  # layer by layer: the copy that the gather makes stays small
-                stored[moved, :, : self.length] = stored[rows[moved], :, : self.length]
+            self._reorder(rows)
+        else:
+            k, v = self.k, self.v
+            self._allocate(len(rows))
+            self.k[:, :, :, : self.length] = k[:, rows, :, : self.length]
+            self.v[:, :, :, : self.length] = v[:, rows, :, : self.length]
+        # Two sequences that come from the same one share all of it, others what theirs shared.
+        self.shared = np.where(rows[:, None] == rows, self.length, shared[rows][:, rows])
+
+    def _reorder(self, rows):
+        moved = np.flatnonzero(rows != np.arange(len(rows)))
+        if not moved.size:
             return
-        k, v = self.k, self.v
-        self._allocate(len(rows))
-        self.k[:, :, :, : self.length] = k[:, rows, :, : self.length]
-        self.v[:, :, :, : self.length] = v[:, rows, :, : self.length]
+        # Beams part only some tokens back: what a sequence shares with its successor stays where it is.
+        start = self.shared[moved, rows[moved]].min()
+        for stored in (*self.k, *self.v):  # layer by layer: the copy that the gather makes stays small
+            stored[moved, :, start : self.length] = stored[rows[moved], :, start : self.length]
