@@ -1,4 +1,4 @@
-"""The commands: minigpt generate, info, tokenize.
+"""The commands: minigpt generate, info, tokenize, bench.
 
 Heavy imports stand inside the commands, so that --help answers at once.
 """
@@ -23,6 +23,30 @@ model_option = click.option(
     help="A bundled model, a folder, or a hub model: gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, user/model.",
 )
 offline_option = click.option("--offline", is_flag=True, help="Use the local cache only, never the network.")
+run_options = (
+    click.option("--quantize", type=click.Choice(["int8"]), help="Keep the weights in 8 bits: fastest, least memory."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64", "bfloat16"]),
+        help="How to keep and compute; bfloat16 keeps the weights in 16 bits. Default: float32, or as the file has them.",
+    ),
+    click.option(
+        "--ops",
+        type=click.Choice(["auto", "plain", "jit"]),
+        default="auto",
+        show_default=True,
+        help="plain NumPy formulas, compiled kernels (waiting for the compiler), or what suits the model.",
+    ),
+    click.option("--threads", type=int, help="How many cores to use. Default: all physical ones."),
+)
+
+
+def with_run_options(command):
+    for option in reversed(run_options):
+        command = option(command)
+    return command
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 
 
@@ -52,12 +76,14 @@ def cli():
 @click.option("--eos-token-id", type=int, multiple=True, help="A token that ends the text, for the model's own.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--slide", is_flag=True, help="Run on past the context: when it is full, drop its older half.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@with_run_options
 @offline_option
 @json_option
 @click.option("--no-stream", is_flag=True, help="Print the text when it is complete, not as it comes.")
 @click.pass_context
-def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json, no_stream, **options):
+def generate(
+    context, prompt, model, stop, eos_token_id, quantize, dtype, ops, threads, offline, as_json, no_stream, **options
+):
     """Continue PROMPT ("-" reads it from standard input, without its last newline; "" begins from nothing)."""
     if options["do_sample"] is None:
         options["do_sample"] = options["num_beams"] == 1
@@ -74,7 +100,7 @@ def generate(context, prompt, model, stop, eos_token_id, dtype, offline, as_json
     from minigpt.text import continue_text
 
     GenerationConfig(**options)  # complains about the options before anything is loaded or downloaded
-    gpt2 = GPT2.from_pretrained(model, dtype=dtype, offline=offline)
+    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
     tokenizer = Tokenizer.from_pretrained(model, offline=offline)
     streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
     continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)
@@ -163,6 +189,56 @@ def tokenize(text, model, offline, as_json):
     for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
         _write(f"{token_id:>7}  {piece}\n")
     _write(f"{len(ids)} tokens, {len(text)} characters\n")
+
+
+@cli.command()
+@model_option
+@with_run_options
+@click.option("--text", type=click.Path(exists=True, dir_okay=False), help="Also hold the packed weights against float32 on a text.")
+@click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Draw the table to this file.")
+@offline_option
+@json_option
+def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
+    """How fast MODEL runs here, beside what the machine's memory and BLAS allow."""
+    from minigpt import GPT2, Tokenizer
+    from minigpt import bench as benchmarks
+    from minigpt.ops.threads import get_threads
+
+    if plot:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise click.UsageError("--plot needs matplotlib: pip install matplotlib") from error
+    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
+    measurements = benchmarks.bench(gpt2)
+    agreement = None
+    if text:
+        ids = Tokenizer.from_pretrained(model, offline=offline).encode(_read_text(text))
+        if len(ids) < 2:
+            raise click.UsageError(f"{text} has {len(ids)} tokens: at least 2 are needed")
+        exact = GPT2.from_pretrained(model, ops=ops, dtype="float32", threads=threads, offline=offline)
+        agreement = benchmarks.agreement(gpt2, exact, ids)
+    if plot:
+        benchmarks.plot(measurements, plot)
+    if as_json:
+        fields = {"model": model, "threads": get_threads(), "measurements": benchmarks.as_dicts(measurements)}
+        _print_json(fields | ({"agreement": vars(agreement)} if agreement else {}))
+        return
+    _write(benchmarks.as_table(measurements) + "\n")
+    if agreement:
+        change = agreement.perplexity / agreement.perplexity_float32 - 1
+        _write(
+            f"\nperplexity {agreement.perplexity:.3f}, in float32 {agreement.perplexity_float32:.3f} ({change:+.2%}); the "
+            f"same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} places\n"
+        )
+
+
+def _read_text(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
 
 
 def _write(text):

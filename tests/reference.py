@@ -67,7 +67,7 @@ def lively_model(config, seed, dtype="float64"):
     rng = np.random.default_rng(seed + 1)
     for name, array in flatten(model.params).items():
         if array.ndim == 1:
-            array += rng.normal(0, 0.5, array.shape).astype(dtype)
+            array += rng.normal(0, 0.5, array.shape).astype(array.dtype)
             assert name.split(".")[-1] in ("weight", "bias")
     return model
 

@@ -7,6 +7,7 @@ one with some operations replaced by functions of your own.
 import inspect
 import math
 import os
+import sys
 import threading
 from functools import partial
 
@@ -49,30 +50,48 @@ def choose_ops(name, config, threads=None):
 
         return jit
     if name == "jit when ready":
-        return _when_ready.start()
+        return _when_ready
     raise ValueError(f'ops must be "plain", "jit" or "auto", not {name!r}')
 
 
 class _WhenReady:
-    """The plain operations, until jit has been imported in the background."""
+    """The plain operations, until jit has been imported in the background.
+
+    The import begins when the first token is out: importing Numba would take the processor from what it waits for.
+    """
 
     def __init__(self):
         self._ops = plain
         self._lock = threading.Lock()
-        self._started = False
+        self._thread = None
+
+    def attention(self, q, k, *others, **options):
+        if self._thread is None and q.shape[2] < k.shape[2]:  # tokens after others: a text goes on
+            self.start()
+        return self._ops.attention(q, k, *others, **options)
 
     def start(self):
+        """Begin to import the kernels, if nobody has."""
         with self._lock:
-            if not self._started:
-                self._started = True
-                threading.Thread(target=self._import, name="minigpt kernels").start()
-        return self
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._import, name="minigpt kernels")
+                self._thread.start()
+
+    def wait(self):
+        """Return when the kernels are ready, or cannot be."""
+        self.start()
+        self._thread.join()
 
     def _import(self):
+        # The interpreter changes threads every 5 ms: a token's hundreds of small steps would each wait that long.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(interval / 20)
         try:
             from minigpt.ops import jit
         except ImportError:  # no Numba on this machine, or the program ends while the kernels are compiled
             return
+        finally:
+            sys.setswitchinterval(interval)
         self._ops = jit
 
     def __getattr__(self, name):
@@ -112,6 +131,8 @@ def replace_ops(ops, **functions):
         if "attention" in functions or getattr(ops, "attention_is_replaced", False):
             raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
+    if hasattr(ops, "start"):
+        ops.start()  # a replaced attention would never do so
     replaced = _Replaced(ops, changed)
     replaced.attention_is_replaced = "attention" in functions or getattr(ops, "attention_is_replaced", False)
     return replaced
