@@ -194,7 +194,11 @@ def tokenize(text, model, offline, as_json):
 @cli.command()
 @model_option
 @with_run_options
-@click.option("--text", type=click.Path(exists=True, dir_okay=False), help="Also hold the packed weights against float32 on a text.")
+@click.option(
+    "--text",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Also hold the packed weights against float32 on a text.",
+)
 @click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Draw the table to this file.")
 @offline_option
 @json_option

@@ -121,9 +121,7 @@ class GPT2:
         return cls(config, random_params(config, seed, _checked("dtype", dtype, DTYPES)), ops)
 
     @classmethod
-    def from_pretrained(
-        cls, name, ops="auto", quantize=None, dtype=None, threads=None, revision=None, offline=False
-    ):
+    def from_pretrained(cls, name, ops="auto", quantize=None, dtype=None, threads=None, revision=None, offline=False):
         """A trained GPT-2 by name: a bundled model's, a folder's, or the hub's ("gpt2", "distilgpt2", "user/model").
 
         A model of the hub is downloaded once and then read from the cache; offline never looks at the network. ops:
@@ -146,7 +144,10 @@ class GPT2:
         return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops)
 
     def save_pretrained(self, folder):
-        """Write config.json and model.safetensors, which from_pretrained and (unless in 8 bits) transformers load back."""
+        """Write config.json and model.safetensors, which from_pretrained and transformers load back.
+
+        A quantized model becomes model.int8.safetensors, which only minigpt reads.
+        """
         write_params(folder, self.config, self.params)
 
     def with_ops(self, **functions):

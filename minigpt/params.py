@@ -10,7 +10,6 @@ from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transpo
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 DTYPES = ("float32", "float64", "bfloat16")
 PACKED = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
-QUANTIZED = {"quant_method": "minigpt-int8"}  # what a config.json says of a model saved in 8 bits
 # GPT-2 xl has 1.6e9 parameters in 48 layers; beyond these a configuration is a mistake and is refused unallocated.
 MOST_PARAMETERS, MOST_LAYERS = 10**11, 10**4
 
@@ -91,10 +90,7 @@ class GPT2Config:
         kind = values.get("model_type", "gpt2")
         if kind != "gpt2":
             raise ValueError(f"this is a model of type {kind!r}, not a GPT-2")
-        if values.get("quantization_config") not in (None, QUANTIZED):
-            method = values["quantization_config"]
-            raise ValueError(f"the weights are quantized by a method that minigpt does not know: {method!r}")
-        known = {field.name for field in fields(cls)} | {"quantization_config"}
+        known = {field.name for field in fields(cls)}
         for name, value in values.items():
             # A setting that is empty, false or null is switched off.
             if value and name not in known and name not in WITHOUT_EFFECT:
@@ -102,7 +98,7 @@ class GPT2Config:
                     f"unknown setting {name!r}: {value!r}; minigpt does not honour it. "
                     "If it does not change the model's output, delete it from the file"
                 )
-        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     def to_dict(self):
         """A dict for config.json that transformers reads back."""
@@ -190,7 +186,9 @@ def read_params(folder, config, dtype=None, quantize=None):
             matrix = Int8Matrix(transposed(integers) if turned else integers, scales)
             return matrix.T if turned else matrix
         as_stored = "bfloat16" if tensor.dtype == "BF16" else "float32"
-        return _laid_out(tensor.name, tensor.read("float64" if dtype == "float64" else "float32"), quantize or dtype or as_stored)
+        return _laid_out(
+            tensor.name, tensor.read("float64" if dtype == "float64" else "float32"), quantize or dtype or as_stored
+        )
 
     try:
         return nest(weights_loader.read_parameters(folder, config.shapes(), convert))
@@ -201,20 +199,19 @@ def read_params(folder, config, dtype=None, quantize=None):
 
 
 def write_params(folder, config, params):
-    """Write a checkpoint, config.json and model.safetensors; packed matrices as they are packed."""
+    """Write a checkpoint, see GPT2.save_pretrained; packed matrices as they are packed."""
     import weights_loader
 
-    values, arrays = config.to_dict(), {}
+    arrays = {}
     for name, array in flatten(params).items():
         if isinstance(array, Int8Matrix):
-            values["quantization_config"] = QUANTIZED
             scales = array.scales[:, None]
             arrays[f"{name}_scale"] = scales.T if array.turned else scales
         if isinstance(array, PackedMatrix):
             array = array.stored.T if array.turned else array.stored
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
         arrays[name] = array
-    weights_loader.save(folder, values, arrays)
+    weights_loader.save(folder, config.to_dict(), arrays)
 
 
 def _laid_out(name, array, form):

@@ -116,7 +116,9 @@ def test_linear(data, kind, rows, n_in, n_out, bias):
         assert_same(jit.linear(x, weight, b), theirs, scale)
 
 
-@given(data=st.data(), rows=st.integers(1, 10), n_in=SIZES, n_out=SIZES, form=st.sampled_from([BFloat16Matrix, Int8Matrix]))
+@given(
+    data=st.data(), rows=st.integers(1, 10), n_in=SIZES, n_out=SIZES, form=st.sampled_from([BFloat16Matrix, Int8Matrix])
+)
 def test_linear_with_packed_weights(data, rows, n_in, n_out, form):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     matrix = rng.standard_normal((n_out, n_in)).astype(np.float32)
@@ -269,7 +271,9 @@ import minigpt.ops.jit as jit, numpy as np
 assert jit.gelu_new(np.ones(3, np.float32)).shape == (3,)
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": "/proc/no/place"}
-    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -292,7 +296,9 @@ assert model.ops.linear.__module__ == "minigpt.ops.jit"
 assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is plain
 """
     environment = {**os.environ, "MINIGPT_OPS": ""}
-    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -304,11 +310,16 @@ from minigpt import GPT2, GPT2Config
 GPT2.random(GPT2Config(n_layer=1, n_head=4, n_embd=256)).generate([1], max_new_tokens=3)
 """
     environment = {**os.environ, "MINIGPT_OPS": ""}
-    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0 and result.stderr == "", result.stderr
 
 
 def test_unknown_ops():
-    for build in (lambda: GPT2.random(GPT2Config(n_layer=1), ops="fast"), lambda: GPT2.from_pretrained("shakespeare", ops=3)):
+    for build in (
+        lambda: GPT2.random(GPT2Config(n_layer=1), ops="fast"),
+        lambda: GPT2.from_pretrained("shakespeare", ops=3),
+    ):
         with pytest.raises(ValueError, match='ops must be "plain", "jit" or "auto"'):
             build()

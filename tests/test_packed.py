@@ -110,8 +110,11 @@ def test_saved_and_loaded_back(options, tied, tmp_path):
     ids = random_ids(model, (1, 9))
     assert np.array_equal(again(ids), packed(ids))
     dense = GPT2.from_pretrained(tmp_path / "packed", dtype="float64")  # unpacked, on request
-    assert np.array_equal(np.asarray(flatten(dense.params)["wte.weight"]), np.asarray(packed.params["wte"]["weight"], "float64"))
-    size = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("packed", "float32")]
+    wte, packed_wte = dense.params["wte"]["weight"], np.asarray(packed.params["wte"]["weight"])
+    assert wte.dtype == np.float64 and np.abs(wte - packed_wte).max() <= 1e-7 * np.abs(wte).max()
+    size = [
+        sum(path.stat().st_size for path in (tmp_path / name).glob("*.safetensors")) for name in ("packed", "float32")
+    ]
     assert size[0] < 0.75 * size[1]
 
 
@@ -127,20 +130,25 @@ def test_transformers_reads_our_bfloat16_and_refuses_our_int8(folder, tmp_path):
     assert np.abs(model(ids) - theirs).max() <= 1e-5 * np.abs(theirs).max()
 
     GPT2.from_pretrained(folder, quantize="int8").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"(?i)unknown quantization"):
+    assert not (tmp_path / "model.safetensors").exists()  # the bfloat16 of before is gone
+    with pytest.raises(OSError, match="no file named model.safetensors"):
         GPT2LMHeadModel.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    assert not (tmp_path / "model.int8.safetensors").exists()
 
 
 def test_integers_without_their_scale(folder, tmp_path):
     from safetensors.torch import save_file
 
     GPT2.from_pretrained(folder, quantize="int8").save_pretrained(tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = load_file(tmp_path / "model.int8.safetensors")
     for wrong in (None, torch.ones(7, 1)):
         name = "transformer.h.1.mlp.c_fc.weight_scale"
         tensors.pop(name, None)
-        save_file(tensors | ({} if wrong is None else {name: wrong}), tmp_path / "model.safetensors")
-        with pytest.raises(CheckpointError, match="'h.1.mlp.c_fc.weight' has 8-bit integers, but no h.1.mlp.c_fc.weight_scale"):
+        save_file(tensors | ({} if wrong is None else {name: wrong}), tmp_path / "model.int8.safetensors")
+        with pytest.raises(
+            CheckpointError, match="'h.1.mlp.c_fc.weight' has 8-bit integers, but no h.1.mlp.c_fc.weight_scale"
+        ):
             GPT2.from_pretrained(tmp_path)
 
 
@@ -178,7 +186,7 @@ def test_what_8_bits_cost(ops, shakespeare):
     quantized = GPT2.from_pretrained("shakespeare", ops=ops, quantize="int8")
     got = agreement(quantized, shakespeare, ids)
     assert got.tokens == 5999
-    assert 30 < got.perplexity_float32 < 40  # a model that has learnt nothing would have 1024
+    assert 25 < got.perplexity_float32 < 30  # a model that has learnt nothing would have 1024
     assert abs(got.perplexity / got.perplexity_float32 - 1) < 0.005
     assert got.same_top_token > 0.95
     # The bar tells coarser weights apart: with 4 bits it fails.

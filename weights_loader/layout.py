@@ -14,6 +14,7 @@ from weights_loader.tensors import BFLOAT16, CheckpointError, StoredTensor, stor
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+INTEGER_WEIGHTS = "model.int8.safetensors"  # another name, because transformers would take the integers for the weights
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks that old files carry: no parameters
@@ -27,8 +28,8 @@ def weight_files(names, place):
     Raises CheckpointError when they are not there, with what is there instead.
     """
     names = set(names)
-    if WEIGHTS in names:
-        weights = [WEIGHTS]
+    if WEIGHTS in names or INTEGER_WEIGHTS in names:
+        weights = [WEIGHTS if WEIGHTS in names else INTEGER_WEIGHTS]
     elif INDEX in names:
         weights = [INDEX, *_shards(names, place)]
     else:
@@ -96,7 +97,7 @@ def read_parameters(folder, shapes, convert=StoredTensor.read):
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
-    stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / WEIGHTS)
+    stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
     stored = _with_scales(_official_names(stored, folder), folder)
     head = stored.get("lm_head.weight")
     if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, and saved under the head's name
@@ -148,7 +149,11 @@ def _with_scales(stored, folder):
     for name, tensor in stored.items():
         if tensor.dtype == "I8":
             scale = tensors.pop(f"{name}_scale", None)
-            if len(tensor.shape) != 2 or scale is None or scale.shape not in ((1, tensor.shape[1]), (tensor.shape[0], 1)):
+            if (
+                len(tensor.shape) != 2
+                or scale is None
+                or scale.shape not in ((1, tensor.shape[1]), (tensor.shape[0], 1))
+            ):
                 raise CheckpointError(
                     f"{folder}: tensor {name!r} has 8-bit integers, but no {name}_scale of one number per row or column"
                 )
@@ -192,7 +197,7 @@ def _block_count(names):
 def save(folder, config, arrays):
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    arrays of dtype BFLOAT16 are written as such. Each file appears by rename: whoever looks sees the old one, then the
+    Arrays of dtype BFLOAT16 are written as such. 8-bit integers go to model.int8.safetensors in its place. Each file appears by rename: whoever looks sees the old one, then the
     whole new one.
     """
     folder = Path(folder)
@@ -202,8 +207,13 @@ def save(folder, config, arrays):
         in_order.append(array)  # alive until it is written: a TensorSpec has only the address
         dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
         prefix = "" if name.startswith("lm_head.") else "transformer."
-        tensors[prefix + name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
-    write_file(folder / WEIGHTS, lambda path: serialize_file(tensors, path, {"format": "pt"}))
+        tensors[prefix + name] = TensorSpec(
+            dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
+        )
+    has_integers = any(array.dtype == np.int8 for array in in_order)
+    written, other = (INTEGER_WEIGHTS, WEIGHTS) if has_integers else (WEIGHTS, INTEGER_WEIGHTS)
+    write_file(folder / written, lambda path: serialize_file(tensors, path, {"format": "pt"}))
+    (folder / other).unlink(missing_ok=True)
     text = json.dumps(config, indent=2) + "\n"
     write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -75,6 +75,8 @@ def stored_tensors(path):
         header = json.loads(file.read(header_size))
     header.pop("__metadata__", None)
     return {
-        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0])
+        name: StoredTensor(
+            name, path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0]
+        )
         for name, entry in header.items()
     }

@@ -446,7 +446,12 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
         return heads
     for b in range(B):
         hidden = int(padding[b])
-        _share_out(lambda first, last: _attend_in_blocks(q[b, first:last], k[b, first:last], v[b, first:last], hidden, scale, heads[b, first:last]), H)
+        _share_out(
+            lambda first, last: _attend_in_blocks(
+                q[b, first:last], k[b, first:last], v[b, first:last], hidden, scale, heads[b, first:last]
+            ),
+            H,
+        )
     return heads
 
 

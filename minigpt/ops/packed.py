@@ -106,7 +106,9 @@ class Int8Matrix(PackedMatrix):
         super().__init__(stored, turned)
         self.scales = scales
         # The largest sum of |stored| over a row bounds what a sum of products can reach.
-        self.largest_sum = max((int(np.abs(stored[b], dtype=np.int32).sum(axis=1).max()) for b in self.blocks()), default=0)
+        self.largest_sum = max(
+            (int(np.abs(stored[b], dtype=np.int32).sum(axis=1).max()) for b in self.blocks()), default=0
+        )
 
     @classmethod
     def pack(cls, matrix):

@@ -16,7 +16,9 @@ def set_threads(n=None):
     global _setting
     usable = _usable_cpus()
     if n is not None and not (isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= usable):
-        raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that this process may use, not {n!r}")
+        raise ValueError(
+            f"threads must be an integer from 1 to {usable}, the CPUs that this process may use, not {n!r}"
+        )
     _setting = default_threads() if n is None else n
     set_blas_threads = _blas_function()
     if set_blas_threads is not None:
