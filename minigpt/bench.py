@@ -79,15 +79,10 @@ def prompt_flops(model, n_tokens):
 
     Attention multiplies each query with the keys before it, on average half of them, and its weights with the values.
     """
-    blocks = sum(
-        array.shape[0] * array.shape[1] for name, array in flatten(model.params).items() if _is_in_block(name, array)
-    )
+    shapes = [array.shape for block in model.params["h"] for array in flatten(block).values()]
+    blocks = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
     attention = 2 * 2 * n_tokens * n_tokens / 2 * model.config.n_embd * model.config.n_layer
     return 2 * blocks * n_tokens + attention + 2 * model.config.vocab_size * model.config.n_embd
-
-
-def _is_in_block(name, array):
-    return name.startswith("h.") and array.ndim == 2
 
 
 @dataclass(frozen=True)

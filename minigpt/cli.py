@@ -28,7 +28,7 @@ run_options = (
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float64", "bfloat16"]),
-        help="How to keep and compute; bfloat16 keeps the weights in 16 bits. Default: float32, or as the file has them.",
+        help="How to keep the weights; bfloat16 halves them. Default: float32, or the bfloat16 or int8 of the file.",
     ),
     click.option(
         "--ops",
@@ -232,8 +232,8 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
     if agreement:
         change = agreement.perplexity / agreement.perplexity_float32 - 1
         _write(
-            f"\nperplexity {agreement.perplexity:.3f}, in float32 {agreement.perplexity_float32:.3f} ({change:+.2%}); the "
-            f"same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} places\n"
+            f"\nperplexity {agreement.perplexity:.3f}, in float32 {agreement.perplexity_float32:.3f} ({change:+.2%}); "
+            f"the same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} places\n"
         )
 
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from minigpt.ops import choose_ops, plain, replace_ops
-from minigpt.params import ACTIVATIONS, DTYPES, GPT2Config, random_params, read_params, write_params
+from minigpt.params import ACTIVATIONS, GPT2Config, checked_format, random_params, read_params, write_params
 from minigpt.trace import Tap, activation_names, below, untapped
 
 
@@ -118,7 +118,7 @@ class GPT2:
         """A GPT-2 before training, with parameters drawn as in the paper. config defaults to GPT-2 small."""
         config = config or GPT2Config()
         ops = choose_ops(ops, config)
-        return cls(config, random_params(config, seed, _checked("dtype", dtype, DTYPES)), ops)
+        return cls(config, random_params(config, seed, checked_format(dtype)[0]), ops)
 
     @classmethod
     def from_pretrained(cls, name, ops="auto", quantize=None, dtype=None, threads=None, revision=None, offline=False):
@@ -133,9 +133,7 @@ class GPT2:
         import weights_loader
         from minigpt.bundled import bundled_folder
 
-        quantize, dtype = _checked("quantize", quantize, (None, "int8")), _checked("dtype", dtype, (None, *DTYPES))
-        if quantize and dtype:
-            raise ValueError(f"quantize and dtype say different things: choose {quantize} or {dtype}")
+        dtype, quantize = checked_format(dtype, quantize)
         folder = bundled_folder(name) or weights_loader.locate_weights(name, revision, offline)
         config = GPT2Config.from_pretrained(folder)
         ops = choose_ops(ops, config, threads)
@@ -244,11 +242,3 @@ def left_padding(attention_mask, shape):
             "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
         )
     return padding if padding.any() else None
-
-
-def _checked(argument, value, allowed):
-    """value, or the name of a dtype: "float32", np.float32 and np.dtype("float32") are the same."""
-    value = value if value is None else str(getattr(value, "__name__", value))
-    if value not in allowed:
-        raise ValueError(f"{argument} must be one of {', '.join(map(str, allowed))}, not {value!r}")
-    return value

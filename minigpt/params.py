@@ -176,7 +176,10 @@ def random_params(config, seed=0, dtype="float32"):
 
 
 def read_params(folder, config, dtype=None, quantize=None):
-    """The parameter tree of a checkpoint in a folder, see GPT2.from_pretrained. Raises weights_loader.CheckpointError."""
+    """The parameter tree of a checkpoint in a folder, see GPT2.from_pretrained.
+
+    Raises weights_loader.CheckpointError.
+    """
     import weights_loader
 
     def convert(tensor):
@@ -185,10 +188,8 @@ def read_params(folder, config, dtype=None, quantize=None):
             integers, scales = tensor.read_stored(), tensor.scale.read().ravel()
             matrix = Int8Matrix(transposed(integers) if turned else integers, scales)
             return matrix.T if turned else matrix
-        as_stored = "bfloat16" if tensor.dtype == "BF16" else "float32"
-        return _laid_out(
-            tensor.name, tensor.read("float64" if dtype == "float64" else "float32"), quantize or dtype or as_stored
-        )
+        form = quantize or dtype or ("bfloat16" if tensor.dtype == "BF16" else "float32")
+        return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
     try:
         return nest(weights_loader.read_parameters(folder, config.shapes(), convert))
@@ -212,6 +213,18 @@ def write_params(folder, config, params):
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
         arrays[name] = array
     weights_loader.save(folder, config.to_dict(), arrays)
+
+
+def checked_format(dtype, quantize=None):
+    """The two ways to say how weights are kept, dtype as its name or None. Raises ValueError."""
+    name = dtype if dtype is None else str(getattr(dtype, "__name__", dtype))  # "float32", np.float32, np.dtype(...)
+    if name not in (None, *DTYPES):
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
+    if quantize not in (None, "int8"):
+        raise ValueError(f"quantize must be None or int8, not {quantize!r}")
+    if quantize and name:
+        raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
+    return name, quantize
 
 
 def _laid_out(name, array, form):

@@ -212,25 +212,31 @@ def test_threads():
 
 
 def test_one_setting_governs_numba_and_blas():
-    script = """
-import numpy as np, os, time
-from minigpt import GPT2, GPT2Config
+    blas = threads._blas_function()
+    if blas is None:
+        pytest.skip("NumPy's BLAS is not OpenBLAS here")
+    script = f"""
+import ctypes, numba, numpy as np, threading
 from minigpt.ops import jit
-from minigpt.ops.threads import set_threads
-def busy(work):  # CPU time over time: how many cores were at work
-    t, c = time.perf_counter(), time.process_time()
-    while time.perf_counter() - t < 0.5: work()
-    return (time.process_time() - c) / (time.perf_counter() - t)
-x, w = np.ones((64, 2048), np.float32), np.ones((2048, 2048), np.float32).T
-for n in (1, 2):
-    set_threads(n); time.sleep(0.3)
-    print(busy(lambda: jit.linear(x[:1], w)), busy(lambda: jit.linear(x, w)), busy(lambda: x @ w))
+from minigpt.ops.threads import set_threads, blas_on_one_thread
+in_blas = ctypes.CDLL({threads._blas_library()!r}).{blas.__name__.replace("set_", "get_")}
+x, w = np.ones((64, 256), np.float32), np.ones((256, 256), np.float32).T
+def here():
+    jit.linear(x[:1], w)  # by a kernel
+    print(numba.get_num_threads(), in_blas())
+for n in {list(range(1, threads._usable_cpus() + 1))}:
+    set_threads(n)
+    here()
+    other = threading.Thread(target=here)
+    other.start(), other.join()
+    jit.linear(x, w)  # by BLAS, on our threads, which leaves its own number as it was
+    print(n, in_blas())
+    with blas_on_one_thread() as shares:
+        print(shares, in_blas() * n)
 """
-    if threads._usable_cpus() < 2:
-        pytest.skip("one CPU")
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    one, two = ([float(x) for x in line.split()] for line in result.stdout.splitlines())
-    assert max(one) < 1.3 and min(two) > 1.3
+    found = [[int(x) for x in line.split()] for line in result.stdout.splitlines()]
+    assert found == [[n, n] for n in range(1, threads._usable_cpus() + 1) for _ in range(4)]
 
 
 def test_several_threads_generate_at_once():

@@ -197,8 +197,8 @@ def _block_count(names):
 def save(folder, config, arrays):
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    Arrays of dtype BFLOAT16 are written as such. 8-bit integers go to model.int8.safetensors in its place. Each file appears by rename: whoever looks sees the old one, then the
-    whole new one.
+    Arrays of dtype BFLOAT16 are written as such; 8-bit integers go to model.int8.safetensors in its place. Each file
+    appears by rename: whoever looks sees the old one, then the whole new one.
     """
     folder = Path(folder)
     tensors, in_order = {}, []

@@ -74,9 +74,8 @@ def stored_tensors(path):
         header_size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(header_size))
     header.pop("__metadata__", None)
+    data = 8 + header_size
     return {
-        name: StoredTensor(
-            name, path, entry["dtype"], tuple(entry["shape"]), 8 + header_size + entry["data_offsets"][0]
-        )
+        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), data + entry["data_offsets"][0])
         for name, entry in header.items()
     }

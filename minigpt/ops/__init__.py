@@ -50,25 +50,28 @@ def choose_ops(name, config, threads=None):
 
         return jit
     if name == "jit when ready":
-        return _when_ready
+        return _WhenReady(config)
     raise ValueError(f'ops must be "plain", "jit" or "auto", not {name!r}')
 
 
 class _WhenReady:
     """The plain operations, until jit has been imported in the background.
 
-    The import begins when the first token is out: importing Numba would take the processor from what it waits for.
+    The import begins with the second forward pass, when the first token is out: importing Numba before would take the
+    processor from what everybody waits for.
     """
 
-    def __init__(self):
+    def __init__(self, config):
         self._ops = plain
         self._lock = threading.Lock()
         self._thread = None
+        self._attentions_left = config.n_layer
 
-    def attention(self, q, k, *others, **options):
-        if self._thread is None and q.shape[2] < k.shape[2]:  # tokens after others: a text goes on
+    def attention(self, *arguments, **options):
+        self._attentions_left -= 1
+        if self._thread is None and self._attentions_left < 0:
             self.start()
-        return self._ops.attention(q, k, *others, **options)
+        return self._ops.attention(*arguments, **options)
 
     def start(self):
         """Begin to import the kernels, if nobody has."""
@@ -88,17 +91,18 @@ class _WhenReady:
         sys.setswitchinterval(interval / 20)
         try:
             from minigpt.ops import jit
-        except ImportError:  # no Numba on this machine, or the program ends while the kernels are compiled
+        except ImportError:  # no Numba on this machine
             return
+        except Exception:
+            if threading.main_thread().is_alive():
+                raise
+            return  # the program ended while the kernels were compiled
         finally:
             sys.setswitchinterval(interval)
         self._ops = jit
 
     def __getattr__(self, name):
         return getattr(self._ops, name)
-
-
-_when_ready = _WhenReady()
 
 
 class _Replaced:

@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numba
 import numpy as np
@@ -67,16 +68,9 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
         ctypes.CDLL(None).mallopt(parameter, size)
 
 _one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
-_forked = False  # the threads of a kernel do not survive a fork: a child process computes with the plain operations
-
-
-def _after_fork():
-    global _forked
-    _forked = True
-
-
+_forked = threading.Event()  # the threads of a kernel do not survive a fork: a child computes with the plain operations
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_forked.set)
 
 
 class _OfThread(threading.local):
@@ -128,7 +122,7 @@ _FLOAT32 = np.dtype(np.float32)
 
 def _suits(array):
     """Whether kernels can take an array: float32 in the usual order, aligned, and not read-only."""
-    return array.dtype is _FLOAT32 and array.flags.carray and not _forked
+    return array.dtype is _FLOAT32 and array.flags.carray and not _forked.is_set()
 
 
 # ---------------------------------------------------------------- exp
@@ -263,7 +257,7 @@ def _multiply_bfloat16(x, weights, bias, y):
 
 @inlined(FAST)
 def _as_integers(x, limit, integers):
-    """integers = round(x / step), and the step, with which the largest |x| becomes limit. 0 if there is no such step."""
+    """integers = round(x / step); returns the step with which the largest |x| becomes limit, 0 if there is none."""
     largest = np.float32(0)
     total = np.float32(0)  # inf or NaN if any x is: a comparison alone would pass over NaN
     for i in range(x.size):
@@ -424,7 +418,7 @@ def softmax(x, axis=-1):
     if not _suits(x) or axis not in (-1, x.ndim - 1) or not x.size:
         return plain.softmax(x, axis)
     y = x.copy()
-    _causal_softmax(y.reshape(-1, 1, x.shape[-1]), x.shape[-1] - 1, 0, np.float32(1))
+    _causal_softmax(y.reshape(-1, x.shape[-1]), x.shape[-1], 0, np.float32(1))
     return y
 
 
@@ -435,8 +429,8 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     time, so that the scores stay in the cache; their products by BLAS, the softmax and its mask in between by a kernel.
     """
     B, H, T, K = q.shape
-    S = k.shape[2]
-    if tap is not untapped or _forked or not q.dtype == k.dtype == v.dtype == np.float32 or not q.size:
+    float32 = q.dtype is k.dtype is v.dtype is _FLOAT32
+    if tap is not untapped or _forked.is_set() or not float32 or not q.size:
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
@@ -444,34 +438,27 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     if T == 1:
         _run(_attend, _with_whole_rows(q), _with_whole_rows(k), _with_whole_rows(v), padding, scale, heads)
         return heads
-    for b in range(B):
-        hidden = int(padding[b])
-        _share_out(
-            lambda first, last: _attend_in_blocks(
-                q[b, first:last], k[b, first:last], v[b, first:last], hidden, scale, heads[b, first:last]
-            ),
-            H,
-        )
+    for hidden, *sequence in zip(padding, q, k, v, heads, strict=True):
+        _share_out(partial(_attend_in_blocks, *sequence, int(hidden), scale), H)
     return heads
 
 
-def _attend_in_blocks(q, k, v, padding, scale, heads):
-    """Attention of some heads of one sequence: q, heads [H, T, K], k, v [H, S, K].
+def _attend_in_blocks(q, k, v, heads, padding, scale, first, last):
+    """Attention of the heads from first to last of one sequence: q, heads [H, T, K], k, v [H, S, K].
 
-    A block of queries at a time, as many as keep their scores in the cache. What a block does not see is not computed.
+    A block of queries at a time: their scores stay in the cache, and what a block does not see is not computed.
     """
-    H, T, K = q.shape
-    S = k.shape[1]
+    T, S = q.shape[1], k.shape[1]
     step = min(T, 128)
     buffer = np.empty(step * S, np.float32)
-    for h in range(H):
+    for h in range(first, last):
         for start in range(0, T, step):
             stop = min(start + step, T)
             seen = S - T + stop  # keys that the last of these queries sees
-            scores = buffer[: (stop - start) * seen].reshape(1, stop - start, seen)
-            np.matmul(q[h, start:stop], k[h, :seen].T, out=scores[0])
+            scores = buffer[: (stop - start) * seen].reshape(stop - start, seen)
+            np.matmul(q[h, start:stop], k[h, :seen].T, out=scores)
             _causal_softmax(scores, S - T + start, padding, scale)
-            np.matmul(scores[0], v[h, :seen], out=heads[h, start:stop])
+            np.matmul(scores, v[h, :seen], out=heads[h, start:stop])
 
 
 def _with_whole_rows(x):
@@ -542,17 +529,16 @@ def _attend(q, k, v, padding, scale, heads):
         heads[b, h, 0] = out
 
 
-@kernel("void(f4[:,:,::1], i8, i8, f4)", parallel=False)
+@kernel("void(f4[:,::1], i8, i8, f4)", parallel=False)
 def _causal_softmax(scores, first, padding, scale):
-    """softmax(scores scale + mask) in place; scores [H, T, S], the queries at positions first, first + 1, ...
+    """softmax(scores scale + mask) in place; scores [T, S], the queries at positions first, first + 1, ...
 
     What a query does not see is never looked at, so the mask costs nothing.
     """
-    for h in range(scores.shape[0]):
-        for t in range(scores.shape[1]):
-            seen = first + t + 1
-            start = min(padding, seen - 1)  # a padding position sees itself
-            x = scores[h, t]
-            x[:start] = 0
-            _scaled_softmax(x[start:seen], scale)
-            x[seen:] = 0
+    for t in range(scores.shape[0]):
+        seen = min(first + t + 1, scores.shape[1])
+        start = min(padding, seen - 1)  # a padding position sees itself
+        x = scores[t]
+        x[:start] = 0
+        _scaled_softmax(x[start:seen], scale)
+        x[seen:] = 0

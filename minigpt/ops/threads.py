@@ -8,28 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-_setting = None  # what set_threads was told; None: the default
+_setting = []  # what set_threads was told last
 
 
 def set_threads(n=None):
     """Use n threads from now on, in the whole process; None: default_threads(). Raises ValueError."""
-    global _setting
     usable = _usable_cpus()
     if n is not None and not (isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= usable):
-        raise ValueError(
-            f"threads must be an integer from 1 to {usable}, the CPUs that this process may use, not {n!r}"
-        )
-    _setting = default_threads() if n is None else n
+        raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that we may use, not {n!r}")
+    _setting[:] = [default_threads() if n is None else n]
     set_blas_threads = _blas_function()
     if set_blas_threads is not None:
-        set_blas_threads(_setting)
+        set_blas_threads(_setting[0])
 
 
 def get_threads():
     """The number of threads in use."""
-    if _setting is None:
+    if not _setting:
         set_threads()
-    return _setting
+    return _setting[0]
 
 
 @cache
@@ -81,11 +78,15 @@ def _container_cpus():
 @cache
 def _blas_function():
     """The function of NumPy's OpenBLAS that sets its number of threads, or None (another BLAS, as on macOS)."""
-    numpy_folder = Path(np.__file__).parent
-    for folder in (numpy_folder.parent / "numpy.libs", numpy_folder / ".dylibs"):
-        for library in folder.glob("*openblas*"):
-            blas = ctypes.CDLL(str(library))  # loaded already: this is the same one, not another
-            for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
-                if hasattr(blas, name):
-                    return getattr(blas, name)
+    path = _blas_library()
+    blas = ctypes.CDLL(path) if path else None  # loaded already: this is the same one, not another
+    for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
+        if hasattr(blas, name):
+            return getattr(blas, name)
     return None
+
+
+def _blas_library():
+    numpy_folder = Path(np.__file__).parent
+    folders = (numpy_folder.parent / "numpy.libs", numpy_folder / ".dylibs")
+    return next((str(path) for folder in folders for path in folder.glob("*openblas*")), None)
