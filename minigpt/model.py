@@ -34,12 +34,12 @@ def merge_heads(x):
     return x.swapaxes(1, 2).reshape(B, T, H * K)
 
 
-def self_attention(x, attn, layer, config, ops, cache, padding, tap):
-    """What each token gathers from itself and the tokens before it;  x [B, T, D] > [B, T, D]."""
+def self_attention(x, attn, layer, config, ops, cache, padding, tap, wanted):
+    """What the last `wanted` tokens gather from themselves and those before;  x [B, T, D] > [B, wanted, D]."""
     D = config.n_embd
     qkv = ops.linear(x, **attn["c_attn"])  # [B, T, 3 D]
-    q = tap("q", split_heads(qkv[..., :D], config.n_head))  # [B, H, T, K]
-    k = tap("k", split_heads(qkv[..., D : 2 * D], config.n_head))
+    q = tap("q", split_heads(qkv[:, -wanted:, :D], config.n_head))  # [B, H, wanted, K]
+    k = tap("k", split_heads(qkv[..., D : 2 * D], config.n_head))  # [B, H, T, K]
     v = tap("v", split_heads(qkv[..., 2 * D :], config.n_head))
     if cache is not None:
         k, v = cache.append(layer, k, v)  # [B, H, S, K], the tokens before included
@@ -58,13 +58,14 @@ def mlp(x, c_fc, c_proj, activation, ops, tap):
     return tap("out", ops.linear(x, **c_proj))  # [B, T, D]
 
 
-def transformer_block(x, block, layer, config, ops, cache, padding, tap):
-    """Attention, then MLP, each on the normalised stream and each added to it;  x [B, T, D] > [B, T, D]."""
+def transformer_block(x, block, layer, config, ops, cache, padding, tap, wanted):
+    """Attention, then MLP, each on the normalised stream and each added to it;  x [B, T, D] > [B, wanted, D]."""
     eps = config.layer_norm_epsilon
     activation = getattr(ops, config.activation_function)
 
     normed = tap("ln_1", ops.layer_norm(x, **block["ln_1"], eps=eps))
-    x = x + self_attention(normed, block["attn"], layer, config, ops, cache, padding, below(tap, "attn."))
+    attended = self_attention(normed, block["attn"], layer, config, ops, cache, padding, below(tap, "attn."), wanted)
+    x = x[:, -wanted:] + attended
     x = tap("resid_mid", x)
 
     normed = tap("ln_2", ops.layer_norm(x, **block["ln_2"], eps=eps))
@@ -77,8 +78,8 @@ def gpt2(ids, params, config, ops, cache=None, padding=None, tap=untapped, last_
 
     With a cache, ids are the tokens after those that it holds. padding [B] counts the positions at the left of each
     sequence that hold no text: sequences of different lengths are aligned at the right, where they go on. last_only
-    computes the logits of the last token alone, [B, 1, V]: generation needs no others, and for a long prompt the head
-    is the largest product of all.
+    computes the logits of the last token alone, [B, 1, V]: generation needs no others. Then the last block answers for
+    that token only; of the other tokens it takes keys and values.
     """
     past = 0 if cache is None else cache.length
     positions = past + np.arange(ids.shape[1])  # [T]
@@ -88,10 +89,9 @@ def gpt2(ids, params, config, ops, cache=None, padding=None, tap=untapped, last_
     x = tap("embed", x)
 
     for layer, block in enumerate(params["h"]):
-        x = transformer_block(x, block, layer, config, ops, cache, padding, below(tap, f"h.{layer}."))
+        wanted = 1 if last_only and layer == config.n_layer - 1 else ids.shape[1]
+        x = transformer_block(x, block, layer, config, ops, cache, padding, below(tap, f"h.{layer}."), wanted)
 
-    if last_only:
-        x = x[:, -1:]  # [B, 1, D]
     x = tap("ln_f", ops.layer_norm(x, **params["ln_f"], eps=config.layer_norm_epsilon))
     head = params["wte"] if config.tie_word_embeddings else params["lm_head"]
     # A token's logit is the product of the stream with that token's row of the head, [V, D].

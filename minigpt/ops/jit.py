@@ -9,11 +9,9 @@ What the kernels are not made for (float64, a trace, an array laid out otherwise
 Importing this module compiles the kernels, or reads them from Numba's cache on disk.
 """
 
-import ctypes
 import itertools
 import math
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
@@ -60,12 +58,6 @@ def kernel(signature, parallel=True, fastmath=FAST):
 
 # ---------------------------------------------------------------- running kernels
 
-
-if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-    # The GNU C library gives memory of this size back to the system at once, and new memory has to be cleared page by
-    # page: a tenth of the time of a long prompt. Keep up to 256 MB for the next array instead.
-    for parameter, size in ((-3, 2**25), (-1, 2**28)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-        ctypes.CDLL(None).mallopt(parameter, size)
 
 _one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
 _forked = threading.Event()  # the threads of a kernel do not survive a fork: a child computes with the plain operations
