@@ -78,6 +78,58 @@ def test_slide_and_float64():
     assert run(*args, "--dtype", "float64").stdout == run(*args).stdout
 
 
+def test_how_weights_are_kept_and_run():
+    args = ["generate", "JULIET:", "--greedy", "--max-new-tokens", "20"]
+    exact = run(*args).stdout
+    for options in (
+        "--quantize int8",
+        "--dtype bfloat16",
+        "--quantize int8 --ops jit --threads 1",
+        "--ops plain --threads 1",
+    ):
+        result = run(*args, *options.split())
+        assert result.returncode == 0 and result.stderr == "" and len(result.stdout) > 20
+        if "int8" not in options and "bfloat16" not in options:
+            assert result.stdout == exact
+
+
+def test_bench(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("ROMEO:\nWhat lady is that, which doth enrich the hand\nOf yonder knight?\n")
+    shown = json.loads(run("bench", "--quantize", "int8", "--text", str(text), "--json").stdout)
+    assert [m["work"] for m in shown["measurements"]] == ["prompt", "prompt", "new token", "new token"]
+    assert [m["tokens"] for m in shown["measurements"]] == [32, 128, 32, 128]  # those that fit the context of 256
+    for m in shown["measurements"]:
+        assert m["milliseconds"] > 0 and m["share"] == pytest.approx(m["achieved"] / m["bound"])
+    assert 1 < shown["agreement"]["perplexity"] < 1000 and 0.9 < shown["agreement"]["same_top_token"] <= 1
+    table = run("bench", "--text", str(text)).stdout
+    assert "tokens/s" in table and "(+0.00%); the same most probable token at 100.00%" in table
+    fails_with("at least 2 are needed", "bench", "--text", os.devnull)
+
+
+def test_bench_draws_a_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert run("bench", "--plot", str(tmp_path / "plot.png")).returncode == 0
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+def test_ten_thousand_tokens_do_not_grow_memory():
+    script = """
+import re
+from minigpt import GPT2
+def memory():
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+model = GPT2.from_pretrained("shakespeare")
+for n, _ in enumerate(model.stream([1, 2, 3], max_new_tokens=10_000, slide=True, do_sample=True, seed=0)):
+    if n == 1000:
+        before = memory()
+print(memory() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 4000  # kB; the cache alone of 10,000 tokens would be 40,000
+
+
 def test_info(shakespeare):
     shown = run("info").stdout
     assert "957,184 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
@@ -98,7 +150,7 @@ def test_tokenize(shakespeare_tokenizer):
     assert fields["ids"] == shakespeare_tokenizer.encode("To be") and len(fields["pieces"]) == len(fields["ids"])
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["info"], ["tokenize"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["info"], ["tokenize"], ["bench"]])
 def test_help_imports_nothing_heavy(command):
     code = """
 import sys
@@ -130,6 +182,9 @@ finally:
         ("max_new_tokens is 300", ["generate", "x", "--max-new-tokens", "300"]),
         ("--early-stopping has no effect without --num-beams", ["generate", "x", "--early-stopping"]),
         ("stop needs texts that are not empty", ["generate", "x", "--stop", ""]),
+        ("threads must be an integer from 1 to", ["generate", "x", "--threads", "0"]),
+        ("choose int8 or float64", ["generate", "x", "--quantize", "int8", "--dtype", "float64"]),
+        ("does not exist", ["bench", "--text", "nowhere"]),
         ("Missing argument 'PROMPT'", ["generate"]),
         ("No such option", ["generate", "x", "--nonsense"]),
         ("No such command 'sing'", ["sing"]),

@@ -171,8 +171,7 @@ def linear(x, weight, bias=None):
             done = _run(_multiply_int8, x_rows, weight.stored, weight.scales, bias_row, limit, y)
     elif isinstance(weight, BFloat16Matrix):
         if weight.turned and n_in % 2 == 0:
-            pairs = np.ascontiguousarray(x_rows.reshape(-1, n_in // 2, 2).swapaxes(1, 2))  # [R, 2, in / 2]
-            done = _run(_multiply_bfloat16, pairs, weight.stored.view(np.uint32), bias_row, y)
+            done = _run(_multiply_bfloat16, x_rows, weight.stored.view(np.uint32), bias_row, y)
     elif isinstance(weight, np.ndarray) and _suits(weight.T):
         done = _run(_multiply, x_rows, weight.T, bias_row, y)
     return y.reshape(*x.shape[:-1], n_out) if done else plain.linear(x, weight, bias)
@@ -219,13 +218,17 @@ def _lower(pair):
     return np.uint32(pair << np.uint32(16)).view(np.float32)
 
 
-@kernel("b1(f4[:,:,::1], u4[:,::1], f4[::1], f4[:,::1])")
-def _multiply_bfloat16(x, weights, bias, y):
-    """_multiply for bfloat16: weights [out, in / 2] are pairs, and x [R, 2, in / 2] has even and odd places apart.
+@kernel("b1(f4[:,::1], u4[:,::1], f4[::1], f4[:,::1])")
+def _multiply_bfloat16(vectors, weights, bias, y):
+    """_multiply for bfloat16, half the bytes of float32: vectors [R, in], weights [out, in / 2] of pairs.
 
-    Half the bytes of float32. A pair is taken apart in a register by a shift and a mask.
+    A pair is taken apart in a register by a shift and a mask; even and odd places of the vectors are sorted apart once.
     """
-    R, _, n_pairs = x.shape
+    R, n_pairs = len(vectors), weights.shape[1]
+    x = np.empty((R, 2, n_pairs), np.float32)
+    for r in range(R):
+        for i in range(n_pairs):
+            x[r, 0, i], x[r, 1, i] = vectors[r, 2 * i], vectors[r, 2 * i + 1]
     for o in prange(weights.shape[0]):
         w = weights[o]
         b = bias[o] if bias.size else np.float32(0)
