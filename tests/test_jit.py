@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import configs, lively_model, random_ids
 
-from minigpt import GPT2, GPT2Config, KVCache, Tokenizer
+from minigpt import GPT2, GPT2Config, KVCache, Tokenizer, ops
 from minigpt.ops import jit, plain, threads
 from minigpt.ops.packed import BFloat16Matrix, Int8Matrix
 
@@ -306,6 +306,16 @@ assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is plain
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr
+
+
+@given(data=st.data(), B=st.integers(1, 2), T=st.sampled_from([1, 128, 129, 300]), past=st.sampled_from([0, 5]))
+def test_attention_before_the_kernels_are_ready(data, B, T, past):
+    waiting = ops._WhenReady(GPT2Config())
+    waiting._thread = threading.current_thread()  # as if they were being imported
+    q, k, v = (draw_array(data, (B, 2, n, 4)) for n in (T, T + past, T + past))
+    padding = data.draw(st.none() | st.lists(st.integers(0, T + past - 1), min_size=B, max_size=B).map(np.array))
+    theirs = plain.attention(q, k, v, 0.3, padding)
+    assert_same(waiting.attention(q, k, v, 0.3, padding), theirs, np.abs(v).max() * 20)
 
 
 def test_a_program_that_ends_does_not_wait_for_the_compiler():

@@ -12,12 +12,15 @@ import sys
 import threading
 from functools import cache, partial
 
+import numpy as np
+
 from minigpt.ops import plain
 from minigpt.ops.threads import get_threads, set_threads
-from minigpt.trace import checked_result
+from minigpt.trace import checked_result, untapped
 
 # From this many parameters on the kernels gain more than their start costs.
 LARGE = 10_000_000
+LONG = 128  # tokens of a prompt
 
 # The operations, and the shape that each one's result must have.
 RESULT_SHAPES = {
@@ -55,21 +58,22 @@ def choose_ops(name, config, threads=None):
 
 @cache
 def _keep_freed_memory():
-    """Have the GNU C library keep up to 256 MB of freed memory for the next array.
+    """Have the GNU C library keep up to 128 MB of freed memory for the next array.
 
     It gives large arrays back to the system at once, and new memory has to be cleared page by page: a tenth of the time
     of a long prompt.
     """
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        for parameter, size in ((-3, 2**25), (-1, 2**28)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            ctypes.CDLL(None).mallopt(parameter, size)
+        # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX: what one thread gives back another can take.
+        for parameter, value in ((-3, 2**25), (-1, 2**27), (-8, 1)):
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 class _WhenReady:
     """The plain operations, until jit has been imported in the background.
 
     The import begins with the second forward pass, when the first token is out: importing Numba before would take the
-    processor from what everybody waits for.
+    processor from what everybody waits for. A long prompt is worth it at once.
     """
 
     def __init__(self, config):
@@ -78,11 +82,20 @@ class _WhenReady:
         self._thread = None
         self._attentions_left = config.n_layer
 
-    def attention(self, *arguments, **options):
+    def attention(self, q, k, v, scale=None, padding=None, tap=untapped):
         self._attentions_left -= 1
-        if self._thread is None and self._attentions_left < 0:
+        T, S = q.shape[2], k.shape[2]
+        if self._thread is None and (self._attentions_left < 0 or T > LONG):
             self.start()
-        return self._ops.attention(*arguments, **options)
+        if self._ops is not plain or tap is not untapped or T <= LONG:
+            return self._ops.attention(q, k, v, scale, padding, tap)
+        # The formula makes arrays [B, H, T, S]. A block of queries at a time needs less memory, and only what it sees.
+        heads = []
+        for start in range(0, T, LONG):
+            stop = min(start + LONG, T)
+            seen = S - T + stop
+            heads.append(plain.attention(q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], scale, padding))
+        return np.concatenate(heads, axis=2)
 
     def start(self):
         """Begin to import the kernels, if nobody has."""
