@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import lively_model, random_ids
@@ -41,6 +41,7 @@ def test_bfloat16_rounds_as_pytorch_does(x):
 
 
 @given(x=hnp.arrays(np.float32, (4, 7), elements=st.floats(-1e6, 1e6, width=32)))
+@example(x=np.full((4, 7), 7.89e-42, np.float32))
 def test_int8_is_off_by_half_a_step_at_most(x):
     packed = Int8Matrix.pack(x)
     largest = np.abs(x).max(axis=1, keepdims=True)

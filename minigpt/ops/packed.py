@@ -118,7 +118,8 @@ class Int8Matrix(PackedMatrix):
             largest = np.abs(matrix[block]).max(axis=1)
             if not np.isfinite(largest).all():
                 raise ValueError("weights that are not finite cannot be quantized: the model is damaged")
-            scales[block] = np.where(largest > 0, largest / 127, 1)
+            # Denormal scales have too few bits: what they scaled would leave the range of an int8.
+            scales[block] = np.maximum(largest / 127, np.finfo(np.float32).tiny)
             stored[block] = np.rint(matrix[block] / scales[block, None])
         return cls(stored, scales)
 
