@@ -297,7 +297,7 @@ assert "numba" not in sys.modules, "the first token waited for Numba"
 start = time.perf_counter()
 model.generate([1, 2, 3], max_new_tokens=4)
 assert model.ops.linear is plain.linear, "the next tokens waited for the compiler"
-model.ops.wait()
+model.ops.wait_until_ready()
 assert model.ops.linear.__module__ == "minigpt.ops.jit"
 assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is plain
 """

@@ -104,7 +104,7 @@ class _WhenReady:
                 self._thread = threading.Thread(target=self._import, name="minigpt kernels")
                 self._thread.start()
 
-    def wait(self):
+    def wait_until_ready(self):
         """Return when the kernels are ready, or cannot be."""
         self.start()
         self._thread.join()

@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent import futures
 from functools import partial
 
 import numba
@@ -80,7 +80,7 @@ def _run(compiled, *arguments):
         return compiled(*arguments)
 
 
-_workers = ThreadPoolExecutor(os.cpu_count())  # which starts threads only when there is work for them
+_workers = futures.ThreadPoolExecutor(os.cpu_count())  # which starts threads only when there is work for them
 
 
 def _share_out(work, n):
@@ -96,7 +96,7 @@ def _share_out(work, n):
         try:
             work(*parts[0])
         finally:
-            wait(others)
+            futures.wait(others)
         for other in others:
             other.result()
 
