@@ -103,7 +103,10 @@ def test_layer_norm(data, kind, eps):
 SIZES = st.sampled_from([1, 2, 3, 16, 33, 130])
 
 
-@given(data=st.data(), kind=kinds, rows=st.integers(0, 10), n_in=SIZES, n_out=SIZES, bias=st.booleans())
+WIDER_TOO = st.sampled_from([1, 2, 3, 16, 33, 130, jit.WIDE, jit.WIDE + 5])
+
+
+@given(data=st.data(), kind=kinds, rows=st.integers(0, 10), n_in=WIDER_TOO, n_out=SIZES, bias=st.booleans())
 def test_linear(data, kind, rows, n_in, n_out, bias):
     x, weight = draw_array(data, (rows, n_in), kind), draw_array(data, (n_in, n_out))
     b = draw_array(data, n_out) if bias else None
