@@ -44,10 +44,7 @@ def self_attention(x, attn, layer, config, ops, cache, padding, tap, wanted):
     if cache is not None:
         k, v = cache.append(layer, k, v)  # [B, H, S, K], the tokens before included
 
-    scale = config.head_size**-0.5 if config.scale_attn_weights else 1.0
-    if config.scale_attn_by_inverse_layer_idx:
-        scale /= layer + 1
-    heads = tap("heads", ops.attention(q, k, v, scale, padding, tap))  # [B, H, T, K]
+    heads = tap("heads", ops.attention(q, k, v, config.attention_scale(layer), padding, tap))  # [B, H, T, K]
     return tap("out", ops.linear(merge_heads(heads), **attn["c_proj"]))  # [B, T, D]
 
 

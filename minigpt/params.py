@@ -104,6 +104,11 @@ class GPT2Config:
         """A dict for config.json that transformers reads back."""
         return {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"} | asdict(self)
 
+    def attention_scale(self, layer):
+        """What the scores of a block's attention are multiplied with."""
+        scale = self.head_size**-0.5 if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
+
     @property
     def head_size(self):
         """K, the width of one head."""
