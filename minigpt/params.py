@@ -274,6 +274,15 @@ def flatten(tree, prefix=""):
     return arrays
 
 
+def zeros_like(tree):
+    """A tree of zeros like this one, each array laid out in memory as there."""
+
+    def zeros(array):  # not np.zeros_like, which writes the zeros: the system gives memory that has them
+        return np.zeros(array.shape, array.dtype, order="F" if array.flags.fnc else "C")
+
+    return nest({name: zeros(array) for name, array in flatten(tree).items()})
+
+
 def _is_int(value):
     return isinstance(value, int) and not isinstance(value, bool)
 

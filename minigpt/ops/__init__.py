@@ -56,6 +56,14 @@ def choose_ops(name, config, threads=None):
     raise ValueError(f'ops must be "plain", "jit" or "auto", not {name!r}')
 
 
+def ready(ops):
+    """A set of operations as it is when its kernels are ready, for those who would rather wait."""
+    if not isinstance(ops, _WhenReady):
+        return ops
+    ops.wait_until_ready()
+    return ops._ops
+
+
 @cache
 def _keep_freed_memory():
     """Have the GNU C library keep up to 128 MB of freed memory for the next array.

@@ -29,6 +29,8 @@ from minigpt.trace import untapped
 SKINNY = 8  # rows; beyond, BLAS is faster
 WIDE = 2048  # inputs; four rows of them fill the first cache, 32 kB
 SMALL = 2**18  # numbers; below, waking another thread costs more than it saves
+QUERIES = 128  # of attention in one block
+CACHED = 2**17  # numbers: half of a core's own cache
 
 relu = plain.relu  # one pass over memory: nothing to gain
 
@@ -61,9 +63,9 @@ def kernel(signature, parallel=True, fastmath=FAST):
 
 
 _one_at_a_time = threading.Lock()  # each uses all cores: two at once would only get in each other's way
-_forked = threading.Event()  # the threads of a kernel do not survive a fork: a child computes with the plain operations
+forked = threading.Event()  # the threads of a kernel do not survive a fork: a child computes with the plain operations
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked.set)
+    os.register_at_fork(after_in_child=forked.set)
 
 
 class _OfThread(threading.local):
@@ -84,7 +86,7 @@ def _run(compiled, *arguments):
 _workers = futures.ThreadPoolExecutor(os.cpu_count())  # which starts threads only when there is work for them
 
 
-def _share_out(work, n):
+def share_out(work, n):
     """work(start, stop) for parts of range(n), a part for every core; for work in which BLAS computes.
 
     The threads of BLAS itself stay out of it: after a product they spin for a tenth of a second, waiting for the next
@@ -102,27 +104,27 @@ def _share_out(work, n):
             other.result()
 
 
-def _by_rows(work, x):
+def by_rows(work, x):
     """work(rows) for all the rows of x, shared out if they are many."""
     if x.size < SMALL:
         work(slice(None))
     else:
-        _share_out(lambda start, stop: work(slice(start, stop)), len(x))
+        share_out(lambda start, stop: work(slice(start, stop)), len(x))
 
 
-_FLOAT32 = np.dtype(np.float32)
+FLOAT32 = np.dtype(np.float32)
 
 
-def _suits(array):
+def suits(array):
     """Whether kernels can take an array: float32 in the usual order, aligned, and not read-only."""
-    return array.dtype is _FLOAT32 and array.flags.carray and not _forked.is_set()
+    return array.dtype is FLOAT32 and array.flags.carray and not forked.is_set()
 
 
 # ---------------------------------------------------------------- exp
 
 
 @inlined(EXACT)  # without reassoc, which would cancel `+ ROUND - ROUND`
-def _exp(x):
+def exp(x):
     """exp(x) = 2^n exp(r) with n = round(x / log 2) and |r| <= log(2) / 2: exp(r) by a polynomial, 2^n by its bits.
 
     Unlike a call of the C library it is vectorised. Error below 2 units in the last place; results below 1e-38 are 0.
@@ -159,11 +161,11 @@ def linear(x, weight, bias=None):
     n_in, n_out = weight.shape
     x_rows = x.reshape(-1, n_in)
     bias_row = _NO_BIAS if bias is None else bias
-    if not (_suits(x_rows) and _suits(bias_row)):
+    if not (suits(x_rows) and suits(bias_row)):
         return plain.linear(x, weight, bias)
     y = np.empty((len(x_rows), n_out), np.float32)
     if len(x_rows) > SKINNY:
-        _share_out(lambda start, stop: _product(x_rows, weight, bias, y, start, stop), n_out)
+        share_out(lambda start, stop: _product(x_rows, weight, bias, y, start, stop), n_out)
         return y.reshape(*x.shape[:-1], n_out)
     done = False
     if isinstance(weight, Int8Matrix):
@@ -173,7 +175,7 @@ def linear(x, weight, bias=None):
     elif isinstance(weight, BFloat16Matrix):
         if weight.turned and n_in % 2 == 0:
             done = _run(_multiply_bfloat16, x_rows, weight.stored.view(np.uint32), bias_row, y)
-    elif isinstance(weight, np.ndarray) and _suits(weight.T):
+    elif isinstance(weight, np.ndarray) and suits(weight.T):
         fours = len(x_rows) // 4 * 4 if n_in > WIDE and n_out % 4 == 0 else 0
         done = not fours or _run(_multiply_wide, x_rows[:fours], weight.T, bias_row, y[:fours])
         if fours < len(x_rows):
@@ -382,12 +384,12 @@ def _unpack_bfloat16(stored, out):
 
 def layer_norm(x, weight, bias, eps=1e-5):
     """layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias;  x [..., D], weight, bias [D] > [..., D]."""
-    if not (_suits(x) and _suits(weight) and _suits(bias)):
+    if not (suits(x) and suits(weight) and suits(bias)):
         return plain.layer_norm(x, weight, bias, eps)
     y = np.empty_like(x)
     x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
     eps = np.float32(eps)
-    _by_rows(lambda some: _layer_norm(x_rows[some], weight, bias, eps, y_rows[some]), x_rows)
+    by_rows(lambda some: _layer_norm(x_rows[some], weight, bias, eps, y_rows[some]), x_rows)
     return y
 
 
@@ -413,7 +415,7 @@ def _layer_norm(x, weight, bias, eps, y):
 
 def gelu_new(x):
     """gelu_new(x) = x/2 (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3)."""
-    return _elementwise(_gelu_new, x) if _suits(x) else plain.gelu_new(x)
+    return _elementwise(_gelu_new, x) if suits(x) else plain.gelu_new(x)
 
 
 @kernel("void(f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
@@ -421,12 +423,12 @@ def _gelu_new(x, y):
     """One pass over memory in place of seven, and exp without a call."""
     for i in range(x.size):
         u = np.float32(0.7978845608) * (x[i] + np.float32(0.044715) * (x[i] * x[i] * x[i]))
-        y[i] = x[i] / (np.float32(1) + _exp(np.float32(-2) * u))
+        y[i] = x[i] / (np.float32(1) + exp(np.float32(-2) * u))
 
 
 def gelu(x):
     """gelu(x) = x/2 (1 + erf(x / sqrt(2)))."""
-    return _elementwise(_gelu, x) if _suits(x) else plain.gelu(x)
+    return _elementwise(_gelu, x) if suits(x) else plain.gelu(x)
 
 
 @kernel("void(f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
@@ -439,7 +441,7 @@ def _gelu(x, y):
 def _elementwise(compiled, x):
     y = np.empty_like(x)
     x_flat, y_flat = x.reshape(-1), y.reshape(-1)
-    _by_rows(lambda some: compiled(x_flat[some], y_flat[some]), x_flat)
+    by_rows(lambda some: compiled(x_flat[some], y_flat[some]), x_flat)
     return y
 
 
@@ -448,10 +450,10 @@ def _elementwise(compiled, x):
 
 def softmax(x, axis=-1):
     """softmax(x)_i = exp(x_i) / sum_j exp(x_j) along an axis; any shape."""
-    if not _suits(x) or axis not in (-1, x.ndim - 1) or not x.size:
+    if not suits(x) or axis not in (-1, x.ndim - 1) or not x.size:
         return plain.softmax(x, axis)
     y = x.copy()
-    _causal_softmax(y.reshape(-1, x.shape[-1]), x.shape[-1], 0, np.float32(1))
+    causal_softmax(y.reshape(1, -1, x.shape[-1]), x.shape[-1], 0, np.float32(1))
     return y
 
 
@@ -462,8 +464,8 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     time, so that the scores stay in the cache; their products by BLAS, the softmax and its mask in between by a kernel.
     """
     B, H, T, K = q.shape
-    float32 = q.dtype is k.dtype is v.dtype is _FLOAT32
-    if tap is not untapped or _forked.is_set() or not float32 or not q.size:
+    float32 = q.dtype is k.dtype is v.dtype is FLOAT32
+    if tap is not untapped or forked.is_set() or not float32 or not q.size:
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
@@ -471,27 +473,41 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     if T == 1:
         _run(_attend, _with_whole_rows(q), _with_whole_rows(k), _with_whole_rows(v), padding, scale, heads)
         return heads
-    for hidden, *sequence in zip(padding, q, k, v, heads, strict=True):
-        _share_out(partial(_attend_in_blocks, *sequence, int(hidden), scale), H)
+    share_out(partial(_attend_in_blocks, q, k, v, heads, padding, scale), B * H)
     return heads
 
 
 def _attend_in_blocks(q, k, v, heads, padding, scale, first, last):
-    """Attention of the heads from first to last of one sequence: q, heads [H, T, K], k, v [H, S, K].
+    """Attention of the heads from first to last, counted through the batch.
 
     A block of queries at a time: their scores stay in the cache, and what a block does not see is not computed.
     """
-    T, S = q.shape[1], k.shape[1]
-    step = min(T, 128)
-    buffer = np.empty(step * S, np.float32)
-    for h in range(first, last):
+    (T, S), H = (q.shape[2], k.shape[2]), q.shape[1]
+    step = min(T, QUERIES)
+    for b, some in heads_at_a_time(first, last, H, step * S):
+        buffer = np.empty((some.stop - some.start) * step * S, np.float32)
         for start in range(0, T, step):
             stop = min(start + step, T)
             seen = S - T + stop  # keys that the last of these queries sees
-            scores = buffer[: (stop - start) * seen].reshape(stop - start, seen)
-            np.matmul(q[h, start:stop], k[h, :seen].T, out=scores)
-            _causal_softmax(scores, S - T + start, padding, scale)
-            np.matmul(scores, v[h, :seen], out=heads[h, start:stop])
+            scores = part_of(buffer, (some.stop - some.start, stop - start, seen))
+            np.matmul(q[b, some, start:stop], k[b, some, :seen].swapaxes(-1, -2), out=scores)
+            causal_softmax(scores, S - T + start, int(padding[b]), scale)
+            np.matmul(scores, v[b, some, :seen], out=heads[b, some, start:stop])
+
+
+def heads_at_a_time(first, last, H, scores):
+    """(b, slice of heads) of the heads from first to last, counted through the batch; so many that a head's scores,
+    of this number, have room in the cache together: less to do for Python where heads are small."""
+    while first < last:
+        b, h = divmod(first, H)
+        n = min(H - h, last - first, max(1, CACHED // scores))
+        yield b, slice(h, h + n)
+        first += n
+
+
+def part_of(buffer, shape):
+    """The beginning of a buffer as an array of this shape."""
+    return buffer[: math.prod(shape)].reshape(shape)
 
 
 def _with_whole_rows(x):
@@ -523,18 +539,19 @@ def _largest(x):
 
 
 @inlined(FAST)
-def _scaled_softmax(x, scale):
-    """x = softmax(x scale), one vector, in place."""
+def softmax_in_place(x, scale):
+    """x = softmax(x scale), one vector, in place; returns the largest x scale and the sum of exp(x scale - largest)."""
     for i in range(x.size):
         x[i] *= scale
     largest = _largest(x)
     total = np.float32(0)
     for i in range(x.size):
-        power = _exp(x[i] - largest)
+        power = exp(x[i] - largest)
         x[i] = power
         total += power
     for i in range(x.size):
         x[i] /= total
+    return largest, total
 
 
 @kernel("void(f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:], i8[::1], f4, f4[:,:,:,:])")
@@ -555,23 +572,24 @@ def _attend(q, k, v, padding, scale, heads):
             weights[s] = score
         hidden = min(padding[b], S - 1)
         weights[:hidden] = 0
-        _scaled_softmax(weights[hidden:], scale)
+        softmax_in_place(weights[hidden:], scale)
         for s in range(S):
             for i in range(K):
                 out[i] += weights[s] * values[s, i]
         heads[b, h, 0] = out
 
 
-@kernel("void(f4[:,::1], i8, i8, f4)", parallel=False)
-def _causal_softmax(scores, first, padding, scale):
-    """softmax(scores scale + mask) in place; scores [T, S], the queries at positions first, first + 1, ...
+@kernel("void(f4[:,:,::1], i8, i8, f4)", parallel=False)
+def causal_softmax(scores, first, padding, scale):
+    """softmax(scores scale + mask) in place; scores [H, T, S], the queries at positions first, first + 1, ...
 
     What a query does not see is never looked at, so the mask costs nothing.
     """
-    for t in range(scores.shape[0]):
-        seen = min(first + t + 1, scores.shape[1])
-        start = min(padding, seen - 1)  # a padding position sees itself
-        x = scores[t]
-        x[:start] = 0
-        _scaled_softmax(x[start:seen], scale)
-        x[seen:] = 0
+    for h in range(scores.shape[0]):
+        for t in range(scores.shape[1]):
+            seen = min(first + t + 1, scores.shape[2])
+            start = min(padding, seen - 1)  # a padding position sees itself
+            x = scores[h, t]
+            x[:start] = 0
+            softmax_in_place(x[start:seen], scale)
+            x[seen:] = 0

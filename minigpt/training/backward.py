@@ -11,11 +11,14 @@ V vocabulary, F width of the MLP.
 """
 
 import math
+import sys
 
 import numpy as np
 
 from minigpt.model import merge_heads, split_heads
 from minigpt.ops.plain import causal_mask, softmax
+
+IGNORED = -100  # a target that does not count, as in PyTorch
 
 # What the backward pass needs of the forward's activations. The others follow from these or have no part in it.
 NEEDED = ("embed", "ln_1", "q", "k", "v", "weights", "heads", "resid_mid", "ln_2", "pre", "act", "resid", "ln_f")
@@ -49,7 +52,40 @@ class Recorder:
         return gradient * self.masks[name] if name in self.masks else gradient
 
 
+def operations(ops):
+    """The set of the operations below that goes with a set of the forward's: compiled if that one is."""
+    if ops is not sys.modules.get("minigpt.ops.jit"):
+        return sys.modules[__name__]
+    from minigpt.training import jit
+
+    return jit
+
+
 # ---------------------------------------------------------------- operations
+
+
+def cross_entropy(logits, targets):
+    """-log softmax(logits)[target], the mean over the targets that count;  logits [N, V], targets [N] > loss, dlogits.
+
+    dlogits[n, v] = (softmax(logits)[n, v] - (1 if v is the target else 0)) / number of targets that count
+    takes the place of the logits in their array: with a vocabulary of 50,257 a second one would be the largest array
+    of all. Rows whose target is IGNORED have gradient 0. The sum is kept in float64.
+    """
+    counted = targets != IGNORED
+    n = max(1, int(counted.sum()))
+    total = 0.0
+    for row, target in zip(logits, targets, strict=True):
+        if target == IGNORED:
+            row[:] = 0
+            continue
+        row -= row.max()
+        logit = row[target]
+        np.exp(row, out=row)
+        sum_exp = row.sum()
+        total += float(np.log(sum_exp) - logit)
+        row /= sum_exp * n
+        row[target] -= 1 / n
+    return total / n, logits
 
 
 def linear_backward(dy, x, weight, dweight, dbias=None):

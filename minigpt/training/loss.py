@@ -3,40 +3,9 @@
 import numpy as np
 
 from minigpt.model import gpt2
-from minigpt.params import flatten, nest
-from minigpt.training import backward
-from minigpt.training.backward import Recorder, gpt2_backward
-
-IGNORED = -100  # a target that does not count, as in PyTorch
-
-
-def cross_entropy(logits, targets):
-    """-log softmax(logits)[target], the mean over the targets that count;  logits [N, V], targets [N] > loss, dlogits.
-
-    dlogits[n, v] = (softmax(logits)[n, v] - (1 if v is the target else 0)) / number of targets that count
-    takes the place of the logits in their array: with a vocabulary of 50,257 a second one would be the largest array
-    of all. Rows whose target is IGNORED have gradient 0. The sum is kept in float64.
-    """
-    counted = targets != IGNORED
-    n = max(1, int(counted.sum()))
-    total = 0.0
-    for row, target in zip(logits, targets, strict=True):
-        if target == IGNORED:
-            row[:] = 0
-            continue
-        row -= row.max()
-        logit = row[target]
-        np.exp(row, out=row)
-        sum_exp = row.sum()
-        total += float(np.log(sum_exp) - logit)
-        row /= sum_exp * n
-        row[target] -= 1 / n
-    return total / n, logits
-
-
-def zero_grads(params):
-    """A tree like params, of zeros, each laid out in memory as its parameter."""
-    return nest({name: np.zeros_like(array) for name, array in flatten(params).items()})
+from minigpt.ops import ready
+from minigpt.params import flatten, zeros_like
+from minigpt.training.backward import IGNORED, Recorder, gpt2_backward, operations
 
 
 def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
@@ -49,12 +18,16 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     """
     inputs, targets = checked_batch(model, inputs, targets)
     recorder = Recorder(dropout, rng)
-    logits = gpt2(inputs, model.params, model.config, model.ops, tap=recorder)
-    loss, dlogits = cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+    forward = ready(model.ops)
+    ops = operations(forward)
+    if hasattr(ops, "attention") and not dropout:
+        forward = ops
+    logits = gpt2(inputs, model.params, model.config, forward, tap=recorder)
+    loss, dlogits = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
     if scale != 1:
         dlogits *= dlogits.dtype.type(scale)
-    grads = zero_grads(model.params) if grads is None else grads
-    gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, model.config, backward, recorder)
+    grads = zeros_like(model.params) if grads is None else grads
+    gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, model.config, ops, recorder)
     return loss, grads
 
 

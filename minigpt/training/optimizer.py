@@ -1,10 +1,12 @@
 """From gradients to better parameters: AdamW, clipping, and the learning rate's course."""
 
 import math
+import sys
 
 import numpy as np
 
-from minigpt.params import flatten
+from minigpt.params import flatten, zeros_like
+from minigpt.training.backward import operations
 
 
 class AdamW:
@@ -20,19 +22,19 @@ class AdamW:
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, ops=None):
         self.params, self.lr, self.betas, self.eps, self.weight_decay = flatten(params), lr, betas, eps, weight_decay
-        self.m = {name: np.zeros_like(p) for name, p in self.params.items()}
-        self.v = {name: np.zeros_like(p) for name, p in self.params.items()}
+        self.m, self.v = flatten(zeros_like(params)), flatten(zeros_like(params))
         self.t = 0
-        self._update = getattr(ops, "adamw_update", adamw_update)
+        self.ops = ops
 
     def step(self, grads, lr=None):
         """Change the parameters in place by their gradients, with this step's learning rate."""
         self.t += 1
         lr = self.lr if lr is None else lr
         grads = flatten(grads)
+        update = getattr(operations(self.ops or sys.modules.get("minigpt.ops.jit")), "adamw_update", adamw_update)
         for name, p in self.params.items():
             decay = self.weight_decay if p.ndim > 1 else 0.0
-            self._update(p, grads[name], self.m[name], self.v[name], lr, self.betas, self.eps, decay, self.t)
+            update(p, grads[name], self.m[name], self.v[name], lr, self.betas, self.eps, decay, self.t)
 
 
 def adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t):
