@@ -42,7 +42,7 @@ def choose_ops(name, config, threads=None):
     environment's MINIGPT_OPS decides what "auto" is. threads: see GPT2.from_pretrained.
     """
     set_threads(threads) if threads is not None else get_threads()  # which sets the default, if none is set
-    _keep_freed_memory()
+    keep_freed_memory()
     if name == "auto":
         name = os.environ.get("MINIGPT_OPS") or ("jit when ready" if config.parameter_count() >= LARGE else "plain")
     if name == "plain":
@@ -65,15 +65,18 @@ def ready(ops):
 
 
 @cache
-def _keep_freed_memory():
-    """Have the GNU C library keep up to 128 MB of freed memory for the next array.
+def keep_freed_memory(all_of_it=False):
+    """Have the GNU C library keep freed memory for the next array, up to 128 MB of it or, for training, all.
 
     It gives large arrays back to the system at once, and new memory has to be cleared page by page: a tenth of the time
-    of a long prompt.
+    of a long prompt, and of a training step, whose gradients and activations have the same sizes every time.
     """
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
         # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX: what one thread gives back another can take.
-        for parameter, value in ((-3, 2**25), (-1, 2**27), (-8, 1)):
+        settings = ((-3, 2**25), (-1, 2**27), (-8, 1))
+        if all_of_it:
+            settings = ((-4, 0), (-1, 2**31 - 1), (-8, 1))  # M_MMAP_MAX: nothing is mapped for itself
+        for parameter, value in settings:
             ctypes.CDLL(None).mallopt(parameter, value)
 
 

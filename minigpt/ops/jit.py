@@ -29,6 +29,7 @@ from minigpt.trace import untapped
 SKINNY = 8  # rows; beyond, BLAS is faster
 WIDE = 2048  # inputs; four rows of them fill the first cache, 32 kB
 SMALL = 2**18  # numbers; below, waking another thread costs more than it saves
+COLUMNS = 1024  # of a product at a time: for 50,257 at once OpenBLAS takes twice as long
 QUERIES = 128  # of attention in one block
 CACHED = 2**17  # numbers: half of a core's own cache
 
@@ -70,6 +71,7 @@ if hasattr(os, "register_at_fork"):
 
 class _OfThread(threading.local):
     threads = None  # Numba keeps its number of threads per Python thread
+    alone = False  # whether it computes by itself what others share
 
 
 _of_thread = _OfThread()
@@ -92,6 +94,8 @@ def share_out(work, n):
     The threads of BLAS itself stay out of it: after a product they spin for a tenth of a second, waiting for the next
     one, on the cores that the kernels want. A new token after a prompt took up to eight times as long.
     """
+    if _of_thread.alone:
+        return work(0, n)
     with _one_at_a_time, blas_on_one_thread() as threads:
         bounds = [n * i // threads for i in range(threads + 1)]
         parts = [(start, stop) for start, stop in itertools.pairwise(bounds) if start < stop]
@@ -102,6 +106,19 @@ def share_out(work, n):
             futures.wait(others)
         for other in others:
             other.result()
+
+
+def share_out_whole(work, n):
+    """share_out for work that is made of operations: within a part, they share nothing."""
+
+    def alone(start, stop):
+        _of_thread.alone = True
+        try:
+            work(start, stop)
+        finally:
+            _of_thread.alone = False
+
+    share_out(alone, n)
 
 
 def by_rows(work, x):
@@ -164,7 +181,7 @@ def linear(x, weight, bias=None):
     if not (suits(x_rows) and suits(bias_row)):
         return plain.linear(x, weight, bias)
     y = np.empty((len(x_rows), n_out), np.float32)
-    if len(x_rows) > SKINNY:
+    if len(x_rows) > SKINNY or _of_thread.alone:
         share_out(lambda start, stop: _product(x_rows, weight, bias, y, start, stop), n_out)
         return y.reshape(*x.shape[:-1], n_out)
     done = False
@@ -358,7 +375,10 @@ def _product(x, weight, bias, y, start, stop):
                 _unpack_bfloat16(weight.stored[block], rows)
             np.matmul(x, rows.T, out=y[:, block])
     else:
-        np.matmul(x, np.asarray(weight)[:, columns], out=y[:, columns])
+        weight = np.asarray(weight)
+        for first in range(start, stop, COLUMNS):
+            block = slice(first, min(first + COLUMNS, stop))
+            np.matmul(x, weight[:, block], out=y[:, block])
     if bias is not None:
         y[:, columns] += bias[columns]
 
@@ -470,7 +490,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
     heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # as merge_heads wants them
-    if T == 1:
+    if T == 1 and not _of_thread.alone:
         _run(_attend, _with_whole_rows(q), _with_whole_rows(k), _with_whole_rows(v), padding, scale, heads)
         return heads
     share_out(partial(_attend_in_blocks, q, k, v, heads, padding, scale), B * H)
@@ -482,27 +502,36 @@ def _attend_in_blocks(q, k, v, heads, padding, scale, first, last):
 
     A block of queries at a time: their scores stay in the cache, and what a block does not see is not computed.
     """
-    (T, S), H = (q.shape[2], k.shape[2]), q.shape[1]
+    (_, H, T, _), S = q.shape, k.shape[2]
     step = min(T, QUERIES)
-    for b, some in heads_at_a_time(first, last, H, step * S):
-        buffer = np.empty((some.stop - some.start) * step * S, np.float32)
+    for some in heads_at_a_time(first, last, H, step * S, together=not padding.any()):
+        n, hidden = heads[some].shape[:2], int(padding[some[0].start])
+        buffer = np.empty(math.prod(n) * step * S, np.float32)
         for start in range(0, T, step):
             stop = min(start + step, T)
-            seen = S - T + stop  # keys that the last of these queries sees
-            scores = part_of(buffer, (some.stop - some.start, stop - start, seen))
-            np.matmul(q[b, some, start:stop], k[b, some, :seen].swapaxes(-1, -2), out=scores)
-            causal_softmax(scores, S - T + start, int(padding[b]), scale)
-            np.matmul(scores, v[b, some, :seen], out=heads[b, some, start:stop])
+            queries, keys = (
+                (*some, slice(start, stop)),
+                (*some, slice(0, S - T + stop)),
+            )  # as far as the last query sees
+            scores = part_of(buffer, (*n, stop - start, S - T + stop))
+            np.matmul(q[queries], k[keys].swapaxes(-1, -2), out=scores)
+            causal_softmax(scores.reshape(-1, *scores.shape[2:]), S - T + start, hidden, scale)
+            np.matmul(scores, v[keys], out=heads[queries])
 
 
-def heads_at_a_time(first, last, H, scores):
-    """(b, slice of heads) of the heads from first to last, counted through the batch; so many that a head's scores,
-    of this number, have room in the cache together: less to do for Python where heads are small."""
+def heads_at_a_time(first, last, H, scores, together=True):
+    """Slices of the batch and of its heads that make up the heads from first to last, counted through the batch.
+
+    As many together as there is room in the cache for, where each has so many scores: with small heads there is less to
+    do for Python.
+    """
+    room = max(1, CACHED // scores)
     while first < last:
         b, h = divmod(first, H)
-        n = min(H - h, last - first, max(1, CACHED // scores))
-        yield b, slice(h, h + n)
-        first += n
+        sequences = min(room, last - first) // H if together and h == 0 else 0
+        n = min(H - h, last - first, room)
+        yield (slice(b, b + sequences), slice(0, H)) if sequences else (slice(b, b + 1), slice(h, h + n))
+        first += sequences * H or n
 
 
 def part_of(buffer, shape):

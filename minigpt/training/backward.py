@@ -64,15 +64,13 @@ def operations(ops):
 # ---------------------------------------------------------------- operations
 
 
-def cross_entropy(logits, targets):
-    """-log softmax(logits)[target], the mean over the targets that count;  logits [N, V], targets [N] > loss, dlogits.
+def cross_entropy(logits, targets, count):
+    """loss = sum_n -log softmax(logits[n])[targets[n]] / count;  logits [N, V], targets [N] > loss, dlogits [N, V].
 
-    dlogits[n, v] = (softmax(logits)[n, v] - (1 if v is the target else 0)) / number of targets that count
+    dlogits[n, v] = (softmax(logits[n])[v] - (1 if v is the target else 0)) / count
     takes the place of the logits in their array: with a vocabulary of 50,257 a second one would be the largest array
-    of all. Rows whose target is IGNORED have gradient 0. The sum is kept in float64.
+    of all. Rows whose target is IGNORED add nothing and have gradient 0. The sum is kept in float64.
     """
-    counted = targets != IGNORED
-    n = max(1, int(counted.sum()))
     total = 0.0
     for row, target in zip(logits, targets, strict=True):
         if target == IGNORED:
@@ -83,9 +81,9 @@ def cross_entropy(logits, targets):
         np.exp(row, out=row)
         sum_exp = row.sum()
         total += float(np.log(sum_exp) - logit)
-        row /= sum_exp * n
-        row[target] -= 1 / n
-    return total / n, logits
+        row /= sum_exp * count
+        row[target] -= 1 / count
+    return total / count, logits
 
 
 def linear_backward(dy, x, weight, dweight, dbias=None):
@@ -225,7 +223,7 @@ def gpt2_backward(dlogits, ids, params, grads, config, ops, recorder):
         x = trace[f"h.{layer - 1}.resid"] if layer else recorder.undropped("embed", trace["embed"])
         block, block_grads = params["h"][layer], grads["h"][layer]
         dx = transformer_block_backward(dx, x, block, block_grads, layer, config, ops, recorder)
-    embedding_backward(recorder.undropped("embed", dx), ids, grads["wte"]["weight"], grads["wpe"]["weight"])
+    ops.embedding_backward(recorder.undropped("embed", dx), ids, grads["wte"]["weight"], grads["wpe"]["weight"])
 
 
 def _both(grads):

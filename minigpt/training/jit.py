@@ -28,14 +28,37 @@ from minigpt.ops.jit import (  # noqa: F401  the forward's, as they are
     part_of,
     relu,
     share_out,
+    share_out_whole,
     softmax_in_place,
     suits,
 )
+from minigpt.params import flatten, zeros_like
 from minigpt.training import backward, optimizer
 
-BLOCK = 2**16  # numbers of a gradient that are computed, then added while they are in the cache
+ROWS = 512  # of a gradient's that are computed, then added; with fewer BLAS is slower
 
 relu_backward = backward.relu_backward  # one pass over memory: nothing to gain
+
+
+def share_batch(work, inputs, targets, grads, rng):
+    """The sum of work(inputs, targets, grads, rng) over parts of the batch, one for each core; grads is added to.
+
+    For a small model it costs more to wake the other cores for every operation than what they save: here it happens
+    once a step. Each core has gradients of its own, which are added in the order of the batch, so that the result is
+    always the same. A large model's would need too much memory.
+    """
+    trees, losses, rngs = {0: grads}, {}, rng.spawn(len(inputs)) if rng else [None] * len(inputs)
+
+    def part(first, last):
+        if first:
+            trees[first] = zeros_like(grads)
+        losses[first] = work(inputs[first:last], targets[first:last], trees[first], rngs[first])
+
+    share_out_whole(part, len(inputs))
+    sums, *others = (flatten(trees[first]) for first in sorted(trees))
+    for name, other in ((name, other) for tree in others for name, other in tree.items()):
+        sums[name] += other
+    return sum(losses[first] for first in sorted(losses))
 
 
 # ---------------------------------------------------------------- linear
@@ -51,13 +74,12 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     n_in, n_out = weight.shape
     dy_rows, x_rows = dy.reshape(-1, n_out), x.reshape(-1, n_in)
     dx = np.empty_like(x_rows)
-    step = max(1, BLOCK // n_in)
 
     def work(first, last):
         np.matmul(dy_rows, weight[first:last].T, out=dx[:, first:last])
         first, last = first * n_out // n_in, last * n_out // n_in
-        for start in range(first, last, step):
-            some = slice(start, min(start + step, last))
+        for start in range(first, last, ROWS):
+            some = slice(start, min(start + ROWS, last))
             dweight.T[some] += dy_rows[:, some].T @ x_rows
         if dbias is not None:
             dbias[first:last] += dy_rows[:, first:last].sum(axis=0)
@@ -174,29 +196,37 @@ def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
     if weights is not None or forked.is_set() or not dheads.dtype is q.dtype is FLOAT32:
         return backward.attention_backward(dheads, q, k, v, scale, weights, mask)
     B, H, T, K = q.shape
-    dq, dk, dv = (np.zeros((B, T, H, K), np.float32).swapaxes(1, 2) for _ in range(3))  # as merge_heads wants them
+    dq, dk, dv = (np.empty((B, T, H, K), np.float32).swapaxes(1, 2) for _ in range(3))  # as merge_heads wants them
     share_out(partial(_attend_backward, dheads, q, k, v, np.float32(scale), dq, dk, dv), B * H)
     return dq, dk, dv
 
 
 def _attend_backward(dheads, q, k, v, scale, dq, dk, dv, first, last):
     """attention_backward of the heads from first to last, counted through the batch."""
-    _, H, T, _ = q.shape
+    H, T = q.shape[1:3]
     step = min(T, QUERIES)
-    for b, some in heads_at_a_time(first, last, H, 2 * step * T):
-        n = some.stop - some.start
-        buffers = np.empty((2, n * step * T), np.float32)
-        for start in range(0, T, step):
+    for some in heads_at_a_time(first, last, H, 2 * step * T):
+        n = dq[some].shape[:2]
+        buffers = np.empty((2, math.prod(n) * step * T), np.float32)
+        for start in reversed(range(0, T, step)):
             stop = min(start + step, T)
-            queries, keys = (b, some, slice(start, stop)), (b, some, slice(0, stop))  # as far as the last query sees
-            weights, dscores = (part_of(buffer, (n, stop - start, stop)) for buffer in buffers)
+            queries, keys = (*some, slice(start, stop)), (*some, slice(0, stop))  # as far as the last query sees
+            weights, dscores = (part_of(buffer, (*n, stop - start, stop)) for buffer in buffers)
             np.matmul(q[queries], k[keys].swapaxes(-1, -2), out=weights)
-            causal_softmax(weights, start, 0, scale)
+            causal_softmax(_by_head(weights), start, 0, scale)
             np.matmul(dheads[queries], v[keys].swapaxes(-1, -2), out=dscores)  # dweights, so far
-            _softmax_backward(dscores, weights, start, scale)
+            _softmax_backward(_by_head(dscores), _by_head(weights), start, scale)
             np.matmul(dscores, k[keys], out=dq[queries])
-            dk[keys] += dscores.swapaxes(-1, -2) @ q[queries]
-            dv[keys] += weights.swapaxes(-1, -2) @ dheads[queries]
+            if stop == T:  # these see all keys; to what they give them the others add
+                np.matmul(dscores.swapaxes(-1, -2), q[queries], out=dk[keys])
+                np.matmul(weights.swapaxes(-1, -2), dheads[queries], out=dv[keys])
+            else:
+                dk[keys] += dscores.swapaxes(-1, -2) @ q[queries]
+                dv[keys] += weights.swapaxes(-1, -2) @ dheads[queries]
+
+
+def _by_head(scores):
+    return scores.reshape(-1, *scores.shape[2:])
 
 
 @kernel("void(f4[:,:,::1], f4[:,:,::1], i8, f4)", parallel=False)
@@ -236,19 +266,18 @@ def _add_rows(rows, places, out):
 # ---------------------------------------------------------------- loss and AdamW
 
 
-def cross_entropy(logits, targets):
-    """-log softmax(logits)[target], the mean; its gradient in the place of the logits, in two passes over each row."""
+def cross_entropy(logits, targets, count):
+    """The sum of -log softmax(logits)[target] / count, and its gradient in the place of the logits."""
     if not suits(logits):
-        return backward.cross_entropy(logits, targets)
-    counted = targets != backward.IGNORED
-    n = max(1, int(counted.sum()))
-    losses, targets = np.zeros(len(logits)), np.ascontiguousarray(np.where(counted, targets, -1), np.int64)
-    by_rows(lambda some: _cross_entropy(logits[some], targets[some], n, losses[some]), logits)
-    return float(losses.sum()) / n, logits
+        return backward.cross_entropy(logits, targets, count)
+    losses, share = np.zeros(len(logits)), np.float32(1 / count)
+    targets = np.ascontiguousarray(np.where(targets == backward.IGNORED, -1, targets), np.int64)
+    by_rows(lambda some: _cross_entropy(logits[some], targets[some], share, losses[some]), logits)
+    return float(losses.sum()) / count, logits
 
 
-@kernel("void(f4[:,::1], i8[::1], i8, f8[::1])", parallel=False)
-def _cross_entropy(logits, targets, n, losses):
+@kernel("void(f4[:,::1], i8[::1], f4, f8[::1])", parallel=False)
+def _cross_entropy(logits, targets, share, losses):
     for r in range(targets.size):
         x = logits[r]
         if targets[r] < 0:
@@ -258,7 +287,6 @@ def _cross_entropy(logits, targets, n, losses):
         logit = x[target]
         largest, total = softmax_in_place(x, np.float32(1))
         losses[r] = np.log(np.float64(total)) + np.float64(largest) - np.float64(logit)
-        share = np.float32(1) / np.float32(n)
         for i in range(x.size):
             x[i] *= share
         x[target] -= share

@@ -3,8 +3,10 @@
 import numpy as np
 
 from minigpt.model import gpt2
-from minigpt.ops import ready
+from minigpt.ops import LARGE, keep_freed_memory, ready
+from minigpt.ops.threads import get_threads
 from minigpt.params import flatten, zeros_like
+from minigpt.training import backward
 from minigpt.training.backward import IGNORED, Recorder, gpt2_backward, operations
 
 
@@ -17,18 +19,28 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     that the model does not have.
     """
     inputs, targets = checked_batch(model, inputs, targets)
-    recorder = Recorder(dropout, rng)
+    grads = zeros_like(model.params) if grads is None else grads
+    count = max(1, int((targets != IGNORED).sum()))
+    keep_freed_memory(all_of_it=True)
     forward = ready(model.ops)
     ops = operations(forward)
-    if hasattr(ops, "attention") and not dropout:
-        forward = ops
-    logits = gpt2(inputs, model.params, model.config, forward, tap=recorder)
-    loss, dlogits = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
-    if scale != 1:
-        dlogits *= dlogits.dtype.type(scale)
-    grads = zeros_like(model.params) if grads is None else grads
-    gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, model.config, ops, recorder)
-    return loss, grads
+    compiled = ops is not backward
+    if compiled and not dropout:
+        forward = ops  # whose attention shows no weights
+
+    def part(inputs, targets, grads, rng):
+        recorder = Recorder(dropout, rng)
+        logits = gpt2(inputs, model.params, model.config, forward, tap=recorder)
+        loss, dlogits = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), count)
+        if scale != 1:
+            dlogits *= dlogits.dtype.type(scale)
+        gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, model.config, ops, recorder)
+        return loss
+
+    small = model.config.parameter_count() < LARGE and len(inputs) >= get_threads() > 1
+    if compiled and small:
+        return ops.share_batch(part, inputs, targets, grads, rng), grads
+    return part(inputs, targets, grads, rng), grads
 
 
 def checked_batch(model, inputs, targets):
