@@ -294,8 +294,9 @@ def _cross_entropy(logits, targets, share, losses):
 
 def adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t):
     """One step of AdamW, see optimizer.py, in one pass over memory."""
-    arrays = [array.ravel(order="K") for array in (p, g, m, v)]  # views, in memory's order, which is the same for all
-    if not all(suits(flat) and np.shares_memory(flat, array) for flat, array in zip(arrays, (p, g, m, v), strict=True)):
+    same_order = p.flags.forc and p.strides == g.strides == m.strides == v.strides
+    arrays = [array.ravel(order="K") for array in (p, g, m, v)] if same_order else []  # views, in memory's order
+    if not arrays or not all(suits(flat) for flat in arrays):
         return optimizer.adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
     beta1, beta2 = betas
     factors = (1 - beta1, beta2, 1 - lr * weight_decay, lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), eps)
