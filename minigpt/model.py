@@ -138,12 +138,12 @@ class GPT2:
         # A file's head that differs from its wte is not tied, whatever the configuration says.
         return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops)
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder, metadata=None):
         """Write config.json and model.safetensors, which from_pretrained and transformers load back.
 
-        A quantized model becomes model.int8.safetensors, which only minigpt reads.
+        metadata: a dict of texts for the file's header. A quantized model becomes model.int8.safetensors, which only minigpt reads.
         """
-        write_params(folder, self.config, self.params)
+        write_params(folder, self.config, self.params, metadata)
 
     def with_ops(self, **functions):
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""

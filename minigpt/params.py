@@ -204,7 +204,7 @@ def read_params(folder, config, dtype=None, quantize=None):
         raise weights_loader.CheckpointError(f"{folder}: {error}") from error
 
 
-def write_params(folder, config, params):
+def write_params(folder, config, params, metadata=None):
     """Write a checkpoint, see GPT2.save_pretrained; packed matrices as they are packed."""
     import weights_loader
 
@@ -217,7 +217,7 @@ def write_params(folder, config, params):
             array = array.stored.T if array.turned else array.stored
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
         arrays[name] = array
-    weights_loader.save(folder, config.to_dict(), arrays)
+    weights_loader.save(folder, config.to_dict(), arrays, metadata)
 
 
 def checked_format(dtype, quantize=None):

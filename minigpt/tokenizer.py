@@ -33,6 +33,16 @@ class Tokenizer:
         except Exception as error:  # the library raises plain Exception for anything wrong in a file
             raise weights_loader.CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
 
+    @classmethod
+    def of_characters(cls, characters):
+        """A tokenizer whose tokens are these characters, in their order."""
+        import tokenizers
+
+        backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(sorted(characters))}))
+        backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        backend.decoder = tokenizers.decoders.Fuse()
+        return cls(backend)
+
     def __len__(self):
         return self.backend.get_vocab_size()
 
@@ -40,8 +50,15 @@ class Tokenizer:
         """The ids of a text, a list of int.
 
         add_special_tokens adds those that some put around a text ([CLS] and [SEP] of WordPiece; GPT-2 has none).
+        Raises ValueError for a character that a tokenizer of characters does not have.
         """
-        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        try:
+            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        except Exception as error:  # the library raises nothing else
+            unknown = next((c for c in text if self.backend.token_to_id(c) is None), None)
+            if "[UNK]" not in str(error) or unknown is None:
+                raise
+            raise ValueError(f"the tokenizer has no token for the character {unknown!r}") from error
 
     def decode(self, ids, skip_special_tokens=False):
         """The text of ids. Bytes that are no valid UTF-8, such as half a character, become U+FFFD."""

@@ -194,28 +194,32 @@ def _block_count(names):
     return len({name.split(".")[1] for name in names if re.match(r"h\.\d+\.", name)})
 
 
-def save(folder, config, arrays):
+def save(folder, config, arrays, metadata=None):
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    Arrays of dtype BFLOAT16 are written as such; 8-bit integers go to model.int8.safetensors in its place. Each file
-    appears by rename: whoever looks sees the old one, then the whole new one.
+    Arrays of dtype BFLOAT16 are written as such; 8-bit integers go to model.int8.safetensors in its place. metadata: a
+    dict of texts, for the file's header. Each file appears by rename: whoever looks sees the old one, then the whole
+    new one.
     """
     folder = Path(folder)
+    tensors = {name if name.startswith("lm_head.") else f"transformer.{name}": array for name, array in arrays.items()}
+    has_integers = any(array.dtype == np.int8 for array in arrays.values())
+    written, other = (INTEGER_WEIGHTS, WEIGHTS) if has_integers else (WEIGHTS, INTEGER_WEIGHTS)
+    write_tensors(folder / written, tensors, metadata)
+    (folder / other).unlink(missing_ok=True)
+    text = json.dumps(config, indent=2) + "\n"
+    write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path, arrays, metadata=None):
+    """Write a safetensors file of named arrays; metadata: a dict of texts for its header."""
     tensors, in_order = {}, []
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
         in_order.append(array)  # alive until it is written: a TensorSpec has only the address
         dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
-        prefix = "" if name.startswith("lm_head.") else "transformer."
-        tensors[prefix + name] = TensorSpec(
-            dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
-        )
-    has_integers = any(array.dtype == np.int8 for array in in_order)
-    written, other = (INTEGER_WEIGHTS, WEIGHTS) if has_integers else (WEIGHTS, INTEGER_WEIGHTS)
-    write_file(folder / written, lambda path: serialize_file(tensors, path, {"format": "pt"}))
-    (folder / other).unlink(missing_ok=True)
-    text = json.dumps(config, indent=2) + "\n"
-    write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        tensors[name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
+    write_file(path, lambda partial: serialize_file(tensors, partial, {"format": "pt"} | (metadata or {})))
 
 
 def write_file(path, write):
@@ -227,6 +231,8 @@ def write_file(path, write):
         mode = partial.stat().st_mode
         write(partial)
         partial.chmod(mode)  # safetensors makes its files readable by the owner alone
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # on the disk before it has the name: else a power cut leaves the name and no file
         os.replace(partial, path)
     except SafetensorError as error:  # the package reports a full disk in its own way
         raise OSError(f"{path} could not be written: {error}") from error

@@ -53,6 +53,13 @@ class StoredTensor:
         return array.reshape(self.shape)
 
 
+def read_metadata(path):
+    """The texts in the header of a safetensors file. Raises CheckpointError."""
+    stored_tensors(path)
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
+
+
 def stored_tensors(path):
     """What a safetensors file holds: {name: StoredTensor}. Reads the header only.
 

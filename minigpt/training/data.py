@@ -1,0 +1,144 @@
+"""Text on its way to the model: encoded once into a file of token ids, from which every step draws its batch.
+
+A batch is inputs and targets, [B, T] both: targets[b, t] is the token after inputs[b, t], or IGNORED. Which tokens a
+step gets follows from the seed and the step's number alone, so a training that was stopped goes on with the same ones.
+"""
+
+import json
+
+import numpy as np
+
+from minigpt.training.backward import IGNORED
+from weights_loader import write_file
+
+PIECE = 2**20  # characters of a text in memory at a time
+
+
+def text_pieces(path, size=PIECE):
+    """The text of a file in pieces that can be encoded one by one. Raises ValueError if it is not UTF-8.
+
+    A piece ends where a space or a line's end follows after another character: no token reaches across.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        rest = ""
+        try:
+            while chunk := file.read(size):
+                rest += chunk
+                for cut in range(len(rest) - 1, max(0, len(rest) - len(chunk) - 1), -1):
+                    if rest[cut] in " \n" and not rest[cut - 1].isspace():
+                        yield rest[:cut]
+                        rest = rest[cut:]
+                        break
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text ({error.reason})") from error
+    if rest:
+        yield rest
+
+
+def write_tokens(paths, tokenizer, separator, out):
+    """Encode text files, one after the other with the token `separator` (or None) between them, into the file `out`."""
+    dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
+
+    def write(partial):
+        with open(partial, "wb") as file:
+            for number, path in enumerate(paths):
+                if number and separator is not None:
+                    np.array([separator], dtype).tofile(file)
+                for piece in text_pieces(path):
+                    np.array(tokenizer.encode(piece), dtype).tofile(file)
+
+    write_file(out, write)
+
+
+def read_tokens(path, tokenizer):
+    """The ids that write_tokens wrote, in a memory map: what is not used need not fit into memory."""
+    dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+
+
+class TextBatches:
+    """Stretches of a long text, drawn anywhere: tokens [N] > inputs, targets [batch_size, block_size]."""
+
+    def __init__(self, tokens, batch_size, block_size, seed):
+        if len(tokens) < block_size + 1:
+            raise ValueError(f"the text has {len(tokens)} tokens, but a block needs {block_size} and one to predict")
+        self.tokens, self.batch_size, self.block_size, self.seed = tokens, batch_size, block_size, seed
+
+    def draw(self, number):
+        """The batch of this number."""
+        places = len(self.tokens) - self.block_size
+        return self._at(np.random.default_rng([self.seed, 0, number]).integers(0, places, self.batch_size))
+
+    def spread(self, most):
+        """At most so many batches, evenly over the text and always the same: for measuring."""
+        places = len(self.tokens) - self.block_size
+        count = min(most * self.batch_size, -(-places // self.block_size))
+        starts = np.linspace(0, places - 1, count).astype(np.int64)
+        for first in range(0, count, self.batch_size):
+            yield self._at(starts[first : first + self.batch_size])
+
+    def _at(self, starts):
+        window = self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64)
+        return window[:, :-1], window[:, 1:]
+
+
+def read_pairs(path, tokenizer, end, block_size):
+    """The lines {"prompt": ..., "completion": ...} of a file as [(ids, number of the prompt's)].
+
+    ids are those of both and the token `end` (or None). Raises ValueError with the line's number.
+    """
+    pairs = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                pair = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+            texts = [pair.get(name) if isinstance(pair, dict) else None for name in ("prompt", "completion")]
+            if not all(isinstance(text, str) for text in texts) or not texts[1]:
+                raise ValueError(f'{path}, line {number} must be {{"prompt": "...", "completion": "..."}}, both texts')
+            prompt, completion = (tokenizer.encode(text) for text in texts)
+            if not prompt:
+                if end is None:
+                    raise ValueError(f"{path}, line {number} has an empty prompt, and the model no token to begin with")
+                prompt = [end]
+            ids = prompt + completion + ([] if end is None else [end])
+            if len(ids) > block_size + 1:
+                raise ValueError(f"{path}, line {number} has {len(ids)} tokens; with this block size {block_size + 1} fit")
+            pairs.append((ids, len(prompt)))
+    return pairs
+
+
+class PairBatches:
+    """Prompts with their completions, of which only the completions count; each epoch in a new order."""
+
+    def __init__(self, pairs, batch_size, seed):
+        if not pairs:
+            raise ValueError("there are no pairs of prompt and completion to train on")
+        self.pairs, self.batch_size, self.seed = pairs, batch_size, seed
+
+    def draw(self, number):
+        """The batch of this number."""
+        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        epochs, places = places // len(self.pairs), places % len(self.pairs)
+        order = {e: np.random.default_rng([self.seed, 0, e]).permutation(len(self.pairs)) for e in set(epochs.tolist())}
+        return _padded([self.pairs[order[e][place]] for e, place in zip(epochs.tolist(), places, strict=True)])
+
+    def spread(self, most):
+        """At most so many batches, always the same: for measuring."""
+        count = min(most * self.batch_size, len(self.pairs))
+        chosen = [self.pairs[i] for i in np.linspace(0, len(self.pairs) - 1, count).astype(int)]
+        for first in range(0, count, self.batch_size):
+            yield _padded(chosen[first : first + self.batch_size])
+
+
+def _padded(pairs):
+    """Rows of different lengths, filled up at the right with what does not count: nothing before it looks there."""
+    T = max(len(ids) for ids, _ in pairs) - 1
+    inputs, targets = np.zeros((len(pairs), T), np.int64), np.full((len(pairs), T), IGNORED)
+    for row, (ids, n_prompt) in enumerate(pairs):
+        inputs[row, : len(ids) - 1] = ids[:-1]
+        targets[row, n_prompt - 1 : len(ids) - 1] = ids[n_prompt:]
+    return inputs, targets

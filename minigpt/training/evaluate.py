@@ -1,0 +1,73 @@
+"""How well a model predicts a text."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt.ops import ready
+from minigpt.training.backward import IGNORED, operations
+
+
+def mean_loss(model, batches):
+    """The mean cross-entropy of the targets that count, over batches of inputs and targets [B, T]."""
+    total = count = 0
+    for inputs, targets in batches:
+        total += summed_loss(model, inputs, targets)
+        count += int((targets != IGNORED).sum())
+    return total / max(1, count)
+
+
+def summed_loss(model, inputs, targets):
+    """The sum of -log P(target) over the targets that count;  inputs, targets [B, T] or [T]."""
+    logits = model(inputs)
+    cross_entropy = operations(ready(model.ops)).cross_entropy  # in the logits' own array; its gradient is not used
+    return cross_entropy(logits.reshape(-1, logits.shape[-1]), np.reshape(targets, -1), 1)[0]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """tokens: how many were predicted; n_bytes: of the text that they make up, in UTF-8; loss: nats a token."""
+
+    tokens: int
+    n_bytes: int
+    loss: float
+
+    @property
+    def perplexity(self):
+        """exp(loss): between so many equally probable tokens the model chooses, on average."""
+        return math.exp(self.loss)
+
+    @property
+    def bits_per_byte(self):
+        """Bits that the model needs for a byte of the text: comparable between tokenizers."""
+        return self.loss * self.tokens / math.log(2) / self.n_bytes
+
+
+def evaluate(model, tokenizer, text, stride=None):
+    """How well a model predicts a text, read through a window of its whole context that moves by `stride` tokens.
+
+    Of each window only the tokens count that no earlier one had: each has at least n_positions - stride before it to
+    go by, but at the beginning. A small stride is slow and kind to the model; the default is half the window. The first
+    token is predicted from the end-of-text token; a model without one is not asked for it. Raises ValueError.
+    """
+    n = model.config.n_positions
+    stride = max(1, n // 2) if stride is None else stride
+    if not 1 <= stride <= n:
+        raise ValueError(f"stride must be from 1 to {n}, the model's positions, not {stride}")
+    ids, n_bytes = list(tokenizer.encode(text)), len(text.encode())
+    if model.config.eos_token_id is not None:
+        ids = [model.config.eos_token_id, *ids]
+    elif ids:
+        n_bytes -= len(tokenizer.decode(ids[:1]).encode())
+    if len(ids) < 2:
+        raise ValueError("the text is too short: there is no token to predict")
+    ids, total, scored = np.array(ids), 0.0, 0
+    while scored < len(ids) - 1:
+        end = min(scored + (stride if scored else n), len(ids) - 1)
+        start = max(0, end - n)
+        targets = ids[start + 1 : end + 1].copy()
+        targets[: scored - start] = IGNORED
+        total += summed_loss(model, ids[start:end], targets)
+        scored = end
+    return Evaluation(scored, n_bytes, total / scored)
