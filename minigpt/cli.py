@@ -1,4 +1,4 @@
-"""The commands: minigpt generate, info, tokenize, bench.
+"""The commands: minigpt generate, train, eval, info, tokenize, bench.
 
 Heavy imports stand inside the commands, so that --help answers at once.
 """
@@ -209,10 +209,7 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
     from minigpt.ops.threads import get_threads
 
     if plot:
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise click.UsageError("--plot needs matplotlib: pip install matplotlib") from error
+        _require_matplotlib()
     gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
     measurements = benchmarks.bench(gpt2)
     agreement = None
@@ -235,6 +232,125 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
             f"\nperplexity {agreement.perplexity:.3f}, in float32 {agreement.perplexity_float32:.3f} ({change:+.2%}); "
             f"the same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} places\n"
         )
+
+
+# The defaults are the preset's, in training/trainer.py.
+SETTINGS = (
+    click.option("--text", multiple=True, type=click.Path(), help="A text to train on. May be given several times."),
+    click.option("--data", type=click.Path(), help='Lines {"prompt": ..., "completion": ...}: learn the completions.'),
+    click.option("--validation", type=click.Path(), help="What to measure on. Default: the last tenth."),
+    click.option("--init", metavar="MODEL", help="Begin with this model in place of a random one: fine-tuning."),
+    click.option("--tokenizer", metavar="char|gpt2", help="For a random model."),
+    click.option("--n-layer", type=int, help="Blocks of a random model."),
+    click.option("--n-head", type=int, help="Its heads."),
+    click.option("--n-embd", type=int, help="Its width."),
+    click.option("--block-size", type=int, help="Tokens of a sequence."),
+    click.option("--batch-size", type=int, help="Sequences of a batch."),
+    click.option("--steps", type=int, help="How long to train."),
+    click.option("--lr", type=float, help="The highest learning rate."),
+    click.option("--min-lr", type=float, help="The last one."),
+    click.option("--warmup", type=int, help="Steps until the highest one."),
+    click.option("--beta2", type=float, help="AdamW's second."),
+    click.option("--weight-decay", type=float, help="Of matrices."),
+    click.option("--grad-clip", type=float, help="The longest gradient."),
+    click.option("--grad-accum", type=int, help="Batches of a step."),
+    click.option("--dropout", type=float, help="The share of numbers that are set to 0."),
+    click.option("--eval-every", type=int, help="Steps between measurements; then it is saved, too."),
+    click.option("--eval-batches", type=int, help="Batches of a measurement."),
+    click.option("--sample-tokens", type=int, help="At each measurement, print a text of so many tokens."),
+    click.option("--seed", type=int, help="The same seed and threads give the same model, bit for bit."),
+    click.option("--threads", type=int, help="How many cores to use. Default: all physical ones."),
+    click.option("--ops", type=click.Choice(["plain", "jit"]), help="Formulas, or compiled kernels (default)."),
+)
+
+
+def with_settings(command):
+    for option in reversed(SETTINGS):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--out", type=click.Path(file_okay=False), help="The folder of the new training.")
+@click.option("--resume", type=click.Path(file_okay=False), help="Go on with the training of this folder.")
+@click.option("--preset", type=click.Choice(["nano", "char", "gpt2"]), default="char", show_default=True)
+@click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Draw the losses to this file at the end.")
+@with_settings
+@click.pass_context
+def train(context, out, resume, preset, plot, **settings):
+    """Train a model on text, or fine-tune one with --init. The best one is in the folder: --model FOLDER runs it."""
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    chosen = context.get_parameter_source("preset") is click.core.ParameterSource.COMMANDLINE
+    if (out is None) == (resume is None):
+        raise click.UsageError("give either --out FOLDER, for a new training, or --resume FOLDER")
+    if resume and (given or chosen):
+        raise click.UsageError("--resume goes on as the training began: it takes no settings")
+    if plot:
+        _require_matplotlib()
+    from tqdm import tqdm
+
+    from minigpt.training.trainer import PRESETS, Settings, Training
+
+    if given.get("init"):
+        for name in ("tokenizer", "n_layer", "n_head", "n_embd"):
+            if name in given:
+                raise click.UsageError(f"--{name.replace('_', '-')} has no effect with --init")
+    training = Training.resume(resume) if resume else Training.start(out, Settings(**PRESETS[preset] | given))
+    steps = training.settings.steps
+    with tqdm(total=steps, initial=training.step, unit="step", disable=None) as bar:
+        shown = {}
+
+        def report(line):
+            shown.update(loss=f"{line['loss']:.3f}", tokens_per_second=line["tokens_per_second"])
+            if "validation_loss" in line:
+                shown["validation"] = f"{line['validation_loss']:.4f}"
+                text = f"step {line['step']:,} of {steps:,}: loss {line['loss']:.4f}, "
+                bar.write(f"{text}validation {line['validation_loss']:.4f}, {line['tokens_per_second']:,} tokens/s")
+                if training.settings.sample_tokens:
+                    bar.write(training.sample())
+            bar.set_postfix(shown, refresh=False)
+            bar.update(line["step"] - bar.n)
+
+        try:
+            training.run(report)
+        except KeyboardInterrupt:
+            bar.close()
+            click.echo(f"minigpt: stopped at step {training.step:,}; go on: --resume {training.folder}", err=True)
+            raise
+    if plot:
+        training.plot(plot)
+    _write(f"validation loss {training.best:.4f}; run it: minigpt generate TEXT --model {training.folder}\n")
+
+
+@cli.command("eval")
+@click.argument("model", default=DEFAULT_MODEL)
+@click.option("--text", required=True, type=click.Path(exists=True, dir_okay=False), help="The text to predict.")
+@click.option("--stride", type=int, help="How far the window moves, in tokens. Default: half the model's context.")
+@with_run_options
+@offline_option
+@json_option
+def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_json):
+    """How well MODEL predicts a text: loss, perplexity, bits per byte."""
+    from minigpt import GPT2, Tokenizer
+    from minigpt.training import evaluate as evaluation
+
+    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
+    result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), _read_text(text), stride)
+    if as_json:
+        fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}
+        _print_json({"model": model, "tokens": result.tokens, "bytes": result.n_bytes} | fields)
+        return
+    _write(
+        f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}, {result.bits_per_byte:.4f} bits per byte "
+        f"({result.tokens:,} tokens)\n"
+    )
+
+
+def _require_matplotlib():
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise click.UsageError("--plot needs matplotlib: pip install matplotlib") from error
 
 
 def _read_text(path):

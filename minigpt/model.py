@@ -141,7 +141,8 @@ class GPT2:
     def save_pretrained(self, folder, metadata=None):
         """Write config.json and model.safetensors, which from_pretrained and transformers load back.
 
-        metadata: a dict of texts for the file's header. A quantized model becomes model.int8.safetensors, which only minigpt reads.
+        metadata: a dict of texts for the file's header. A quantized model becomes model.int8.safetensors, which only
+        minigpt reads.
         """
         write_params(folder, self.config, self.params, metadata)
 

@@ -106,7 +106,9 @@ def read_pairs(path, tokenizer, end, block_size):
                 prompt = [end]
             ids = prompt + completion + ([] if end is None else [end])
             if len(ids) > block_size + 1:
-                raise ValueError(f"{path}, line {number} has {len(ids)} tokens; with this block size {block_size + 1} fit")
+                raise ValueError(
+                    f"{path}, line {number} has {len(ids)} tokens; with this block size {block_size + 1} fit"
+                )
             pairs.append((ids, len(prompt)))
     return pairs
 

@@ -1,0 +1,297 @@
+"""Pre-training and fine-tuning: the loop, and what it needs to be stopped at any step and resumed.
+
+A training is its settings and its folder (checkpoint.py). Everything random in step s, its batch and its dropout, is
+drawn from a generator seeded with the settings' seed and s: a resumed training does what an uninterrupted one does,
+bit for bit.
+"""
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minigpt.model import GPT2
+from minigpt.ops.threads import get_threads, set_threads
+from minigpt.params import GPT2Config, flatten, zeros_like
+from minigpt.training import checkpoint
+from minigpt.training.data import PairBatches, TextBatches, read_pairs, read_tokens, text_pieces, write_tokens
+from minigpt.training.evaluate import mean_loss
+from minigpt.training.loss import loss_and_grads
+from minigpt.training.optimizer import AdamW, clip_by_global_norm, learning_rate
+from weights_loader import write_file
+
+SETTINGS = "training.json"
+DROPOUT = 1  # its generator's place beside that of the batches, which is 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training does. The defaults are nanoGPT's CPU run on the works of Shakespeare, see its README."""
+
+    text: tuple[str, ...] = ()
+    data: str | None = None  # pairs of prompt and completion, in place of text
+    validation: str | None = None  # a file of the same kind; None: the last tenth
+    init: str | None = None  # the model to begin with; None: a random one
+    tokenizer: str = "char"
+    n_layer: int = 4
+    n_head: int = 4
+    n_embd: int = 128
+    block_size: int = 64
+    batch_size: int = 12
+    steps: int = 2000
+    lr: float = 1e-3
+    min_lr: float = 1e-4
+    warmup: int = 100
+    beta2: float = 0.99
+    weight_decay: float = 0.1
+    grad_clip: float = 1.0
+    grad_accum: int = 1
+    dropout: float = 0.0
+    eval_every: int = 250
+    eval_batches: int = 20
+    sample_tokens: int = 0
+    seed: int = 0
+    threads: int | None = None
+    ops: str = "jit"
+
+    def __post_init__(self):
+        if bool(self.text) == bool(self.data):
+            raise ValueError("a training needs either text or data, pairs of prompt and completion")
+        positive = ("n_layer", "n_head", "n_embd", "block_size", "batch_size", "steps", "grad_accum", "eval_every")
+        for name in (*positive, "eval_batches", "lr", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("min_lr", "warmup", "weight_decay", "sample_tokens", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0, not {getattr(self, name)}")
+        for name in ("dropout", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+
+
+PRESETS = {
+    "nano": {"n_layer": 2, "n_embd": 64, "block_size": 32, "batch_size": 16, "steps": 1000, "lr": 2e-3},
+    "char": {},
+    "gpt2": {
+        "tokenizer": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 1024, "batch_size": 4,
+        "grad_accum": 8, "lr": 6e-4, "min_lr": 6e-5, "warmup": 200, "beta2": 0.95,
+    },
+}  # fmt: skip
+
+
+class NotFiniteError(ValueError):
+    """The loss or its gradient became infinite or NaN."""
+
+
+class Training:
+    """A training under way: `start` or `resume` one, then `run` it."""
+
+    def __init__(self, folder, settings, model, tokenizer):
+        self.folder, self.settings, self.model, self.tokenizer = Path(folder), settings, model, tokenizer
+        betas = (0.9, settings.beta2)
+        self.optimizer = AdamW(model.params, settings.lr, betas, weight_decay=settings.weight_decay, ops=model.ops)
+        self.grads = zeros_like(model.params)
+        self.batches, self.validation = _batches(self.folder, settings, model, tokenizer)
+        self.step, self.best = 0, math.inf
+        self.stop_asked = threading.Event()
+
+    @classmethod
+    def start(cls, folder, settings):
+        """A new training in a folder that has none. Raises ValueError, OSError, weights_loader.CheckpointError."""
+        folder = Path(folder)
+        if (folder / SETTINGS).exists():
+            raise ValueError(f"{folder} has a training already: resume it, or choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        set_threads(settings.threads)
+        settings = Settings(**asdict(settings) | {"threads": get_threads()})
+        model, tokenizer = _initial(settings)
+        if settings.text:
+            write_tokens(settings.text, tokenizer, model.config.eos_token_id, folder / "tokens.bin")
+            if settings.validation:
+                write_tokens([settings.validation], tokenizer, None, folder / "validation.bin")
+        training = cls(folder, settings, model, tokenizer)
+        for place in (folder, folder / "last"):
+            tokenizer.save_pretrained(place)
+        (folder / "log.jsonl").unlink(missing_ok=True)
+        checkpoint.save_last(folder, model, training.optimizer, 0, math.inf)
+        text = json.dumps(asdict(settings), indent=2) + "\n"
+        write_file(folder / SETTINGS, lambda path: path.write_text(text, encoding="utf-8"))
+        return training
+
+    @classmethod
+    def resume(cls, folder):
+        """The training of a folder, as it was when it was last saved."""
+        from minigpt.tokenizer import Tokenizer
+
+        folder = Path(folder)
+        if not (folder / SETTINGS).exists():
+            raise ValueError(f"{folder} has no training to resume: there is no {SETTINGS}")
+        try:
+            settings = Settings(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+        except TypeError as error:
+            raise ValueError(f"{folder / SETTINGS} is not what a training wrote: {error}") from error
+        model = GPT2.from_pretrained(str(folder / "last"), settings.ops, dtype="float32", threads=settings.threads)
+        training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
+        training.step, training.best = checkpoint.load_last(folder, model, training.optimizer)
+        _keep_lines(folder / "log.jsonl", training.step)
+        return training
+
+    def run(self, report=lambda line: None):
+        """Train to the last step; report(line) is called with every line of the log, a dict.
+
+        Ctrl-C ends it after the step under way, which is saved. Raises NotFiniteError, KeyboardInterrupt, OSError.
+        """
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8", buffering=1) as log, self._ctrl_c_waits():
+            while self.step < self.settings.steps:
+                line = self.train_step()
+                if self.step % self.settings.eval_every == 0 or self.step == self.settings.steps:
+                    line["validation_loss"] = self.evaluate()
+                log.write(json.dumps(line) + "\n")
+                if "validation_loss" in line or self.stop_asked.is_set():
+                    checkpoint.save_last(self.folder, self.model, self.optimizer, self.step, self.best)
+                report(line)
+                if self.stop_asked.is_set():
+                    raise KeyboardInterrupt
+
+    def train_step(self):
+        """One step: batch, loss and gradients, clipping, AdamW. Gives the line of the log."""
+        s, began, loss, tokens = self.settings, time.perf_counter(), 0.0, 0
+        for gradient in flatten(self.grads).values():
+            gradient.fill(0)
+        for part in range(self.step * s.grad_accum, (self.step + 1) * s.grad_accum):
+            inputs, targets = self.batches.draw(part)
+            rng = np.random.default_rng([s.seed, DROPOUT, part])
+            part_loss, _ = loss_and_grads(
+                self.model, inputs, targets, self.grads, s.dropout, rng, scale=1 / s.grad_accum
+            )
+            loss += part_loss / s.grad_accum
+            tokens += inputs.size
+        norm = clip_by_global_norm(self.grads, s.grad_clip)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NotFiniteError(
+                f"step {self.step + 1}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}; "
+                f"stopped, {self.folder / 'last'} has the last good state. A smaller lr may help"
+            )
+        lr = learning_rate(self.step, s.steps, s.lr, s.min_lr, s.warmup)
+        self.optimizer.step(self.grads, lr)
+        self.step += 1
+        speed = round(tokens / (time.perf_counter() - began))
+        return {"step": self.step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens_per_second": speed}
+
+    def evaluate(self):
+        """The mean loss on the validation text; if it is the lowest so far, the model is saved as the best."""
+        loss = mean_loss(self.model, self.validation.spread(self.settings.eval_batches))
+        if loss < self.best:
+            self.best = loss
+            checkpoint.save_best(self.folder, self.model, self.step, loss)
+        return loss
+
+    def sample(self):
+        """A text by the model as it is, always from the same seed."""
+        end = self.model.config.eos_token_id
+        first = [self.tokenizer.encode("\n")[0]] if end is None else [end]
+        most = min(self.settings.sample_tokens, self.model.config.n_positions - 1)
+        ids = self.model.generate(first, max_new_tokens=most, do_sample=True, top_k=50, seed=self.settings.seed)
+        return self.tokenizer.decode(ids[0], skip_special_tokens=True)
+
+    def plot(self, path):
+        """Draw the losses over the steps."""
+        from matplotlib.figure import Figure
+
+        lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        axes = (figure := Figure()).subplots()
+        for name in ("loss", "validation_loss"):
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker="" if name == "loss" else ".")
+        axes.set_xlabel("step")
+        axes.legend()
+        figure.savefig(path)
+
+    @contextlib.contextmanager
+    def _ctrl_c_waits(self):
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, lambda *_: self.stop_asked.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _initial(settings):
+    """The model and the tokenizer to begin with."""
+    from minigpt.tokenizer import Tokenizer
+
+    if settings.init:
+        model = GPT2.from_pretrained(settings.init, settings.ops, dtype="float32", threads=settings.threads)
+        tokenizer = Tokenizer.from_pretrained(settings.init)
+        if len(tokenizer) > model.config.vocab_size:
+            raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
+        if settings.block_size > model.config.n_positions:
+            raise ValueError(f"block size {settings.block_size}: the model has {model.config.n_positions} positions")
+        return model, tokenizer
+    tokenizer = _new_tokenizer(settings)
+    end = tokenizer.token_id("<|endoftext|>")
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=settings.block_size,
+        n_layer=settings.n_layer,
+        n_head=settings.n_head,
+        n_embd=settings.n_embd,
+        bos_token_id=end,
+        eos_token_id=end,
+    )
+    return GPT2.random(config, settings.seed, ops=settings.ops), tokenizer
+
+
+def _new_tokenizer(settings):
+    from minigpt.tokenizer import Tokenizer
+
+    kind, _, _size = settings.tokenizer.partition(":")
+    if kind == "gpt2":
+        return Tokenizer.from_pretrained("gpt2")
+    if not settings.text:
+        raise ValueError("pairs need a model to begin with (init), or the tokenizer gpt2")
+    if kind == "char":
+        characters = set()
+        for path in settings.text:
+            for piece in text_pieces(path):
+                characters.update(piece)
+        if not characters:
+            raise ValueError(f"{', '.join(settings.text)}: there is no text")
+        return Tokenizer.of_characters(characters)
+    raise ValueError(f"tokenizer must be char or gpt2, not {settings.tokenizer!r}")
+
+
+def _batches(folder, settings, model, tokenizer):
+    """What to train on and what to measure on."""
+    s, end = settings, model.config.eos_token_id
+    if s.data:
+        pairs = read_pairs(s.data, tokenizer, end, s.block_size)
+        held_out = read_pairs(s.validation, tokenizer, end, s.block_size) if s.validation else None
+        if held_out is None:
+            n = max(1, len(pairs) // 10)
+            pairs, held_out = pairs[:-n], pairs[-n:]
+        return PairBatches(pairs, s.batch_size, s.seed), PairBatches(held_out, s.batch_size, s.seed)
+    tokens = read_tokens(folder / "tokens.bin", tokenizer)
+    if s.validation:
+        held_out = read_tokens(folder / "validation.bin", tokenizer)
+    else:
+        n = len(tokens) // 10
+        tokens, held_out = tokens[: len(tokens) - n], tokens[len(tokens) - n :]
+    return tuple(TextBatches(part, s.batch_size, s.block_size, s.seed) for part in (tokens, held_out))
+
+
+def _keep_lines(path, step):
+    """Drop what the log says of steps after the one that was saved."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()[:step]
+    write_file(path, lambda partial: partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
