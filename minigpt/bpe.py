@@ -47,9 +47,9 @@ def pre_token_pattern():
     '(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
     By the last but one, the last of several spaces stays with the word that follows. Python's re has no \p{L} and
-    \p{N}, the letters and numbers of all alphabets: they come from unicodedata, which knows the Unicode of this Python's
-    time (14 in Python 3.11; what was added later counts as symbols). And \s is Unicode's white space, to which Python
-    adds the separators U+001C to U+001F.
+    \p{N}, the letters and numbers of all alphabets: they come from unicodedata, which knows the Unicode of the time of
+    this Python (14 in Python 3.11; what was added later counts as symbols). And \s is Unicode's white space, to which
+    Python adds the separators U+001C to U+001F.
     """
     categories = "".join([category(character)[0] for character in map(chr, range(sys.maxunicode + 1))])
 
@@ -117,7 +117,8 @@ def train_bpe(text_or_path, vocab_size, special_tokens=("<|endoftext|>",), ties=
     """Learn a vocabulary from a text: vocab {id: bytes}, and merges [(bytes, bytes)] in their order.
 
     text_or_path: a text, or a pathlib.Path to a file in UTF-8, which may be larger than memory: of it, only the counts
-    of its pre-tokens are kept. Special tokens in the text are not learnt from, and nothing is merged across them.
+    of its pre-tokens are kept; or a list of these. Special tokens in the text are not learnt from, and nothing is
+    merged across them.
     vocab_size counts everything: the special tokens have the first ids, then the 256 bytes in the order of
     BYTE_CHARACTERS, then the merges. There are fewer merges if the text runs out of pairs.
 
@@ -130,7 +131,9 @@ def train_bpe(text_or_path, vocab_size, special_tokens=("<|endoftext|>",), ties=
     if not isinstance(vocab_size, int) or vocab_size < len(tokens):
         smallest = f"{len(tokens)} (256 bytes, {len(special_tokens)} special tokens)"
         raise ValueError(f"vocab_size must be an integer, at least {smallest}, not {vocab_size!r}")
-    counts = Counter(pre_tokens(_chunks(text_or_path), special_tokens))
+    counts = Counter()
+    for each in text_or_path if isinstance(text_or_path, list) else [text_or_path]:
+        counts.update(pre_tokens(_chunks(each), special_tokens))
     for special in special_tokens:
         del counts[special]
     counts = {word.encode(): count for word, count in counts.items()}

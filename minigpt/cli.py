@@ -240,7 +240,7 @@ SETTINGS = (
     click.option("--data", type=click.Path(), help='Lines {"prompt": ..., "completion": ...}: learn the completions.'),
     click.option("--validation", type=click.Path(), help="What to measure on. Default: the last tenth."),
     click.option("--init", metavar="MODEL", help="Begin with this model in place of a random one: fine-tuning."),
-    click.option("--tokenizer", metavar="char|gpt2", help="For a random model."),
+    click.option("--tokenizer", metavar="char|bpe:SIZE|gpt2", help="For a random model."),
     click.option("--n-layer", type=int, help="Blocks of a random model."),
     click.option("--n-head", type=int, help="Its heads."),
     click.option("--n-embd", type=int, help="Its width."),

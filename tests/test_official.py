@@ -76,6 +76,21 @@ def test_next_tokens_and_their_logits(gpt2, tokenizer):
         ids.append(token_id)
 
 
+def test_ten_training_steps():
+    """The losses that karpathy/llm.c, test_gpt2.c publishes: AdamW on one batch of 4 x 64 tokens."""
+    from minigpt.training import AdamW, loss_and_grads
+
+    known = json.loads((KNOWN.parent / "ten-training-steps.json").read_text())
+    model, tokens = GPT2.from_pretrained("gpt2", ops="jit"), np.array(known["tokens"])
+    optimizer = AdamW(model.params, known["lr"], known["betas"], known["eps"], known["weight_decay"], model.ops)
+    losses = []
+    for _ in known["losses"]:
+        loss, grads = loss_and_grads(model, tokens[:256].reshape(4, 64), tokens[1:257].reshape(4, 64))
+        optimizer.step(grads)
+        losses.append(loss)
+    assert np.allclose(losses, known["losses"], rtol=0, atol=1e-3)
+
+
 def test_distilgpt2():
     ids = Tokenizer.from_pretrained("distilgpt2").encode("One two three four five six seven eight nine ten eleven")
     logits = GPT2.from_pretrained("distilgpt2")(ids)[-1]

@@ -106,9 +106,7 @@ def read_pairs(path, tokenizer, end, block_size):
                 prompt = [end]
             ids = prompt + completion + ([] if end is None else [end])
             if len(ids) > block_size + 1:
-                raise ValueError(
-                    f"{path}, line {number} has {len(ids)} tokens; with this block size {block_size + 1} fit"
-                )
+                raise ValueError(f"{path}, line {number} has {len(ids)} tokens; {block_size + 1} fit into a block")
             pairs.append((ids, len(prompt)))
     return pairs
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import signal
+import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -252,11 +253,14 @@ def _initial(settings):
 
 
 def _new_tokenizer(settings):
+    from minigpt.bpe import BPE, train_bpe
     from minigpt.tokenizer import Tokenizer
 
-    kind, _, _size = settings.tokenizer.partition(":")
+    kind, _, size = settings.tokenizer.partition(":")
     if kind == "gpt2":
         return Tokenizer.from_pretrained("gpt2")
+    if kind not in ("char", "bpe") or (kind == "bpe") != size.isdecimal():
+        raise ValueError(f"tokenizer must be char, gpt2 or bpe:SIZE, not {settings.tokenizer!r}")
     if not settings.text:
         raise ValueError("pairs need a model to begin with (init), or the tokenizer gpt2")
     if kind == "char":
@@ -267,7 +271,9 @@ def _new_tokenizer(settings):
         if not characters:
             raise ValueError(f"{', '.join(settings.text)}: there is no text")
         return Tokenizer.of_characters(characters)
-    raise ValueError(f"tokenizer must be char or gpt2, not {settings.tokenizer!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        BPE(*train_bpe([Path(path) for path in settings.text], int(size))).save(folder)
+        return Tokenizer.from_pretrained(folder)
 
 
 def _batches(folder, settings, model, tokenizer):

@@ -1,0 +1,349 @@
+"""The trainer: what it learns, that it can be stopped at any moment, and what it says to bad input."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import weights_loader
+from minigpt import GPT2, GPT2Config, Tokenizer
+from minigpt.params import flatten
+from minigpt.training import IGNORED, checkpoint
+from minigpt.training.data import PairBatches, TextBatches, read_pairs, text_pieces
+from minigpt.training.evaluate import evaluate
+from minigpt.training.trainer import NotFiniteError, Settings, Training
+from weights_loader import stored_tensors
+
+SMALL = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16, "batch_size": 4, "steps": 12, "warmup": 2}
+SMALL |= {"eval_every": 4, "eval_batches": 3, "ops": "plain"}
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat on the mat and the dog sat on the log.\n" * 60, encoding="utf-8")
+    return path
+
+
+def settings(path, **options):
+    return Settings(**SMALL | {"text": [str(path)]} | options)
+
+
+def tensors(path):
+    return {name: tensor.read() for name, tensor in stored_tensors(path).items()}
+
+
+def state(folder):
+    """All that must be equal if two trainings did the same."""
+    files = [folder / "model.safetensors", *sorted((folder / "last").glob("*.safetensors"))]
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for line in log:
+        del line["tokens_per_second"]
+    return {str(file.relative_to(folder)): tensors(file) for file in files}, log
+
+
+def assert_same_state(one, other):
+    (ours, our_log), (theirs, their_log) = state(one), state(other)
+    assert our_log == their_log
+    assert ours.keys() == theirs.keys()
+    for file in ours:
+        assert all(np.array_equal(ours[file][name], theirs[file][name]) for name in ours[file] | theirs[file])
+
+
+def test_it_learns(tmp_path, text):
+    training = Training.start(tmp_path / "out", settings(text, steps=150, eval_every=150, lr=1e-2))
+    lines = []
+    training.run(lines.append)
+    counts = np.unique(list(text.read_text()), return_counts=True)[1] / len(text.read_text())
+    unigrams = -(counts * np.log(counts)).sum()
+    assert lines[0]["loss"] > 0.9 * math.log(len(training.tokenizer))
+    assert training.best < unigrams / 3
+    # The folder holds the model, for us and with its own numbers.
+    model = GPT2.from_pretrained(str(tmp_path / "out"))
+    assert np.array_equal(model.params["wte"]["weight"], training.model.params["wte"]["weight"])
+    assert weights_loader.read_metadata(tmp_path / "out" / "model.safetensors")["step"] == "150"
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.2, "grad_accum": 2}, {"tokenizer": "bpe:280", "ops": "jit"}])
+def test_the_same_twice_and_resumed(tmp_path, text, options):
+    chosen = settings(text, **options)
+    for name in ("one", "two"):
+        Training.start(tmp_path / name, chosen).run()
+    assert_same_state(tmp_path / "one", tmp_path / "two")
+    stopped = Training.start(tmp_path / "three", chosen)
+    while stopped.step < 6:  # two steps after it was saved; the log knows of them
+        line = stopped.train_step()
+        if stopped.step == 4:
+            line["validation_loss"] = stopped.evaluate()
+            checkpoint.save_last(stopped.folder, stopped.model, stopped.optimizer, 4, stopped.best)
+        with open(tmp_path / "three" / "log.jsonl", "a") as log:
+            log.write(json.dumps(line) + "\n")
+    resumed = Training.resume(tmp_path / "three")
+    assert resumed.step == 4
+    resumed.run()
+    assert_same_state(tmp_path / "one", tmp_path / "three")
+    other = Training.start(tmp_path / "four", settings(text, **options, seed=1))
+    other.run()
+    assert not np.array_equal(other.model.params["wte"]["weight"], resumed.model.params["wte"]["weight"])
+
+
+def command(*arguments):
+    return [sys.executable, "-c", "from minigpt.cli import main; main()", *map(str, arguments)]
+
+
+def small_options():
+    return [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def survive(folder, text, kills, seed=0):
+    """Train in processes that are killed at random moments and resumed, until it is done."""
+    rng = random.Random(seed)
+    options = ["--text", text, *small_options(), "--steps", "400"]
+    while True:
+        started = (folder / "training.json").exists()
+        process = subprocess.Popen(
+            command("train", *(["--resume", folder] if started else ["--out", folder, *options])),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        if kills > 0:
+            try:
+                process.wait(rng.uniform(0.3, 1.5))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills -= 1
+        error = process.communicate()[1].decode()
+        assert process.returncode in (0, -signal.SIGKILL), error
+        if started:
+            GPT2.from_pretrained(str(folder / "last"))
+        if process.returncode == 0:
+            return kills
+
+
+def test_killed_and_resumed(tmp_path, text):
+    kills = int(os.environ.get("MINIGPT_KILLS", "3"))
+    survive(tmp_path / "whole", text, 0)
+    for seed in range(10**6):
+        folder = tmp_path / f"killed{seed}"
+        kills = survive(folder, text, kills, seed)
+        assert_same_state(tmp_path / "whole", folder)
+        if kills == 0:
+            break
+
+
+def test_ctrl_c(tmp_path, text):
+    process = subprocess.Popen(
+        command("train", "--text", text, "--out", tmp_path / "out", *small_options(), "--steps", "100000"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for _ in range(2):
+        assert process.stdout.readline().startswith("step ")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error and "--resume" in error
+    saved = int(weights_loader.read_metadata(tmp_path / "out" / "last" / "model.safetensors")["step"])
+    assert saved == len((tmp_path / "out" / "log.jsonl").read_text().splitlines()) >= 8
+    assert Training.resume(tmp_path / "out").step == saved
+
+
+def test_full_disk(tmp_path, text, monkeypatch):
+    """Whichever write fails: what was saved before is still there, and goes on to the same end."""
+    Training.start(tmp_path / "whole", settings(text)).run()
+    for failing in range(1, 12):
+        folder = tmp_path / f"full{failing}"
+        training = Training.start(folder, settings(text))
+        replace, writes = os.replace, []
+
+        def no_room(source, target, replace=replace, writes=writes, failing=failing):
+            writes.append(target)
+            if len(writes) == failing:
+                raise OSError(28, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", no_room)
+        with pytest.raises(OSError, match="No space"):
+            training.run()
+        monkeypatch.setattr(os, "replace", replace)
+        assert not list(folder.rglob(".*"))
+        Training.resume(folder).run()
+        assert_same_state(tmp_path / "whole", folder)
+
+
+def test_a_loss_that_is_not_finite(tmp_path, text):
+    training = Training.start(tmp_path / "out", settings(text))
+    while training.step < 4:
+        training.train_step()
+    checkpoint.save_last(training.folder, training.model, training.optimizer, 4, training.best)
+    training.model.params["wte"]["weight"][:] = np.inf
+    with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match="step 5: the loss is nan"):
+        training.run()
+    assert Training.resume(tmp_path / "out").step == 4
+    assert all(np.isfinite(array).all() for array in tensors(tmp_path / "out" / "last" / "model.safetensors").values())
+
+
+def test_accumulated_batches_are_one_large_one(tmp_path, text):
+    small = Training.start(tmp_path / "small", settings(text, batch_size=2, grad_accum=2, grad_clip=1e9))
+    large = Training.start(tmp_path / "large", settings(text, batch_size=4, grad_clip=1e9))
+    parts = [small.batches.draw(part) for part in (0, 1)]
+    large.batches.draw = lambda number: tuple(np.concatenate(both) for both in zip(*parts, strict=True))
+    assert small.train_step()["loss"] == pytest.approx(large.train_step()["loss"], rel=1e-5)
+    for ours, theirs in zip(flatten(small.grads).values(), flatten(large.grads).values(), strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+@given(
+    text=st.text(st.characters(codec="utf-8"), max_size=80) | st.text("ab \n\t.'", max_size=80), size=st.integers(1, 9)
+)
+def test_a_text_in_pieces_has_the_same_tokens(text, size):
+    path = Path(os.environ["PYTEST_PIECES"])
+    path.write_text(text, encoding="utf-8", newline="")
+    pieces = list(text_pieces(path, size))
+    assert "".join(pieces) == text
+    tokenizer = Tokenizer.from_pretrained(str(Path(__file__).parent / "data" / "gpt2-tokenizer"))
+    assert [i for piece in pieces for i in tokenizer.encode(piece)] == tokenizer.encode(text)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def place_for_pieces(tmp_path_factory):
+    os.environ["PYTEST_PIECES"] = str(tmp_path_factory.mktemp("pieces") / "text.txt")
+    yield
+    del os.environ["PYTEST_PIECES"]
+
+
+def test_the_token_file_is_the_text(tmp_path, text):
+    other = tmp_path / "other.txt"
+    other.write_text("a log.", encoding="utf-8")
+    training = Training.start(tmp_path / "out", settings(text, text=[str(text), str(other)], tokenizer="bpe:270"))
+    tokens = np.concatenate([training.batches.tokens, training.validation.tokens])
+    assert training.tokenizer.decode(tokens) == text.read_text() + "<|endoftext|>a log."
+    assert len(training.validation.tokens) == len(tokens) // 10
+    inputs, targets = training.batches.draw(3)
+    assert inputs.shape == targets.shape == (4, 16) and np.array_equal(inputs[:, 1:], targets[:, :-1])
+    assert not np.array_equal(inputs, training.batches.draw(4)[0])
+    # Every place can be drawn, the last one too.
+    batches = TextBatches(np.arange(20), 4, 16, 0)
+    assert {row[0] for number in range(30) for row in batches.draw(number)[0]} == {0, 1, 2, 3}
+
+
+def test_only_completions_count(tmp_path):
+    tokenizer = Tokenizer.of_characters(set("abcdefgh"))
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "abc", "completion": "de"}\n\n{"prompt": "f", "completion": "gh"}\n')
+    batches = PairBatches(read_pairs(path, tokenizer, None, 8), 2, 0)
+    inputs, targets = next(batches.spread(9))
+    assert inputs.tolist() == [[0, 1, 2, 3], [5, 6, 0, 0]]
+    assert targets.tolist() == [[IGNORED, IGNORED, 3, 4], [6, 7, IGNORED, IGNORED]]
+    epochs = [sorted(batches.draw(number)[0][:, 0].tolist()) for number in range(8)]
+    assert epochs == [[0, 5]] * 8  # each pair once an epoch
+    assert len({tuple(batches.draw(number)[0][:, 0]) for number in range(8)}) == 2  # in orders that change
+
+
+def test_fine_tuning(tmp_path):
+    pairs = [{"prompt": f"Question {n}?", "completion": f" Answer {n % 3}."} for n in range(20)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    chosen = {"init": "shakespeare", "text": (), "data": str(path), "validation": str(path), "min_lr": 0}
+    training = Training.start(tmp_path / "out", settings(path, **chosen, steps=40, eval_every=40))
+    before = GPT2.from_pretrained("shakespeare").params["wte"]["weight"]
+    assert np.array_equal(training.model.params["wte"]["weight"], before)
+    first = training.evaluate()
+    training.run()
+    assert training.best < first / 5
+    assert Tokenizer.from_pretrained(str(tmp_path / "out")).encode("Question") == training.tokenizer.encode("Question")
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8])
+def test_evaluate_is_what_each_token_costs(stride):
+    tokenizer = Tokenizer.of_characters(set("abcdé"))
+    model = GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=5, n_positions=8, initializer_range=0.7))
+    text = "abcdéabdcéédcbaabcéd"
+    for end in (None, 0):
+        model.config.__dict__["eos_token_id"] = end
+        ids = ([] if end is None else [end]) + tokenizer.encode(text)
+        result = evaluate(model, tokenizer, text, stride)
+        total, scored = 0.0, 0
+        for place in range(1, len(ids)):
+            window_end = min(8 + -(-max(0, place - 8) // stride) * stride, len(ids) - 1)
+            start = max(0, window_end - 8)
+            logits = model(ids[start:place])[-1].astype(float)
+            total += np.log(np.exp(logits).sum()) - logits[ids[place]]
+            scored += 1
+        assert result.tokens == scored == len(ids) - 1
+        assert result.loss == pytest.approx(total / scored, rel=1e-5)
+        n_bytes = len(text.encode()) - (1 if end is None else 0)
+        assert result.bits_per_byte == pytest.approx(total / math.log(2) / n_bytes, rel=1e-5)
+        assert result.perplexity == pytest.approx(math.exp(total / scored), rel=1e-5)
+
+
+def bad_input():
+    line = '{"prompt": "a", "completion": "b"}\n'
+    return {
+        "empty": ({"text": ""}, [], "there is no text"),
+        "short": ({"text": "abc"}, [], "the text has 3 tokens, but a block needs 16"),
+        "missing": ({}, ["--text", "nowhere.txt"], "No such file"),
+        "latin": ({"text": b"caf\xe9 " * 99}, [], "is not UTF-8"),
+        "both": ({"text": "a", "data": line}, [], "either text or data"),
+        "neither": ({}, [], "either text or data"),
+        "json": ({"data": line + "{oops}\n"}, ["--init", "shakespeare"], "pairs.jsonl, line 2 is not JSON"),
+        "object": ({"data": "\n[1]\n"}, ["--init", "shakespeare"], "line 2 must be"),
+        "empty completion": ({"data": '{"prompt": "a", "completion": ""}\n'}, ["--init", "shakespeare"], "line 1 must be"),
+        "long": ({"data": line.replace("b", "b c d " * 99)}, ["--init", "shakespeare"], "17 fit into a block"),
+        "pairs": ({"data": line}, [], "pairs need a model to begin with"),
+        "batch size": ({"text": "a" * 999}, ["--batch-size", "0"], "batch_size must be above 0"),
+        "steps": ({"text": "a" * 999}, ["--steps", "0"], "steps must be above 0"),
+        "dropout": ({"text": "a" * 999}, ["--dropout", "1"], "dropout must be from 0 to below 1"),
+        "tokenizer": ({"text": "a" * 999}, ["--tokenizer", "bpe"], "tokenizer must be char, gpt2 or bpe:SIZE"),
+        "positions": ({"text": "a" * 999}, ["--init", "shakespeare", "--block-size", "9999"], "model has 256 positions"),
+        "init": ({"text": "a" * 999}, ["--init", "shakespeare", "--n-layer", "3"], "--n-layer has no effect with --init"),
+        "not there": ({}, ["--resume", "nothing"], "has no training to resume"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", bad_input())
+def test_bad_input(tmp_path, monkeypatch, capsys, case):
+    from minigpt.cli import main
+
+    files, arguments, sentence = bad_input()[case]
+    monkeypatch.chdir(tmp_path)
+    options = [] if "--resume" in arguments else ["--out", "out", "--block-size", "16"]
+    for kind, content in files.items():
+        name = {"text": "text.txt", "data": "pairs.jsonl"}[kind]
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        options += [f"--{kind}", name]
+    monkeypatch.setattr(sys, "argv", ["minigpt", "train", *options, *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2 and error.count("\n") == 1 and sentence in error
+    assert not (tmp_path / "out" / "training.json").exists()
+
+
+def test_a_folder_that_is_taken(tmp_path, text):
+    Training.start(tmp_path / "out", settings(text))
+    with pytest.raises(ValueError, match="has a training already"):
+        Training.start(tmp_path / "out", settings(text))
+
+
+def test_eval_command(tmp_path, text, capsys, monkeypatch):
+    from minigpt.cli import main
+
+    text.write_text("To be, or not to be: that is the question.")
+    arguments = ["minigpt", "eval", "shakespeare", "--text", str(text), "--json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    main()
+    result = json.loads(capsys.readouterr().out)
+    model, tokenizer = GPT2.from_pretrained("shakespeare"), Tokenizer.from_pretrained("shakespeare")
+    assert result["loss"] == pytest.approx(evaluate(model, tokenizer, text.read_text()).loss)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--stride", "300"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "stride must be from 1 to 256" in capsys.readouterr().err
