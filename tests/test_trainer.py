@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import weights_loader
@@ -203,6 +203,7 @@ def test_accumulated_batches_are_one_large_one(tmp_path, text):
 @given(
     text=st.text(st.characters(codec="utf-8"), max_size=80) | st.text("ab \n\t.'", max_size=80), size=st.integers(1, 9)
 )
+@example(text="a\n\n", size=1)
 def test_a_text_in_pieces_has_the_same_tokens(text, size):
     path = Path(os.environ["PYTEST_PIECES"])
     path.write_text(text, encoding="utf-8", newline="")
