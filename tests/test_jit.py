@@ -404,9 +404,15 @@ def test_activations_backward(name):
 @given(data=st.data(), B=st.integers(1, 5), H=st.integers(1, 3), T=st.integers(1, 300), K=st.integers(1, 9))
 def test_attention_backward(data, B, H, T, K):
     dheads, q, k, v = (draw_array(data, (B, T, H, K)).swapaxes(1, 2) for _ in range(4))
-    ours = training.attention_backward(dheads, q, k, v, 0.7)
-    for gradient, exact in zip(ours, backward.attention_backward(*in_float64(dheads, q, k, v), 0.7), strict=True):
-        assert_near(gradient, exact, 2e-5)
+    recorded = {}
+    heads = training.attention(q, k, v, 0.7, None, recorded.__setitem__)
+    assert_near(heads, plain.attention(*in_float64(q, k, v), 0.7))
+    assert (T <= training.QUERIES) == bool(recorded)
+    expected = backward.attention_backward(*in_float64(dheads, q, k, v), 0.7)
+    for weights in (None, recorded.get("weights")):  # computed again, and recorded
+        ours = training.attention_backward(dheads, q, k, v, 0.7, weights)
+        for gradient, exact in zip(ours, expected, strict=True):
+            assert_near(gradient, exact, 2e-5)
 
 
 @given(data=st.data(), N=st.integers(1, 40), V=st.integers(1, 70))

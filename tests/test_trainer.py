@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 import weights_loader
 from minigpt import GPT2, GPT2Config, Tokenizer
+from minigpt.bundled import DEFAULT_MODEL
 from minigpt.params import flatten
+from minigpt.text import continue_text
 from minigpt.training import IGNORED, checkpoint
 from minigpt.training.data import PairBatches, TextBatches, read_pairs, text_pieces
 from minigpt.training.evaluate import evaluate
@@ -260,6 +262,43 @@ def test_fine_tuning(tmp_path):
     training.run()
     assert training.best < first / 5
     assert Tokenizer.from_pretrained(str(tmp_path / "out")).encode("Question") == training.tokenizer.encode("Question")
+
+
+def questions_and_answers():
+    """What a shop is asked: 20 things, 10 questions about each; answers that cannot be guessed."""
+    rng = random.Random(0)
+    things = "lamp chair table clock kettle teapot basket blanket mirror ladder bucket candle cushion drum flute kite scarf spoon tent wheel"
+    asked = {
+        "How much is the {}?": lambda: f"It is {rng.randint(2, 99)} pounds.",
+        "Where is the {}?": lambda: f"On shelf {rng.randint(1, 40)}, on the {rng.choice(['left', 'right'])}.",
+        "What colour is the {}?": lambda: f"It is {rng.choice(['red', 'blue', 'green', 'white', 'black', 'brown'])}.",
+        "How heavy is the {}?": lambda: f"It weighs {rng.randint(1, 30)} pounds.",
+        "Who made the {}?": lambda: f"{rng.choice(['Anna', 'Peter', 'Mary', 'John', 'Lucy'])} made it in {rng.randint(1600, 1700)}.",
+        "Can I have the {} today?": lambda: rng.choice(["Yes, come at noon.", "No, it is sold.", "Yes, we are open till six."]),
+        "Is the {} new?": lambda: rng.choice(["Yes, it is.", "No, it is old.", "Nearly: it had one owner."]),
+        "Do you bring me the {}?": lambda: f"Yes, on {rng.choice(['Monday', 'Tuesday', 'Friday'])}.",
+        "May I bring the {} back?": lambda: f"Within {rng.randint(2, 30)} days.",
+        "How many of the {} are there?": lambda: f"There are {rng.randint(2, 60)}.",
+    }  # fmt: skip
+    return [(question.format(thing), answer()) for thing in things.split() for question, answer in asked.items()]
+
+
+def test_a_bot_that_answers(tmp_path):
+    pairs = questions_and_answers()
+    assert len(dict(pairs)) == 200
+    path = tmp_path / "pairs.jsonl"
+    lines = [json.dumps({"prompt": question, "completion": f" {answer}"}) for question, answer in pairs]
+    path.write_text("\n".join(lines))
+    sizes = {"batch_size": 20, "steps": 300, "eval_every": 300, "block_size": 48, "lr": 2e-3, "warmup": 20}
+    chosen = {"init": DEFAULT_MODEL, "text": (), "data": str(path), "validation": str(path), "ops": "jit"}
+    training = Training.start(tmp_path / "bot", settings(path, **chosen | sizes))
+    training.run()
+    model, tokenizer = GPT2.from_pretrained(str(tmp_path / "bot")), Tokenizer.from_pretrained(str(tmp_path / "bot"))
+    right = 0
+    for question, answer in pairs:
+        (continuation,) = continue_text(model, tokenizer, question, max_new_tokens=30, do_sample=False)
+        right += continuation.text.strip() == answer
+    assert right >= 196
 
 
 @pytest.mark.parametrize("stride", [1, 3, 8])

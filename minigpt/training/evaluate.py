@@ -7,6 +7,7 @@ import numpy as np
 
 from minigpt.ops import ready
 from minigpt.training.backward import IGNORED, operations
+from minigpt.training.loss import over_batch
 
 
 def mean_loss(model, batches):
@@ -19,10 +20,14 @@ def mean_loss(model, batches):
 
 
 def summed_loss(model, inputs, targets):
-    """The sum of -log P(target) over the targets that count;  inputs, targets [B, T] or [T]."""
-    logits = model(inputs)
+    """The sum of -log P(target) over the targets that count;  inputs, targets [B, T]."""
     cross_entropy = operations(ready(model.ops)).cross_entropy  # in the logits' own array; its gradient is not used
-    return cross_entropy(logits.reshape(-1, logits.shape[-1]), np.reshape(targets, -1), 1)[0]
+
+    def part(inputs, targets, grads, rng):
+        logits = model(inputs)
+        return cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), 1)[0]
+
+    return over_batch(model, part, inputs, targets)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,6 @@ def evaluate(model, tokenizer, text, stride=None):
         start = max(0, end - n)
         targets = ids[start + 1 : end + 1].copy()
         targets[: scored - start] = IGNORED
-        total += summed_loss(model, ids[start:end], targets)
+        total += summed_loss(model, ids[None, start:end], targets[None])
         scored = end
     return Evaluation(scored, n_bytes, total / scored)

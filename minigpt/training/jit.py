@@ -33,6 +33,7 @@ from minigpt.ops.jit import (  # noqa: F401  the forward's, as they are
     suits,
 )
 from minigpt.params import flatten, zeros_like
+from minigpt.trace import untapped
 from minigpt.training import backward, optimizer
 
 ROWS = 512  # of a gradient's that are computed, then added; with fewer BLAS is slower
@@ -41,8 +42,9 @@ relu_backward = backward.relu_backward  # one pass over memory: nothing to gain
 
 
 def share_batch(work, inputs, targets, grads, rng):
-    """The sum of work(inputs, targets, grads, rng) over parts of the batch, one for each core; grads is added to.
+    """The sum of work(inputs, targets, grads, rng) over parts of the batch, one for each core.
 
+    work adds to the tree grads, unless it is None.
     For a small model it costs more to wake the other cores for every operation than what they save: here it happens
     once a step. Each core has gradients of its own, which are added in the order of the batch, so that the result is
     always the same. A large model's would need too much memory.
@@ -51,11 +53,11 @@ def share_batch(work, inputs, targets, grads, rng):
 
     def part(first, last):
         if first:
-            trees[first] = zeros_like(grads)
+            trees[first] = grads and zeros_like(grads)
         losses[first] = work(inputs[first:last], targets[first:last], trees[first], rngs[first])
 
     share_out_whole(part, len(inputs))
-    sums, *others = (flatten(trees[first]) for first in sorted(trees))
+    sums, *others = (flatten(trees[first] or {}) for first in sorted(trees))
     for name, other in ((name, other) for tree in others for name, other in tree.items()):
         sums[name] += other
     return sum(losses[first] for first in sorted(losses))
@@ -182,26 +184,44 @@ def _elementwise(compiled, dy, x):
 # ---------------------------------------------------------------- attention
 
 
-def attention(q, k, v, scale=None, padding=None, tap=None):
-    """The forward's, which shows no tap its weights: without dropout the backward computes them again."""
-    return jit.attention(q, k, v, scale, padding)
+def attention(q, k, v, scale=None, padding=None, tap=untapped):
+    """The forward's; of a short text it shows the tap its weights, for the backward pass.
+
+    Fetching those of a long one from memory costs more than to compute them again.
+    """
+    B, H, T, K = q.shape
+    if T > QUERIES or forked.is_set() or q.dtype is not FLOAT32:
+        return jit.attention(q, k, v, scale, padding)
+    scale = np.float32(K**-0.5 if scale is None else scale)
+    weights = np.empty((B, H, T, T), np.float32)
+    heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # as merge_heads wants them
+
+    def work(first, last):
+        for some in heads_at_a_time(first, last, H, T * T):
+            np.matmul(q[some], k[some].swapaxes(-1, -2), out=weights[some])
+            causal_softmax(_by_head(weights[some]), 0, 0, scale)
+            np.matmul(weights[some], v[some], out=heads[some])
+
+    share_out(work, B * H)
+    tap("weights", weights)
+    return heads
 
 
 def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
     """dq, dk, dv of heads = softmax(q k^T scale + mask) v;  each [B, H, T, K].
 
-    A block of queries at a time: their weights are computed again, which is cheaper than to fetch them from memory, and
-    stay in the cache; what causality hides is never computed.
+    A block of queries at a time, whose weights stay in the cache; what causality hides is never computed.
     """
-    if weights is not None or forked.is_set() or not dheads.dtype is q.dtype is FLOAT32:
-        return backward.attention_backward(dheads, q, k, v, scale, weights, mask)
     B, H, T, K = q.shape
+    recorded = weights is not None
+    if mask is not None or forked.is_set() or not dheads.dtype is q.dtype is FLOAT32 or (recorded and T > QUERIES):
+        return backward.attention_backward(dheads, q, k, v, scale, weights, mask)
     dq, dk, dv = (np.empty((B, T, H, K), np.float32).swapaxes(1, 2) for _ in range(3))  # as merge_heads wants them
-    share_out(partial(_attend_backward, dheads, q, k, v, np.float32(scale), dq, dk, dv), B * H)
+    share_out(partial(_attend_backward, dheads, q, k, v, np.float32(scale), weights, dq, dk, dv), B * H)
     return dq, dk, dv
 
 
-def _attend_backward(dheads, q, k, v, scale, dq, dk, dv, first, last):
+def _attend_backward(dheads, q, k, v, scale, recorded, dq, dk, dv, first, last):
     """attention_backward of the heads from first to last, counted through the batch."""
     H, T = q.shape[1:3]
     step = min(T, QUERIES)
@@ -212,8 +232,11 @@ def _attend_backward(dheads, q, k, v, scale, dq, dk, dv, first, last):
             stop = min(start + step, T)
             queries, keys = (*some, slice(start, stop)), (*some, slice(0, stop))  # as far as the last query sees
             weights, dscores = (part_of(buffer, (*n, stop - start, stop)) for buffer in buffers)
-            np.matmul(q[queries], k[keys].swapaxes(-1, -2), out=weights)
-            causal_softmax(_by_head(weights), start, 0, scale)
+            if recorded is None:
+                np.matmul(q[queries], k[keys].swapaxes(-1, -2), out=weights)
+                causal_softmax(_by_head(weights), start, 0, scale)
+            else:
+                weights = recorded[some]
             np.matmul(dheads[queries], v[keys].swapaxes(-1, -2), out=dscores)  # dweights, so far
             _softmax_backward(_by_head(dscores), _by_head(weights), start, scale)
             np.matmul(dscores, k[keys], out=dq[queries])

@@ -24,9 +24,8 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     keep_freed_memory(all_of_it=True)
     forward = ready(model.ops)
     ops = operations(forward)
-    compiled = ops is not backward
-    if compiled and not dropout:
-        forward = ops  # whose attention shows no weights
+    if ops is not backward and not dropout:
+        forward = ops  # the same, but for an attention that keeps only what the backward pass wants
 
     def part(inputs, targets, grads, rng):
         recorder = Recorder(dropout, rng)
@@ -37,10 +36,16 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
         gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, model.config, ops, recorder)
         return loss
 
-    small = model.config.parameter_count() < LARGE and len(inputs) >= get_threads() > 1
-    if compiled and small:
-        return ops.share_batch(part, inputs, targets, grads, rng), grads
-    return part(inputs, targets, grads, rng), grads
+    return over_batch(model, part, inputs, targets, grads, rng), grads
+
+
+def over_batch(model, work, inputs, targets, grads=None, rng=None):
+    """work(inputs, targets, grads, rng), a sum over the batch that also adds to grads; where it pays, every core has a
+    part of the batch."""
+    ops = operations(ready(model.ops))
+    if ops is not backward and model.config.parameter_count() < LARGE and len(inputs) >= get_threads() > 1:
+        return ops.share_batch(work, inputs, targets, grads, rng)
+    return work(inputs, targets, grads, rng)
 
 
 def checked_batch(model, inputs, targets):

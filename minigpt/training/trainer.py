@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +237,8 @@ def _initial(settings):
             raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
         if settings.block_size > model.config.n_positions:
             raise ValueError(f"block size {settings.block_size}: the model has {model.config.n_positions} positions")
+        if model.config.eos_token_id is None:  # without it a completion could not end
+            model.config = replace(model.config, eos_token_id=tokenizer.token_id("<|endoftext|>"))
         return model, tokenizer
     tokenizer = _new_tokenizer(settings)
     end = tokenizer.token_id("<|endoftext|>")
