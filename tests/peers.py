@@ -262,9 +262,8 @@ def measure_minigpt(d, work, kind):
 
     x = np.array([prompt(work)])
     if work == "train":
-        from minigpt.training import AdamW, loss_and_grads
-
         from minigpt import GPT2Config
+        from minigpt.training import AdamW, loss_and_grads
 
         model = GPT2.random(GPT2Config(), seed=0)
         opt = AdamW(model.params, lr=1e-4)
