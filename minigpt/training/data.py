@@ -4,6 +4,7 @@ A batch is inputs and targets, [B, T] both: targets[b, t] is the token after inp
 step gets follows from the seed and the step's number alone, so a training that was stopped goes on with the same ones.
 """
 
+import codecs
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from minigpt.training.backward import IGNORED
 from weights_loader import write_file
 
-PIECE = 2**20  # characters of a text in memory at a time
+PIECE = 2**20  # bytes of a text that are read at a time
 
 
 def text_pieces(path, size=PIECE):
@@ -19,18 +20,23 @@ def text_pieces(path, size=PIECE):
 
     A piece ends where a space or a line's end follows after another character: no token reaches across.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        rest = ""
-        try:
-            while chunk := file.read(size):
-                rest += chunk
-                for cut in range(len(rest) - 1, max(0, len(rest) - len(chunk) - 1), -1):
-                    if rest[cut] in " \n" and not rest[cut - 1].isspace():
-                        yield rest[:cut]
-                        rest = rest[cut:]
-                        break
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text ({error.reason})") from error
+    decoder, rest, n_read = codecs.getincrementaldecoder("utf-8")(), "", 0
+    with open(path, "rb") as file:
+        chunk = None
+        while chunk != b"":
+            chunk = file.read(size)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:  # whose object begins with what the decoder had kept
+                wrong = n_read + len(chunk) - len(error.object) + error.start
+                raise ValueError(f"{path} is not UTF-8 text (byte {wrong})") from error
+            n_read += len(chunk)
+            rest += text
+            for cut in range(len(rest) - 1, max(0, len(rest) - len(text) - 1), -1):
+                if rest[cut] in " \n" and not rest[cut - 1].isspace():
+                    yield rest[:cut]
+                    rest = rest[cut:]
+                    break
     if rest:
         yield rest
 
@@ -45,7 +51,7 @@ def write_tokens(paths, tokenizer, separator, out):
                 if number and separator is not None:
                     np.array([separator], dtype).tofile(file)
                 for piece in text_pieces(path):
-                    np.array(tokenizer.encode(piece), dtype).tofile(file)
+                    np.array(_encoded(tokenizer, piece, path), dtype).tofile(file)
 
     write_file(out, write)
 
@@ -59,9 +65,9 @@ def read_tokens(path, tokenizer):
 class TextBatches:
     """Stretches of a long text, drawn anywhere: tokens [N] > inputs, targets [batch_size, block_size]."""
 
-    def __init__(self, tokens, batch_size, block_size, seed):
+    def __init__(self, tokens, batch_size, block_size, seed, name="the text"):
         if len(tokens) < block_size + 1:
-            raise ValueError(f"the text has {len(tokens)} tokens, but a block needs {block_size} and one to predict")
+            raise ValueError(f"{name} has {len(tokens)} tokens, but a block needs {block_size} and one to predict")
         self.tokens, self.batch_size, self.block_size, self.seed = tokens, batch_size, block_size, seed
 
     def draw(self, number):
@@ -82,28 +88,30 @@ class TextBatches:
         return window[:, :-1], window[:, 1:]
 
 
-def read_pairs(path, tokenizer, end, block_size):
+def read_pairs(path, tokenizer, end, block_size, beginning=None, called=None):
     """The lines {"prompt": ..., "completion": ...} of a file as [(ids, number of the prompt's)].
 
-    ids are those of both and the token `end` (or None). Raises ValueError with the line's number.
+    ids are those of both and the token `end` (or None); an empty prompt becomes the token `beginning`. Raises
+    ValueError with the line's number, and with the name `called` for a path that nobody knows.
     """
     pairs = []
     with open(path, "rb") as file:
+        path = called or path
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 pair = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
             texts = [pair.get(name) if isinstance(pair, dict) else None for name in ("prompt", "completion")]
             if not all(isinstance(text, str) for text in texts) or not texts[1]:
                 raise ValueError(f'{path}, line {number} must be {{"prompt": "...", "completion": "..."}}, both texts')
-            prompt, completion = (tokenizer.encode(text) for text in texts)
+            prompt, completion = (_encoded(tokenizer, text, f"{path}, line {number}") for text in texts)
             if not prompt:
-                if end is None:
+                if beginning is None:
                     raise ValueError(f"{path}, line {number} has an empty prompt, and the model no token to begin with")
-                prompt = [end]
+                prompt = [beginning]
             ids = prompt + completion + ([] if end is None else [end])
             if len(ids) > block_size + 1:
                 raise ValueError(f"{path}, line {number} has {len(ids)} tokens; {block_size + 1} fit into a block")
@@ -142,3 +150,38 @@ def _padded(pairs):
         inputs[row, : len(ids) - 1] = ids[:-1]
         targets[row, n_prompt - 1 : len(ids) - 1] = ids[n_prompt:]
     return inputs, targets
+
+
+def beginning_of_text(config):
+    """The id of the token that texts of a model begin with, or None: bos_token_id, or else what ends texts."""
+    ids = (config.bos_token_id, *config.eos_token_ids)
+    return next((i for i in ids if _in_vocabulary(i, config)), None)
+
+
+def end_of_text(config, tokenizer):
+    """The id of the token that ends texts, by the configuration or else the tokenizer's <|endoftext|>, or None.
+
+    Configurations that were copied from GPT-2's may name an id beyond their own vocabulary.
+    """
+    ids = (*config.eos_token_ids, tokenizer.token_id("<|endoftext|>"))
+    return next((i for i in ids if _in_vocabulary(i, config)), None)
+
+
+def _in_vocabulary(token_id, config):
+    return token_id is not None and 0 <= token_id < config.vocab_size
+
+
+def check_fit(tokenizer, config):
+    """Raises ValueError for a tokenizer with more tokens than the model."""
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model a vocabulary of {config.vocab_size}: "
+            "they do not belong together"
+        )
+
+
+def _encoded(tokenizer, text, place):
+    try:
+        return tokenizer.encode(text)
+    except (TypeError, ValueError) as error:  # a character without a token, or half a surrogate pair
+        raise ValueError(f"{place}: {error}") from error

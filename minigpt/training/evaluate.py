@@ -7,6 +7,7 @@ import numpy as np
 
 from minigpt.ops import ready
 from minigpt.training.backward import IGNORED, operations
+from minigpt.training.data import beginning_of_text, check_fit
 from minigpt.training.loss import over_batch
 
 
@@ -52,22 +53,29 @@ class Evaluation:
 def evaluate(model, tokenizer, text, stride=None):
     """How well a model predicts a text, read through a window of its whole context that moves by `stride` tokens.
 
-    Of each window only the tokens count that no earlier one had: each has at least n_positions - stride before it to
-    go by, but at the beginning. A small stride is slow and kind to the model; the default is half the window. The first
-    token is predicted from the end-of-text token; a model without one is not asked for it. Raises ValueError.
+    text: a string, or pieces of it as data.text_pieces cuts them. Of each window only the tokens count that no earlier
+    one had: each has at least n_positions - stride before it to go by, but at the beginning. A small stride is slow and
+    kind to the model; the default is half the window. The first token is predicted from the one that begins texts, see
+    data.beginning_of_text; a model without it is not asked for the first token, whose bytes then do not count either.
+    Raises ValueError.
     """
     n = model.config.n_positions
     stride = max(1, n // 2) if stride is None else stride
     if not 1 <= stride <= n:
         raise ValueError(f"stride must be from 1 to {n}, the model's positions, not {stride}")
-    ids, n_bytes = list(tokenizer.encode(text)), len(text.encode())
-    if model.config.eos_token_id is not None:
-        ids = [model.config.eos_token_id, *ids]
-    elif ids:
-        n_bytes -= len(tokenizer.decode(ids[:1]).encode())
+    check_fit(tokenizer, model.config)
+    beginning, n_bytes, parts = beginning_of_text(model.config), 0, []
+    for piece in [text] if isinstance(text, str) else text:
+        ids = tokenizer.encode(piece)
+        if ids and not parts and beginning is None:
+            # By its place in the text: the first token may be half a character, of which decoding makes another one.
+            n_bytes -= len(piece[: tokenizer.backend.encode(piece).offsets[0][1]].encode())
+        n_bytes += len(piece.encode())
+        parts.append(np.array(ids, np.int32))
+    ids = np.concatenate([np.array([] if beginning is None else [beginning], np.int32), *parts])
     if len(ids) < 2:
         raise ValueError("the text is too short: there is no token to predict")
-    ids, total, scored = np.array(ids), 0.0, 0
+    total, scored = 0.0, 0
     while scored < len(ids) - 1:
         end = min(scored + (stride if scored else n), len(ids) - 1)
         start = max(0, end - n)
