@@ -273,29 +273,31 @@ def with_settings(command):
 @cli.command()
 @click.option("--out", type=click.Path(file_okay=False), help="The folder of the new training.")
 @click.option("--resume", type=click.Path(file_okay=False), help="Go on with the training of this folder.")
-@click.option("--preset", type=click.Choice(["nano", "char", "gpt2"]), default="char", show_default=True)
+@click.option(
+    "--preset",
+    type=click.Choice(["nano", "char", "gpt2", "finetune"]),
+    help="What the other options do not say. Default: char, with --init finetune.",
+)
 @click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Draw the losses to this file at the end.")
 @with_settings
-@click.pass_context
-def train(context, out, resume, preset, plot, **settings):
+def train(out, resume, preset, plot, **settings):
     """Train a model on text, or fine-tune one with --init. The best one is in the folder: --model FOLDER runs it."""
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    chosen = context.get_parameter_source("preset") is click.core.ParameterSource.COMMANDLINE
     if (out is None) == (resume is None):
         raise click.UsageError("give either --out FOLDER, for a new training, or --resume FOLDER")
-    if resume and (given or chosen):
+    if resume and (given or preset):
         raise click.UsageError("--resume goes on as the training began: it takes no settings")
     if plot:
         _require_matplotlib()
     from tqdm import tqdm
 
-    from minigpt.training.trainer import PRESETS, Settings, Training
+    from minigpt.training.trainer import Settings, Training
 
     if given.get("init"):
         for name in ("tokenizer", "n_layer", "n_head", "n_embd"):
             if name in given:
                 raise click.UsageError(f"--{name.replace('_', '-')} has no effect with --init")
-    training = Training.resume(resume) if resume else Training.start(out, Settings(**PRESETS[preset] | given))
+    training = Training.resume(resume) if resume else Training.start(out, Settings.from_preset(preset, **given))
     steps = training.settings.steps
     with tqdm(total=steps, initial=training.step, unit="step", disable=None) as bar:
         shown = {}
@@ -333,9 +335,10 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
     """How well MODEL predicts a text: loss, perplexity, bits per byte."""
     from minigpt import GPT2, Tokenizer
     from minigpt.training import evaluate as evaluation
+    from minigpt.training.data import text_pieces
 
     gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
-    result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), _read_text(text), stride)
+    result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), text_pieces(text), stride)
     if as_json:
         fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}
         _print_json({"model": model, "tokens": result.tokens, "bytes": result.n_bytes} | fields)

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,14 @@ from minigpt.bundled import DEFAULT_MODEL
 from minigpt.params import flatten
 from minigpt.text import continue_text
 from minigpt.training import IGNORED, checkpoint
-from minigpt.training.data import PairBatches, TextBatches, read_pairs, text_pieces
+from minigpt.training.data import (
+    PairBatches,
+    TextBatches,
+    beginning_of_text,
+    end_of_text,
+    read_pairs,
+    text_pieces,
+)
 from minigpt.training.evaluate import evaluate
 from minigpt.training.trainer import NotFiniteError, Settings, Training
 from weights_loader import stored_tensors
@@ -125,7 +133,8 @@ def survive(folder, text, kills, seed=0):
         error = process.communicate()[1].decode()
         assert process.returncode in (0, -signal.SIGKILL), error
         if started:
-            GPT2.from_pretrained(str(folder / "last"))
+            for loads in (folder, folder / "last"):
+                GPT2.from_pretrained(str(loads))
         if process.returncode == 0:
             return kills
 
@@ -157,6 +166,22 @@ def test_ctrl_c(tmp_path, text):
     assert Training.resume(tmp_path / "out").step == saved
 
 
+def test_a_second_ctrl_c_does_not_wait(tmp_path, text):
+    training = Training.start(tmp_path / "out", settings(text))
+
+    def train_step():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert training.stop_asked.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the step went on")
+
+    training.train_step, before = train_step, signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Training.resume(tmp_path / "out").step == 0
+
+
 def test_full_disk(tmp_path, text, monkeypatch):
     """Whichever write fails: what was saved before is still there, and goes on to the same end."""
     Training.start(tmp_path / "whole", settings(text)).run()
@@ -172,12 +197,14 @@ def test_full_disk(tmp_path, text, monkeypatch):
             replace(source, target)
 
         monkeypatch.setattr(os, "replace", no_room)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match=r"stopped at step \d+: .*No space.*; --resume goes on from step (0|4|8|12)$"):
             training.run()
         monkeypatch.setattr(os, "replace", replace)
         assert not list(folder.rglob(".*"))
+        (folder / "last" / ".optimizer-8.safetensors.1.partial").touch()  # as if it had been killed, too
         Training.resume(folder).run()
         assert_same_state(tmp_path / "whole", folder)
+        assert not list(folder.rglob(".*"))
 
 
 def test_a_loss_that_is_not_finite(tmp_path, text):
@@ -192,11 +219,41 @@ def test_a_loss_that_is_not_finite(tmp_path, text):
     assert all(np.isfinite(array).all() for array in tensors(tmp_path / "out" / "last" / "model.safetensors").values())
 
 
-def test_accumulated_batches_are_one_large_one(tmp_path, text):
-    small = Training.start(tmp_path / "small", settings(text, batch_size=2, grad_accum=2, grad_clip=1e9))
-    large = Training.start(tmp_path / "large", settings(text, batch_size=4, grad_clip=1e9))
-    parts = [small.batches.draw(part) for part in (0, 1)]
-    large.batches.draw = lambda number: tuple(np.concatenate(both) for both in zip(*parts, strict=True))
+@pytest.mark.parametrize("where", ["parameters", "optimizer", "validation loss"])
+def test_what_is_not_finite_is_not_saved(tmp_path, text, where):
+    """Though loss and gradient of the step itself were finite."""
+    training = Training.start(tmp_path / "out", settings(text, eval_every=1 if where == "validation loss" else 100))
+    train_step = training.train_step
+
+    def broken_step():
+        line = train_step()
+        if where == "parameters":
+            training.model.params["ln_f"]["weight"][0] = np.nan
+        elif where == "optimizer":
+            training.optimizer.v["ln_f.weight"][0] = np.inf
+        else:
+            training.model.params["ln_f"]["weight"][:] = 3e38  # finite, but no logit is
+        if where != "validation loss":
+            training.stop_asked.set()
+        return line
+
+    training.train_step = broken_step
+    with pytest.raises(NotFiniteError, match=r"step 1: .*(AdamW is not finite|validation loss is nan).* has step 0"):
+        training.run()
+    for place in ("", "last"):
+        saved = tensors(tmp_path / "out" / place / "model.safetensors")
+        assert (saved["transformer.ln_f.weight"] == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["text", "data"])
+def test_accumulated_batches_are_one_large_one(tmp_path, text, kind):
+    chosen = {"grad_clip": 1e9}
+    if kind == "data":  # parts with different numbers of targets
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("".join(json.dumps({"prompt": "a", "completion": "b" * (1 + n % 5)}) + "\n" for n in range(20)))
+        chosen |= {"init": "shakespeare", "text": (), "data": str(path)}
+    small = Training.start(tmp_path / "small", settings(text, batch_size=2, grad_accum=3, **chosen))
+    large = Training.start(tmp_path / "large", settings(text, batch_size=6, **chosen))
     assert small.train_step()["loss"] == pytest.approx(large.train_step()["loss"], rel=1e-5)
     for ours, theirs in zip(flatten(small.grads).values(), flatten(large.grads).values(), strict=True):
         assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
@@ -228,7 +285,7 @@ def test_the_token_file_is_the_text(tmp_path, text):
     training = Training.start(tmp_path / "out", settings(text, text=[str(text), str(other)], tokenizer="bpe:270"))
     tokens = np.concatenate([training.batches.tokens, training.validation.tokens])
     assert training.tokenizer.decode(tokens) == text.read_text() + "<|endoftext|>a log."
-    assert len(training.validation.tokens) == len(tokens) // 10
+    assert len(training.batches.tokens) == int(len(tokens) * 0.9)
     inputs, targets = training.batches.draw(3)
     assert inputs.shape == targets.shape == (4, 16) and np.array_equal(inputs[:, 1:], targets[:, :-1])
     assert not np.array_equal(inputs, training.batches.draw(4)[0])
@@ -328,9 +385,13 @@ def bad_input():
     line = '{"prompt": "a", "completion": "b"}\n'
     return {
         "empty": ({"text": ""}, [], "there is no text"),
-        "short": ({"text": "abc"}, [], "the text has 3 tokens, but a block needs 16"),
+        "short": ({"text": "abc"}, [], "the text to train on has 2 tokens, but a block needs 16"),
         "missing": ({}, ["--text", "nowhere.txt"], "No such file"),
-        "latin": ({"text": b"caf\xe9 " * 99}, [], "is not UTF-8"),
+        "latin": ({"text": b"caf\xe9 " * 99}, [], "text.txt is not UTF-8 text (byte 3)"),
+        "latin later": ({"text": b"abcd\xc3\xa9 " * 2**18 + b"\xc3"}, [], f"is not UTF-8 text (byte {7 * 2**18})"),
+        "surrogate": ({"data": '{"prompt": "a", "completion": "\\ud800"}'}, ["--init", "shakespeare"], "line 1: 'utf-8'"),
+        "deep": ({"data": line + "[" * 10**6}, ["--init", "shakespeare"], "line 2 is not JSON"),
+        "min_lr": ({"text": "a" * 999}, ["--lr", "1", "--min-lr", "2"], "above lr"),
         "both": ({"text": "a", "data": line}, [], "either text or data"),
         "neither": ({}, [], "either text or data"),
         "json": ({"data": line + "{oops}\n"}, ["--init", "shakespeare"], "pairs.jsonl, line 2 is not JSON"),
@@ -371,6 +432,127 @@ def test_a_folder_that_is_taken(tmp_path, text):
     Training.start(tmp_path / "out", settings(text))
     with pytest.raises(ValueError, match="has a training already"):
         Training.start(tmp_path / "out", settings(text))
+
+
+def test_a_folder_with_a_model_is_not_overwritten(tmp_path, text):
+    model = tmp_path / "model"
+    GPT2.random(GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=99, n_positions=16)).save_pretrained(model)
+    Tokenizer.of_characters(set(text.read_text())).save_pretrained(model)
+    (model / "tokens.bin").touch()
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    with pytest.raises(ValueError, match="has a model, which training would overwrite"):
+        Training.start(model, settings(text, init=str(model)))
+    (model / "tokens.bin").unlink()
+    with pytest.raises(ValueError, match="has a model, which training would overwrite"):
+        Training.start(model, settings(text))
+    del before["tokens.bin"]
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+
+
+def test_a_start_that_was_killed_starts_again(tmp_path, text, monkeypatch):
+    """Whichever file it was about to write."""
+    Training.start(tmp_path / "whole", settings(text)).run()
+    write, failing = os.replace, 0
+    while True:
+        failing += 1
+        folder, left = tmp_path / f"killed{failing}", [failing]
+
+        def killed(source, target, left=left):
+            left[0] -= 1
+            if left[0] == 0:
+                raise SystemExit
+            write(source, target)
+
+        monkeypatch.setattr(os, "replace", killed)
+        try:
+            Training.start(folder, settings(text))
+            break
+        except SystemExit:
+            monkeypatch.setattr(os, "replace", write)
+            assert not (folder / "training.json").exists()
+            Training.start(folder, settings(text)).run()
+            assert_same_state(tmp_path / "whole", folder)
+    assert failing > 6
+
+
+def test_resuming_pairs_needs_nothing_outside_the_folder(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"{n}+1", "completion": str(n + 1)}) + "\n" for n in range(30)))
+    chosen = {"init": "shakespeare", "text": (), "data": str(path), "steps": 4, "eval_every": 2}
+    whole = Training.start(tmp_path / "whole", settings(path, **chosen))
+    whole.run()
+    stopped = Training.start(tmp_path / "stopped", settings(path, **chosen))
+    stopped.run_one = stopped.train_step
+
+    def train_step():
+        if stopped.step == 1:
+            stopped.stop_asked.set()
+        return stopped.run_one()
+
+    stopped.train_step = train_step
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    path.write_text('{"prompt": "another", "completion": "file"}\n')
+    Training.resume(tmp_path / "stopped").run()
+    assert_same_state(tmp_path / "whole", tmp_path / "stopped")
+    # It has learnt to end with a token that the bundled model's config.json does not call the end.
+    assert GPT2.from_pretrained("shakespeare").config.eos_token_id is None
+    assert GPT2.from_pretrained(str(tmp_path / "whole")).config.eos_token_id == 0
+
+
+def test_presets_follow_what_is_given(tmp_path, text):
+    def given(preset=None, **options):
+        return Settings.from_preset(preset, text=[str(text)], **options)
+
+    assert given() == given("char") and given(init="shakespeare") == given("finetune", init="shakespeare")
+    assert (
+        given(lr=1e-5).min_lr == pytest.approx(1e-6)
+        and given(lr=1e-5, min_lr=1e-5).min_lr == 1e-5
+        and given().min_lr == 1e-4
+    )
+    assert given(steps=50).warmup == 5 and given(steps=50, warmup=9).warmup == 9 and given().warmup == 100
+    GPT2.random(GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=99, n_positions=16)).save_pretrained(tmp_path)
+    assert given(init=str(tmp_path)).block_size == 16 and given(init=str(tmp_path), block_size=8).block_size == 8
+    with pytest.raises(ValueError, match=r"min_lr, where the learning rate ends, is 0\.1: above lr"):
+        given(min_lr=0.1)
+
+
+def test_a_sample_of_a_text_without_line_ends(tmp_path, text):
+    text.write_text("abcd " * 100)
+    assert len(Training.start(tmp_path / "out", settings(text, sample_tokens=5)).sample()) > 3
+
+
+@pytest.mark.parametrize(("eos", "first"), [(None, None), (50256, None), ([4, 3], 4), (2, 2)])
+def test_tokens_that_begin_and_end_texts(tmp_path, eos, first):
+    """Several, none, and one that the vocabulary does not have, as in configurations that were copied from GPT-2's."""
+    config = GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=5, n_positions=8, bos_token_id=None, eos_token_id=eos)
+    tokenizer = Tokenizer.of_characters(set("abcde"))
+    assert beginning_of_text(config) == first == end_of_text(config, tokenizer)
+    result = evaluate(GPT2.random(config), tokenizer, "abcdeabcde")
+    assert result.tokens == result.n_bytes == (9 if first is None else 10)
+
+
+def test_bytes_are_counted_as_they_are(tmp_path, shakespeare, shakespeare_tokenizer):
+    path = tmp_path / "text.txt"
+    path.write_bytes("To be,\r\nor not 汉字\r\n".encode() * 50)
+    result = evaluate(shakespeare, shakespeare_tokenizer, text_pieces(path, 7))
+    assert result.n_bytes == path.stat().st_size
+    assert result == evaluate(shakespeare, shakespeare_tokenizer, path.read_bytes().decode())
+    # Without a token that begins texts the first character's bytes are not predicted, though one may be a token.
+    without = GPT2(replace(shakespeare.config, bos_token_id=None, eos_token_id=None), shakespeare.params)
+    assert len(shakespeare_tokenizer.encode("é")) > 1
+    assert evaluate(without, shakespeare_tokenizer, ["éa", " 汉字"]).n_bytes == 1 + 7
+
+
+def test_a_tokenizer_of_another_model(tmp_path, shakespeare):
+    tokenizer = Tokenizer.from_pretrained(str(Path(__file__).parent / "data" / "gpt2-tokenizer"))
+    with pytest.raises(ValueError, match="50257 tokens, the model a vocabulary of 1024"):
+        evaluate(shakespeare, tokenizer, "To be")
+    shakespeare.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("To be, or not to be. " * 99)
+    with pytest.raises(ValueError, match="50257 tokens, the model a vocabulary of 1024"):
+        Training.start(tmp_path / "out", settings(tmp_path / "text.txt", init=str(tmp_path / "model")))
 
 
 def test_eval_command(tmp_path, text, capsys, monkeypatch):

@@ -2,7 +2,8 @@
 
     FOLDER/config.json, tokenizer.json, model.safetensors    the best model so far: a checkpoint like any other
     FOLDER/training.json                                     the settings; written last: now the training can be resumed
-    FOLDER/tokens.bin, validation.bin                        the text as ids
+    FOLDER/tokens.bin, validation.bin                        the text as ids; of pairs copies:
+    FOLDER/data.jsonl, validation.jsonl                      resuming looks at nothing outside the folder
     FOLDER/log.jsonl                                         a line a step
     FOLDER/last/                                             the model as it was last saved, and
     FOLDER/last/optimizer-STEP.safetensors                   its AdamW
@@ -36,10 +37,7 @@ def save_last(folder, model, optimizer, step, best):
 def load_last(folder, model, optimizer):
     """Give the optimizer its state from the folder that the model was loaded from; returns step and best loss."""
     last = Path(folder) / "last"
-    metadata = read_metadata(last / "model.safetensors")
-    if "step" not in metadata or "best" not in metadata:
-        raise CheckpointError(f"{last / 'model.safetensors'} does not say which step it belongs to")
-    step = int(metadata["step"])
+    step, best = saved_step(folder)
     stored = stored_tensors(_optimizer_file(last, step))
     for prefix, moments in (("m", optimizer.m), ("v", optimizer.v)):
         for name, array in moments.items():
@@ -48,7 +46,23 @@ def load_last(folder, model, optimizer):
                 raise CheckpointError(f"{_optimizer_file(last, step)} does not fit the model: {prefix}.{name}")
             array[...] = tensor.read()
     optimizer.t = step
-    return step, float(metadata["best"])
+    return step, best
+
+
+def saved_step(folder):
+    """The step to resume from, and the lowest validation loss until then."""
+    path = Path(folder) / "last" / "model.safetensors"
+    metadata = read_metadata(path)
+    if "step" not in metadata or "best" not in metadata:
+        raise CheckpointError(f"{path} does not say which step it belongs to")
+    return int(metadata["step"]), float(metadata["best"])
+
+
+def remove_partial_files(folder):
+    """What a killed training was about to write, as large as the model each time."""
+    for place in (Path(folder), Path(folder) / "last"):
+        for path in place.glob(".*.partial"):
+            path.unlink()
 
 
 def _optimizer_file(last, step):
