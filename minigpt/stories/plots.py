@@ -6,7 +6,10 @@ promised.
 
 PIECES = {
     "story": """
-<opening> [<lost>|<fetched>|<traded>|<quarrel>|<afraid>|<promise>|<rescue>|<race>|<birthday>|<storm>]
+<opening> [20% <treasure>
+
+[<lost>|<fetched>]
+|10% <traded>|10% <quarrel>|10% <afraid>|10% <promise>|10% <rescue>|10% <race>|10% <birthday>|10% <storm>]
 """,
     # ------------------------------------------------------------ what the plots share
     "opening": """
@@ -48,8 +51,6 @@ breakfast|on Sundays]
 """,
     # ------------------------------------------------------------ the plots
     "lost": """
-<treasure>
-
 <one day> {hero} took it to the {place:place} and [played there until [noon|dark|dinner]|fell asleep in the
 [sun|shade|grass]]. [Back home|On the way back|At bedtime] the {thing} was gone. <sad> Then {hero.he} <went> back to
 look for it, and [at the corner|by the gate|on the road|behind the house] {hero.he} met <an old> {helper:animal}. "I
@@ -62,8 +63,6 @@ some {food:food}. <from then on> {hero} never [lost|forgot] the {thing} again, a
 {hero.he} [visited|played with|danced with|sang with] the {helper} {place.at}.
 """,
     "fetched": """
-<treasure>
-
 <one day> {hero} was playing [beside a deep {trap:water} <it slipped> {helper:swimmer}
 |near a dark {trap:hole} <it slipped> {helper:digger}
 |on top of a high {trap:edge} <it slipped> {helper:flyer}]. "What will you give me if I bring it back?" "I will
