@@ -15,9 +15,13 @@ PIECES = {
     "opening": """
 [66% Once upon a time there [was|lived]|12% Long, long ago there lived|12% There once was|10% Far away there lived]
 [a brave|a kind|a clever|a shy|a cheerful|a curious|a quiet|a gentle|a lively|an honest|a merry|a careful|a dreamy
-|a polite|a strong|a funny] [little |young |]{hero:child.kind} [named|called] {hero}. {Hero.he} lived with {hero.his}
-{family:family} in a [small|tiny|white|wooden|cosy|narrow|crooked|warm|tall|round|stone|pretty] [house|cottage]
-{home:home}.
+|a polite|a strong|a funny] [little |young |]{hero:child.kind} [named|called] {hero}.
+[60% {Hero.he} lived with {hero.his} {family:family} in <a house>
+|20% {Hero.he} and {hero.his} {family:family} lived in <a house>
+|20% In <a house> {hero.he} lived with {hero.his} {family:family}].
+""",
+    "a house": """
+a [small|tiny|white|wooden|cosy|narrow|crooked|warm|tall|round|stone|pretty] [house|cottage] {home:home}
 """,
     "one day": """
 One [sunny|warm|bright|quiet|lovely|fresh|golden|mild|clear|fine|calm|pleasant] [morning|day|Monday|Friday|Sunday|day
@@ -69,10 +73,10 @@ some {food:food}. <from then on> {hero} never [lost|forgot] the {thing} again, a
 {reward:reward.will} you {reward}," said {hero} <kindly>. The {helper} {helper.came} down [at once|without a
 sound|without a word|without fear|with a smile] and came back with the {colour} {thing}.
 
-{hero} did not forget {hero.his} promise. [The [very |]next [day|morning|evening]|That [same |][day|evening|night]|A
-little later|In the afternoon] {hero.he} {reward.did} the {helper} {reward}. "[Nobody|No child|No friend] ever
-{reward.did} me {reward} before," said the {helper} <kindly>. <from then on> they met near the {trap} every
-[Monday|Friday|Sunday|day|evening|morning].
+Of course {hero} did not forget {hero.his} promise. [The [very |]next [day|morning|evening]
+|That [same |][day|evening|night]|A little later|In the afternoon] {hero.he} {reward.did} the {helper} {reward}.
+"[Nobody|No child|No friend] ever {reward.did} me {reward} before," said the {helper} <kindly>. <from then on> they met
+near the {trap} every [Monday|Friday|Sunday|day|evening|morning].
 """,
     "it slipped": """
 when the {thing} slipped out of {hero.his} hands and fell [down, down, down|far down|deeper and deeper]. <sad> "Do not
@@ -84,7 +88,7 @@ cry," said a [soft|deep|tiny|friendly|funny|strange] voice. It was <an old>
 {toy:thing}. "You can have the {thing} for a [basket|bag|bowl|box|bucket|plate] of {food:food}," said the
 {seller:neighbour} <kindly>.
 
-{hero} had no {food}. But {friend:child}, who lived [next door|across the street|down the road|round the corner|over
+But {hero} had no {food}. {friend:child}, who lived [next door|across the street|down the road|round the corner|over
 the shop|behind the well|by the gate|near the school], had [plenty|more than enough|too many]. "Will you give me some
 {food} for my {other} {toy}?" asked {hero} <kindly>. "[Gladly|With pleasure|Of course|Why not]," said {friend}. "I
 have always wanted to {toy.use}." So {hero} gave {friend.him} the {toy}, [took|carried|brought] the {food} to the
@@ -109,9 +113,12 @@ next morning|The next day|Before dinner|When it was dark|After a while] {friend}
 door with the {colour} {thing}. "I am sorry," {friend.he} said <kindly>. "You can have it." "I am sorry, too," said
 {hero}.]
 
-So the {thing} [lived|stayed] with {hero} [on Mondays|in summer|in the week|when it rained] and with {friend} [on
-Sundays|in winter|on Fridays|when the sun shone], and {place.at} they [never quarrelled again|were never angry
-again|only laughed and sang].
+So the {thing} [lived|stayed] with {hero}
+[in [summer and with {friend} in winter|winter and with {friend} in summer]
+|when [it rained and with {friend} when the sun shone|the sun shone and with {friend} when it rained]
+|on [Mondays and with {friend} on [Fridays|Sundays]|Fridays and with {friend} on [Mondays|Sundays]|Sundays and with
+{friend} on [Mondays|Fridays]]], and {place.at} they [never quarrelled again|were never angry again|only laughed and
+sang].
 """,
     "afraid": """
 {hero} was afraid of nothing but {fear:fear}. [Nobody knew it|{Hero.he} never spoke about it|Even the [baby|little
@@ -153,7 +160,9 @@ In the evening {hero.his} {family} came home with {a colour:colour} [hat|coat|sc
 <one day> {hero} was [walking|sitting|singing|dreaming|dancing|resting|reading]
 {place:place.at} when {hero.he} heard [a small cry|a sad little voice|somebody crying]. It was {a baby:baby} with {a
 colour:colour} bow round its neck, stuck {stuck:stuck}. {hero} [pulled and pulled|pushed and pushed|tried and tried],
-but it did not help. {Hero.he} [ran|hurried|raced|rushed] to the {helper:neighbour}. "Please come to the {place},"
+but it did not help.
+
+{Hero.he} [ran|hurried|raced|rushed] to the {helper:neighbour}. "Please come to the {place},"
 {hero.he} [cried|called|shouted]. "{A baby} is stuck {stuck}!" The {helper} [put on {helper.his} [hat|coat|boots]|left
 {helper.his} [dinner|breakfast]|stood up], took [a rope|a ladder|a lamp|a stick|a saw|an axe] and came. [One, two,
 three|Slowly, slowly|Up, up], and the {baby} was free! It [licked|kissed] {hero} on the [nose|hand|cheek|chin|ear].
@@ -184,8 +193,8 @@ red|smiled|thought for a while]. "I was faster," said {winner} <kindly>, "but yo
 will] make one [ourselves|together]," said the {maker} <kindly>. They worked [all day|until [dark|dinner|bedtime]|for
 [hours|two hours|a long time]].
 
-{hero} [carried|took|brought] the {maker.gift} home and hid it {hiding:hiding}. [Soon|Just then] {hero.his} {family}
-[asked|called|shouted]: "Where [is my [hat|coat|scarf|book|bag|lamp]? Perhaps it is|are my
+Then {hero} [carried|took|brought] the {maker.gift} home and hid it {hiding:hiding}. [Soon|Just then] {hero.his}
+{family} [asked|called|shouted]: "Where [is my [hat|coat|scarf|book|bag|lamp]? Perhaps it is|are my
 [glasses|slippers|keys|boots]? Perhaps they are] {hiding}." "No, not there!" cried {hero}. "Look in the
 [kitchen|garden|hall|yard|barn|shed]."
 
@@ -197,17 +206,18 @@ took some {food:food} to the {maker}.
 """,
     "storm": """
 <one day> {hero} and {friend:child} were looking for {find:find} {place:place.at}. [Suddenly|All at once] the [sky
-[became|went] [black|dark|grey]|sun was gone], and [rain|hail] [poured|fell] down. "[We will never get home|I am
-[so|very] [cold|wet|tired]|What shall we do]," [cried|said|sobbed] {friend}. "Look, there is an old
-{shelter:shelter}," said {hero}.
+[became|went] [black|dark|grey]|sun was gone], and [rain|hail] [poured|fell] down. "[We will never get home,|I am
+[so|very] [cold|wet|tired],|What shall we do?]" [cried|said|sobbed] {friend}. "Look, an old {shelter:shelter}," said
+{hero}.
 
 In the {shelter} sat <an old> {guest:animal}. "[Come in|Sit down|Come here|Stay with me]," said the {guest} <kindly>.
 {friend} was afraid of the [thunder|lightning], so {hero} [told {friend.him} a story about [a king|a queen|a pirate|a
 wizard|a ghost|a bear|a wolf|the sea]|held {friend.his} hand|sang [a song|softly]]. Then all three shared the
 {food:food} that {hero} had in {hero.his} [pocket|bag|basket|hat].
 
-At last the sun came out over the {place}, and {hero} and {friend} <went> home. "Where have you been?" asked
-{hero.his} {family} <kindly>. "In an old {shelter} with {a guest}," said {hero}. "It was [fun|lovely|warm|cosy], and
-we ate all the {food}. We found no {find}, but we found a [good|new|dear] friend."
+At last the sun came out over the {place}, and {hero} and {friend} <went> back
+to the house {home}. "Where have you been?" asked {hero.his} {family}. "In an old {shelter} with {a guest}," said
+{hero}. "It was [fun|lovely|warm|cosy], and we ate all the {food}. We found no {find}, but we found a [good|new|dear]
+friend."
 """,
 }
