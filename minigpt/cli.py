@@ -1,4 +1,4 @@
-"""The commands: minigpt generate, train, eval, info, tokenize, bench.
+"""The commands: minigpt generate, train, eval, stories, info, tokenize, bench.
 
 Heavy imports stand inside the commands, so that --help answers at once.
 """
@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -347,6 +348,90 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
         f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}, {result.bits_per_byte:.4f} bits per byte "
         f"({result.tokens:,} tokens)\n"
     )
+
+
+@cli.command()
+@click.option("--count", type=int, default=3, show_default=True, help="How many stories.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same stories.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Write them to this file: a text to train on.")
+@click.option("--check", "to_check", metavar="FILE", help='Say where texts ("-": standard input) are no such stories.')
+@click.option(
+    "--judge", "model", metavar="MODEL", help="How near MODEL comes to the best possible loss. Default: 1000."
+)
+@json_option
+@click.pass_context
+def stories(context, count, seed, out, to_check, model, as_json):
+    """Draw children's stories from a grammar whose entropy is known; check texts and judge models by it."""
+    if sum(map(bool, (out, to_check, model))) > 1:
+        raise click.UsageError("--out, --check and --judge are three things to do: choose one")
+    from minigpt import stories as grammar
+
+    if to_check:
+        _check_stories(to_check, as_json)
+    elif model:
+        is_default = context.get_parameter_source("count") is click.core.ParameterSource.DEFAULT
+        _judge(model, 1000 if is_default else count, seed, as_json)
+    elif out:
+        from weights_loader import write_file
+
+        def write(path):
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(f"{story.text}{grammar.SEPARATOR}" for story in _progress(drawn, count, "story"))
+
+        drawn = grammar.stories(count, seed)
+        write_file(Path(out), write)
+    else:
+        drawn = list(grammar.stories(count, seed))
+        if as_json:
+            _print_json([{"text": story.text, "logprob": story.logprob} for story in drawn])
+            return
+        for story in drawn:
+            _write(f"{story.text}\n(log p = {story.logprob:.3f})\n\n")
+        facts = f"{grammar.number_of_stories():.1e} stories of {len(grammar.words())} words"
+        _write(f"{facts}; entropy {grammar.entropy():.4f} nats a story\n")
+
+
+def _check_stories(path, as_json):
+    from minigpt import stories as grammar
+
+    text = _prompt("-") if path == "-" else _read_text(path)
+    texts = [part.strip("\n") for part in text.split(grammar.SEPARATOR)]
+    problems = [grammar.check(part) for part in texts if part]
+    if as_json:
+        _print_json([None if problem is None else str(problem) for problem in problems])
+    else:
+        for number, problem in enumerate(problems, 1):
+            _write(f"story {number}: {problem}\n" if problem else "")
+        _write(f"{problems.count(None):,} of {len(problems):,} are stories of the grammar\n")
+    if problems.count(None) < len(problems):
+        sys.exit(1)
+
+
+def _judge(name, count, seed, as_json):
+    from minigpt import GPT2, Tokenizer
+    from minigpt import stories as grammar
+    from minigpt.stories.judge import judge
+
+    model = GPT2.from_pretrained(name, ops="jit", dtype="float32")
+    result = judge(model, Tokenizer.from_pretrained(name), count, seed)
+    if as_json:
+        wrong = [{"text": text, "problem": str(problem)} for text, problem in result.wrong]
+        fields = {"loss": result.loss, "best": result.best, "entropy": grammar.entropy(), "excess": result.excess}
+        _print_json({"model": name, "count": count} | fields | {"accepted": result.accepted, "wrong": wrong})
+        return
+    _write(
+        f"on {count:,} new stories: {result.loss:.2f} nats a story; the least possible {result.best:.2f}, "
+        f"the entropy {grammar.entropy():.2f}: {result.excess:.1%} above it\n"
+        f"of {count:,} stories of its own {result.accepted:.1%} are stories of the grammar\n"
+    )
+    for _, problem in result.wrong[:3]:
+        _write(f"  {problem}\n")
+
+
+def _progress(iterable, total, unit):
+    from tqdm import tqdm
+
+    return tqdm(iterable, total=total, unit=unit, disable=None)
 
 
 def _require_matplotlib():

@@ -9,6 +9,7 @@ wrong.
     world.py      who and what they are about
     grammar.py    the notation of both, writing, and the entropy
     reading.py    how probable a text is, and where it goes wrong
+    judge.py      how near a model comes
 """
 
 import numpy as np
@@ -18,9 +19,21 @@ from minigpt.stories.plots import PIECES
 from minigpt.stories.reading import Problem, Reading
 from minigpt.stories.world import POOLS
 
-__all__ = ["Problem", "Story", "check", "entropy", "log_probability", "number_of_stories", "stories", "story", "words"]
+__all__ = [
+    "SEPARATOR",
+    "Problem",
+    "Story",
+    "check",
+    "entropy",
+    "log_probability",
+    "number_of_stories",
+    "stories",
+    "story",
+    "words",
+]
 
 GRAMMAR = Grammar(PIECES, POOLS)
+SEPARATOR = "<|endoftext|>"  # what follows every story in a text of many
 
 
 def story(rng):
