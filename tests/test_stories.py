@@ -326,8 +326,7 @@ def test_stories_are_well_written(sample):
         assert "Once upon a time" not in text[1:]
 
 
-GIRLS = {"Anna", "Lily", "Mia", "Emma", "Lucy", "Nora", "Ella", "Sara", "Clara", "Alice", "Molly", "Jane", "Kate", "Ruth",
-         "Ivy", "Eva", "Julia", "Maria"}  # fmt: skip
+GIRLS = {"Anna", "Lily", "Mia", "Emma", "Nora", "Ella", "Clara", "Alice", "Molly", "Jane", "Ruth", "Julia"}
 
 
 def test_pronouns_agree(sample):
@@ -386,11 +385,10 @@ def test_every_word_that_must_be_remembered_is_checked():
             )
             assert problem is not None and start + same <= problem.position <= start + len(wrong), problem
             changed.add((node.role, node.attribute))
-    roles = {"hero", "friend", "family", "colour", "thing", "place", "helper", "food", "seller", "winner", "other", "toy",
-             "fear", "task", "game", "maker", "hiding", "shelter", "guest", "find", "baby", "stuck", "goal", "judge",
-             "reward", "trap", "pattern"}  # fmt: skip
+    roles = {"hero", "friend", "family", "colour", "thing", "place", "helper", "food", "task", "game", "shelter", "guest",
+             "find", "baby", "stuck", "reward", "trap"}  # fmt: skip
     assert roles <= {role for role, _ in changed}
-    assert {("hero", "he"), ("hero", "his"), ("hero", "him"), ("friend", "him"), ("family", "he")} <= changed
+    assert {("hero", "he"), ("hero", "his"), ("hero", "him"), ("friend", "him"), ("friend", "his")} <= changed
 
 
 OPTIONAL = ("They looked", "Nothing in the world", "No other toy")

@@ -16,14 +16,12 @@ POOLS = {
         people(
             "girl",
             SHE,
-            """Anna, Lily, Mia, Emma, Lucy, Nora, Ella, Sara, Clara, Alice, Molly, Jane, Kate, Ruth, Ivy, Eva, Julia,
-            Maria""",
+            "Anna, Lily, Mia, Emma, Nora, Ella, Clara, Alice, Molly, Jane, Ruth, Julia",
         ),
         people(
             "boy",
             HE,
-            """Tom, Ben, Sam, Max, Jack, Leo, Tim, Finn, Paul, Hugo, Peter, Oscar, Luke, Adam, Fred, Daniel, Simon,
-            Oliver""",
+            "Tom, Ben, Sam, Max, Jack, Leo, Paul, Hugo, Peter, Oscar, Daniel, Simon",
         ),
     ),
     "family": joined(
@@ -31,15 +29,15 @@ POOLS = {
         people("family", HE, "father, grandfather, uncle, brother"),
     ),
     "neighbour": joined(
-        people("neighbour", SHE, "farmer, teacher, doctor, sailor, gardener, dancer, cook"),
-        people("neighbour", HE, "baker, miller, shepherd, blacksmith, postman, fisherman, soldier"),
+        people("neighbour", SHE, "farmer, teacher, doctor, gardener, cook"),
+        people("neighbour", HE, "baker, miller, blacksmith, postman, fisherman"),
     ),
     "home": names(
         """by the sea, near the harbour, beside an old mill, behind the church, on a quiet farm, next to the school,
         at the end of a long road, at the foot of a mountain, at the edge of the village, under two tall trees,
         beside a little stream, in a green valley, near a big lake, behind the old castle"""
     ),
-    "colour": names("red, blue, green, yellow, white, brown, pink, orange, purple, black, golden, silver"),
+    "colour": names("red, blue, green, yellow, white, brown, pink, black, golden, silver"),
     # Small and light: they get lost, fall into the water and are carried by ducks.
     "thing": pool(
         "name use",
@@ -49,31 +47,21 @@ POOLS = {
         drum    | beat it
         doll    | sing to it
         bell    | ring it
-        hat     | wear it
         scarf   | wear it
         book    | read it
         whistle | blow it
         flute   | play it
-        cup     | drink from it
         basket  | fill it with leaves
         lantern | light it
-        top     | spin it
         spade   | dig with it
         bucket  | fill it with sand
-        rope    | skip with it
         crown   | wear it
         puppet  | make it dance
-        horn    | blow it
         boat    | sail it
-        brush   | paint with it
-        mirror  | look into it
-        box     | keep shells in it
         flag    | wave it
         mask    | wear it
         hoop    | roll it
-        pen     | write with it
         map     | look at it
-        clock   | wind it
         """,
     ),
     "place": pool(
@@ -86,20 +74,13 @@ POOLS = {
         hill     | on the hill     | behind a rock, in the grass, under a bush  | fly kites, run races
         beach    | on the beach    | behind a rock, in the sand, under a boat   | look for shells, play ball
         park     | in the park     | under a bench, on a path, by the well      | play ball, feed the ducks
-        field    | in the field    | by a fence, in the corn, under a bush      | fly kites, catch frogs
         orchard  | in the orchard  | under a tree, by a ladder, behind a wall   | climb trees, play tag
         market   | at the market   | under a table, by the well, behind a cart  | look at hats, eat cakes
-        valley   | in the valley   | by a bridge, in the grass, under a bush    | look for frogs, run races
         lane     | in the lane     | by the gate, behind a wall, behind a cart  | play ball, play tag
         """,
     ),
-    "food": names(
-        """apples, pears, plums, nuts, cherries, berries, buns, cookies, carrots, mushrooms, beans, pancakes, eggs,
-        peaches"""
-    ),
-    "animal": names(
-        "fox, hedgehog, badger, goat, donkey, hare, sparrow, toad, deer, bear, goose, rabbit, wolf, pony, pig, sheep"
-    ),
+    "food": names("apples, pears, plums, nuts, cherries, buns, cookies, carrots, mushrooms, pancakes"),
+    "animal": names("fox, hedgehog, badger, goat, donkey, hare, toad, bear, goose, rabbit, wolf, pony"),
     # Animals that help: each kind where it can.
     "swimmer": pool(
         "name came", "duck | swam\n frog | swam\n otter | swam\n beaver | swam\n swan | swam\n turtle | swam"
@@ -125,23 +106,6 @@ POOLS = {
         some soup   | cook  | cooked
         """,
     ),
-    "fear": pool(
-        "name where act",
-        """
-        the dark       | at the bottom of the dark stairs   | walked down the dark stairs
-        deep water     | on a rock in the deep water        | swam through the deep water
-        high places    | at the top of a very high tree     | climbed up to the very top
-        big dogs       | between the wall and a big dog     | walked past the big dog
-        bees           | behind a cloud of angry bees       | ran through the angry bees
-        ghosts         | alone in an old empty house        | walked into the empty house
-        the forest     | lost in the middle of the forest   | ran into the middle of the forest
-        snakes         | behind a long green snake          | jumped over the green snake
-        spiders        | in a shed that was full of spiders | walked past all the spiders
-        cows           | in the middle of twenty cows       | walked past all the cows
-        narrow bridges | on a bridge as narrow as a chair   | walked out onto the bridge
-        strange people | behind a strange man with a stick  | walked past the strange man
-        """,
-    ),
     "task": names(
         """feed the hens, water the roses, sweep the kitchen, wash the windows, bring in the wood, milk the cow,
         mend the fence, rake the leaves, wash the plates, set the table, bake the bread, clean the stove"""
@@ -154,16 +118,6 @@ POOLS = {
     "stuck": names(
         """in the mud, between two rocks, in a thorn bush, under a heavy branch, in an old net, behind a broken fence,
         in a hollow tree"""
-    ),
-    "maker": pool(
-        "name gift",
-        "potter | bowl\n weaver | blanket\n tailor | apron\n carpenter | chair\n painter | picture\n goldsmith | ring\n"
-        "shoemaker | belt\n candlemaker | candle",
-    ),
-    "pattern": names("stars, hearts, flowers, birds, bees, leaves, roses, moons, fish, apples, boats"),
-    "hiding": names(
-        """under the bed, behind the door, behind the curtain, under the stairs, behind the stove, under the table,
-        behind the cupboard, under a pile of straw, behind the books, under a basket"""
     ),
     "find": names("feathers, snails, shells, chestnuts, beetles, flowers, acorns, butterflies"),
     "shelter": names("barn, cave, mill, hut, tower, stable, shed, windmill"),
