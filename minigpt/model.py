@@ -138,13 +138,14 @@ class GPT2:
         # A file's head that differs from its wte is not tied, whatever the configuration says.
         return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops)
 
-    def save_pretrained(self, folder, metadata=None):
+    def save_pretrained(self, folder, metadata=None, half=False):
         """Write config.json and model.safetensors, which from_pretrained and transformers load back.
 
-        metadata: a dict of texts for the file's header. A quantized model becomes model.int8.safetensors, which only
-        minigpt reads.
+        metadata: a dict of texts for the file's header. half: numbers that are not packed are rounded to float16, half
+        the size. A quantized model becomes model.int8.safetensors, which only minigpt reads. Raises ValueError for
+        numbers too great for float16.
         """
-        write_params(folder, self.config, self.params, metadata)
+        write_params(folder, self.config, self.params, metadata, half)
 
     def with_ops(self, **functions):
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""

@@ -204,8 +204,8 @@ def read_params(folder, config, dtype=None, quantize=None):
         raise weights_loader.CheckpointError(f"{folder}: {error}") from error
 
 
-def write_params(folder, config, params, metadata=None):
-    """Write a checkpoint, see GPT2.save_pretrained; packed matrices as they are packed."""
+def write_params(folder, config, params, metadata=None, half=False):
+    """Write a checkpoint, see GPT2.save_pretrained; packed matrices as they are packed. Raises ValueError."""
     import weights_loader
 
     arrays = {}
@@ -216,6 +216,10 @@ def write_params(folder, config, params, metadata=None):
         if isinstance(array, PackedMatrix):
             array = array.stored.T if array.turned else array.stored
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
+        elif half:
+            if abs(array).max() > np.finfo(np.float16).max:
+                raise ValueError(f"{name} has numbers beyond {np.finfo(np.float16).max}, the greatest of float16")
+            array = array.astype(np.float16)
         arrays[name] = array
     weights_loader.save(folder, config.to_dict(), arrays, metadata)
 

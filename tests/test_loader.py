@@ -168,6 +168,25 @@ def test_transformers_loads_what_we_save(tmp_path, tied, dtype):
     assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
 
 
+def test_half_precision(model, tmp_path):
+    for folder, half in (("half", True), ("whole", False)):
+        model.save_pretrained(tmp_path / folder, half=half)
+    small, large = ((tmp_path / folder / "model.safetensors").stat().st_size - 8 * 1024 for folder in ("half", "whole"))
+    assert small < 0.52 * large
+    rounded = flatten(GPT2.from_pretrained(tmp_path / "half").params)
+    for name, array in flatten(model.params).items():
+        assert np.array_equal(rounded[name], array.astype(np.float16).astype(np.float32))
+    twin = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "half", dtype=torch.float32)
+    ids = random_ids(model, (2, 9))
+    assert_close(torch_logits(twin.eval(), ids).numpy(), GPT2.from_pretrained(tmp_path / "half")(ids), 1e-5)
+
+    large = lively_model(TINY, seed=1, dtype="float32")
+    large.params["wte"]["weight"][3, 1] = -7e4
+    with pytest.raises(ValueError, match="wte.weight has numbers beyond 65504.0, the greatest of float16"):
+        large.save_pretrained(tmp_path / "half", half=True)
+    assert_same(GPT2.from_pretrained(tmp_path / "whole"), model)
+
+
 def test_saving_over_itself_and_failing_to_save(model, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = GPT2.from_pretrained(tmp_path)

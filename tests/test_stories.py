@@ -1,16 +1,22 @@
 """The grammar against texts written out by hand, its entropy against enumeration and samples, the checker against lies."""
 
 import itertools
+import json
 import math
 import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigpt import GPT2, GPT2Config, Tokenizer
+from minigpt.bpe import BPE, train_bpe
+from minigpt.cli import cli
 from minigpt.stories import (
     GRAMMAR,
+    SEPARATOR,
     Story,
     check,
     entropy,
@@ -21,6 +27,7 @@ from minigpt.stories import (
     words,
 )
 from minigpt.stories.grammar import END, Draw, Grammar, Tell, joined, names, pool
+from minigpt.stories.judge import judge
 from minigpt.stories.reading import Reading
 
 
@@ -485,3 +492,120 @@ def test_no_story_has_probability_0():
 def test_bad_arguments(call, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         call()
+
+
+# ---------------------------------------------------------------- models of them
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save(folder)
+    return Tokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def untrained(tokenizer):
+    end = tokenizer.token_id(SEPARATOR)
+    config = GPT2Config(len(tokenizer), 1000, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
+    return GPT2.random(config, seed=0)
+
+
+def test_the_loss_of_a_model_is_held_against_the_entropy(tokenizer, untrained):
+    drawn, end = list(stories(3, seed=5)), tokenizer.token_id(SEPARATOR)
+    surprise = 0.0
+    for s in drawn:
+        ids = np.array([end, *tokenizer.encode(s.text), end])
+        logits = untrained(ids[:-1]).astype(np.float64)
+        chosen = logits[np.arange(len(ids) - 1), ids[1:]]
+        surprise += (np.log(np.exp(logits).sum(-1)) - chosen).sum()
+    result = judge(untrained, tokenizer, n=3, seed=5)
+    assert result.loss == pytest.approx(surprise / 3, rel=1e-5)
+    assert result.best == pytest.approx(-sum(s.logprob for s in drawn) / 3, rel=1e-12)
+    assert result.excess == pytest.approx((surprise / 3 - result.best) / entropy(), rel=1e-4)
+    assert result.accepted == 0 and len(result.wrong) == 3
+    for text, problem in result.wrong:
+        assert problem == check(text)
+    assert len({text for text, _ in result.wrong}) == 3
+
+
+def test_the_stories_of_a_model_are_checked(tokenizer, untrained, monkeypatch):
+    end = tokenizer.token_id(SEPARATOR)
+    calls = []
+
+    def write(prompt, *, num_return_sequences, max_new_tokens, **options):
+        """Two stories that are right, one with a wrong word, one that does not end."""
+        assert prompt == [end] and max_new_tokens == untrained.config.n_positions - 1
+        assert options == {"do_sample": True, "top_k": 0, "eos_token_id": end, "pad_token_id": end, "seed": 9}
+        calls.append(num_return_sequences)
+        one, two, three, four = (tokenizer.encode(s.text) for s in stories(4, seed=6))
+        three[30:] = tokenizer.encode(" Q")
+        rows = np.full((4, 1000), end)
+        for row, ids in zip(rows, (one, two, three, four), strict=True):
+            row[1 : 1 + len(ids)] = ids
+        rows[3, 1 + len(four) :] = tokenizer.encode("a")[0]
+        return rows
+
+    monkeypatch.setattr(untrained, "generate", write, raising=False)
+    result = judge(untrained, tokenizer, n=4, seed=9)
+    assert calls == [4] and result.accepted == 0.5
+    (cut, problem), (_, endless) = result.wrong
+    assert cut.endswith(" Q") and problem == check(cut) and endless.expected == ("the end",)
+
+
+def test_models_that_cannot_be_judged(tokenizer, untrained):
+    with pytest.raises(ValueError, match="at least one story"):
+        judge(untrained, tokenizer, n=0)
+    config = GPT2Config(len(tokenizer), 100, n_embd=8, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+    with pytest.raises(ValueError, match="tokens, this model 100 positions"):
+        judge(GPT2.random(config, seed=0), tokenizer, n=2)
+
+
+def command(*arguments, status=0, **options):
+    result = CliRunner().invoke(cli, ["stories", *arguments], standalone_mode=False, **options)
+    got = result.return_value if result.exception is None else result.exception
+    if isinstance(got, SystemExit):
+        assert got.code == status, result.output
+    elif got is not None:
+        raise got
+    else:
+        assert status == 0, result.output
+    return result.output
+
+
+def test_command_writes_and_checks(tmp_path):
+    (first, second) = stories(2, seed=3)
+    shown = command("--count", "2", "--seed", "3")
+    assert shown.startswith(f"{first.text}\n(log p = {first.logprob:.3f})\n\n{second.text}\n")
+    assert f"entropy {entropy():.4f} nats a story" in shown
+    assert json.loads(command("--count", "1", "--seed", "3", "--json")) == [
+        {"text": first.text, "logprob": first.logprob}
+    ]
+
+    path = tmp_path / "stories.txt"
+    assert command("--count", "2", "--seed", "3", "--out", str(path)) == ""
+    assert path.read_text() == first.text + SEPARATOR + second.text + SEPARATOR
+    assert command("--check", str(path)) == "2 of 2 are stories of the grammar\n"
+    path.write_text(first.text + SEPARATOR + second.text.replace(" lived", " lifed"))
+    checked = command("--check", str(path), status=1)
+    assert re.fullmatch(r"story 2: at character \d+: found 'lifed', expected .*\n1 of 2 are stories of .*\n", checked)
+    assert json.loads(command("--check", "-", "--json", input=first.text + "\n")) == [None]
+
+
+def test_command_judges(tokenizer, untrained, tmp_path):
+    for part in (untrained, tokenizer):
+        part.save_pretrained(tmp_path)
+    shown = command("--judge", str(tmp_path), "--count", "2")
+    assert shown.startswith("on 2 new stories: ") and "of 2 stories of its own 0.0% are stories of the grammar" in shown
+    fields = json.loads(command("--judge", str(tmp_path), "--count", "2", "--json"))
+    expected = judge(untrained, tokenizer, 2)
+    assert fields["loss"] == pytest.approx(expected.loss, rel=1e-5) and len(fields["wrong"]) == 2
+    assert fields["entropy"] == entropy() and fields["accepted"] == 0
+
+
+def test_command_does_one_thing(tmp_path):
+    with pytest.raises(Exception, match="choose one"):
+        command("--out", str(tmp_path / "x"), "--judge", "stories")
+    with pytest.raises(ValueError, match="n must be an integer, at least 0, not -1"):
+        command("--count", "-1", "--out", str(tmp_path / "x"))
+    assert not list(tmp_path.iterdir())
