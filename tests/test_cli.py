@@ -230,7 +230,11 @@ def test_closed_standard_streams():
 
 
 def start(*args, **options):
-    return subprocess.Popen([*MINIGPT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    def hear_ctrl_c():  # whoever runs the tests in the background ignores it, and so would the command
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*MINIGPT, *args], **pipes, preexec_fn=hear_ctrl_c, **options)  # noqa: PLW1509
 
 
 # Without end: no token has the id 5000.
