@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reference import SHAKESPEARE
 
 import weights_loader
 from minigpt import GPT2, GPT2Config, Tokenizer
@@ -251,12 +252,37 @@ def test_accumulated_batches_are_one_large_one(tmp_path, text, kind):
     if kind == "data":  # parts with different numbers of targets
         path = tmp_path / "pairs.jsonl"
         path.write_text("".join(json.dumps({"prompt": "a", "completion": "b" * (1 + n % 5)}) + "\n" for n in range(20)))
-        chosen |= {"init": "shakespeare", "text": (), "data": str(path)}
+        chosen |= {"init": SHAKESPEARE, "text": (), "data": str(path)}
     small = Training.start(tmp_path / "small", settings(text, batch_size=2, grad_accum=3, **chosen))
     large = Training.start(tmp_path / "large", settings(text, batch_size=6, **chosen))
     assert small.train_step()["loss"] == pytest.approx(large.train_step()["loss"], rel=1e-5)
     for ours, theirs in zip(flatten(small.grads).values(), flatten(large.grads).values(), strict=True):
         assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_stretches_of_many_texts_begin_where_a_text_does():
+    end, block = 9, 8
+    texts = [[1, 2, 3, 4], [5] * 3, [0, *[6] * 40], [7, 8]]
+    tokens = np.array([token for text in texts for token in [end, *text]] * 2, np.uint16)
+    batches = TextBatches(tokens, 500, block, seed=0, separator=end)
+    inputs, targets = batches.draw(0)
+    rows = set(map(tuple, inputs.tolist()))
+    for row, target in zip(inputs, targets, strict=True):
+        assert any(np.array_equal(tokens[i : i + block + 1], [*row, target[-1]]) for i in range(len(tokens) - block))
+    # Short texts are read from their beginning, with the separator and without it, and no other way.
+    assert {(9, 1, 2, 3, 4, 9, 5, 5), (1, 2, 3, 4, 9, 5, 5, 5)} <= rows
+    assert not any(row[0] in (2, 3, 4, 8) for row in rows)
+    # The long one is, where no beginning is near.
+    assert (inputs == 6).all(axis=1).sum() > 50
+    # About half of them with the separator: exactly half only of long texts.
+    with_separator = (inputs[:, 0] == end).sum()
+    without = np.isin(inputs[:, 0], [1, 5, 0, 7]).sum()
+    assert 0.5 < with_separator / without < 2
+    plain = TextBatches(tokens, 500, block, seed=0).draw(0)[0]
+    assert np.array_equal(
+        plain,
+        tokens[np.random.default_rng([0, 0, 0]).integers(0, len(tokens) - block, 500)[:, None] + np.arange(block)],
+    )
 
 
 @given(
@@ -311,9 +337,9 @@ def test_fine_tuning(tmp_path):
     pairs = [{"prompt": f"Question {n}?", "completion": f" Answer {n % 3}."} for n in range(20)]
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    chosen = {"init": "shakespeare", "text": (), "data": str(path), "validation": str(path), "min_lr": 0}
+    chosen = {"init": SHAKESPEARE, "text": (), "data": str(path), "validation": str(path), "min_lr": 0}
     training = Training.start(tmp_path / "out", settings(path, **chosen, steps=40, eval_every=40))
-    before = GPT2.from_pretrained("shakespeare").params["wte"]["weight"]
+    before = GPT2.from_pretrained(SHAKESPEARE).params["wte"]["weight"]
     assert np.array_equal(training.model.params["wte"]["weight"], before)
     first = training.evaluate()
     training.run()
@@ -389,22 +415,22 @@ def bad_input():
         "missing": ({}, ["--text", "nowhere.txt"], "No such file"),
         "latin": ({"text": b"caf\xe9 " * 99}, [], "text.txt is not UTF-8 text (byte 3)"),
         "latin later": ({"text": b"abcd\xc3\xa9 " * 2**18 + b"\xc3"}, [], f"is not UTF-8 text (byte {7 * 2**18})"),
-        "surrogate": ({"data": '{"prompt": "a", "completion": "\\ud800"}'}, ["--init", "shakespeare"], "line 1: 'utf-8'"),
-        "deep": ({"data": line + "[" * 10**6}, ["--init", "shakespeare"], "line 2 is not JSON"),
+        "surrogate": ({"data": '{"prompt": "a", "completion": "\\ud800"}'}, ["--init", SHAKESPEARE], "line 1: 'utf-8'"),
+        "deep": ({"data": line + "[" * 10**6}, ["--init", SHAKESPEARE], "line 2 is not JSON"),
         "min_lr": ({"text": "a" * 999}, ["--lr", "1", "--min-lr", "2"], "above lr"),
         "both": ({"text": "a", "data": line}, [], "either text or data"),
         "neither": ({}, [], "either text or data"),
-        "json": ({"data": line + "{oops}\n"}, ["--init", "shakespeare"], "pairs.jsonl, line 2 is not JSON"),
-        "object": ({"data": "\n[1]\n"}, ["--init", "shakespeare"], "line 2 must be"),
-        "empty completion": ({"data": '{"prompt": "a", "completion": ""}\n'}, ["--init", "shakespeare"], "line 1 must be"),
-        "long": ({"data": line.replace("b", "b c d " * 99)}, ["--init", "shakespeare"], "17 fit into a block"),
+        "json": ({"data": line + "{oops}\n"}, ["--init", SHAKESPEARE], "pairs.jsonl, line 2 is not JSON"),
+        "object": ({"data": "\n[1]\n"}, ["--init", SHAKESPEARE], "line 2 must be"),
+        "empty completion": ({"data": '{"prompt": "a", "completion": ""}\n'}, ["--init", SHAKESPEARE], "line 1 must be"),
+        "long": ({"data": line.replace("b", "b c d " * 99)}, ["--init", SHAKESPEARE], "17 fit into a block"),
         "pairs": ({"data": line}, [], "pairs need a model to begin with"),
         "batch size": ({"text": "a" * 999}, ["--batch-size", "0"], "batch_size must be above 0"),
         "steps": ({"text": "a" * 999}, ["--steps", "0"], "steps must be above 0"),
         "dropout": ({"text": "a" * 999}, ["--dropout", "1"], "dropout must be from 0 to below 1"),
         "tokenizer": ({"text": "a" * 999}, ["--tokenizer", "bpe"], "tokenizer must be char, gpt2 or bpe:SIZE"),
-        "positions": ({"text": "a" * 999}, ["--init", "shakespeare", "--block-size", "9999"], "model has 256 positions"),
-        "init": ({"text": "a" * 999}, ["--init", "shakespeare", "--n-layer", "3"], "--n-layer has no effect with --init"),
+        "positions": ({"text": "a" * 999}, ["--init", SHAKESPEARE, "--block-size", "9999"], "model has 256 positions"),
+        "init": ({"text": "a" * 999}, ["--init", SHAKESPEARE, "--n-layer", "3"], "--n-layer has no effect with --init"),
         "not there": ({}, ["--resume", "nothing"], "has no training to resume"),
     }  # fmt: skip
 
@@ -478,7 +504,7 @@ def test_a_start_that_was_killed_starts_again(tmp_path, text, monkeypatch):
 def test_resuming_pairs_needs_nothing_outside_the_folder(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{n}+1", "completion": str(n + 1)}) + "\n" for n in range(30)))
-    chosen = {"init": "shakespeare", "text": (), "data": str(path), "steps": 4, "eval_every": 2}
+    chosen = {"init": SHAKESPEARE, "text": (), "data": str(path), "steps": 4, "eval_every": 2}
     whole = Training.start(tmp_path / "whole", settings(path, **chosen))
     whole.run()
     stopped = Training.start(tmp_path / "stopped", settings(path, **chosen))
@@ -495,8 +521,8 @@ def test_resuming_pairs_needs_nothing_outside_the_folder(tmp_path):
     path.write_text('{"prompt": "another", "completion": "file"}\n')
     Training.resume(tmp_path / "stopped").run()
     assert_same_state(tmp_path / "whole", tmp_path / "stopped")
-    # It has learnt to end with a token that the bundled model's config.json does not call the end.
-    assert GPT2.from_pretrained("shakespeare").config.eos_token_id is None
+    # It has learnt to end with a token that the model's config.json does not call the end.
+    assert GPT2.from_pretrained(SHAKESPEARE).config.eos_token_id is None
     assert GPT2.from_pretrained(str(tmp_path / "whole")).config.eos_token_id == 0
 
 
@@ -504,7 +530,7 @@ def test_presets_follow_what_is_given(tmp_path, text):
     def given(preset=None, **options):
         return Settings.from_preset(preset, text=[str(text)], **options)
 
-    assert given() == given("char") and given(init="shakespeare") == given("finetune", init="shakespeare")
+    assert given() == given("char") and given(init=SHAKESPEARE) == given("finetune", init=SHAKESPEARE)
     assert (
         given(lr=1e-5).min_lr == pytest.approx(1e-6)
         and given(lr=1e-5, min_lr=1e-5).min_lr == 1e-5
@@ -559,11 +585,11 @@ def test_eval_command(tmp_path, text, capsys, monkeypatch):
     from minigpt.cli import main
 
     text.write_text("To be, or not to be: that is the question.")
-    arguments = ["minigpt", "eval", "shakespeare", "--text", str(text), "--json"]
+    arguments = ["minigpt", "eval", SHAKESPEARE, "--text", str(text), "--json"]
     monkeypatch.setattr(sys, "argv", arguments)
     main()
     result = json.loads(capsys.readouterr().out)
-    model, tokenizer = GPT2.from_pretrained("shakespeare"), Tokenizer.from_pretrained("shakespeare")
+    model, tokenizer = GPT2.from_pretrained(SHAKESPEARE), Tokenizer.from_pretrained(SHAKESPEARE)
     assert result["loss"] == pytest.approx(evaluate(model, tokenizer, text.read_text()).loss)
     monkeypatch.setattr(sys, "argv", [*arguments, "--stride", "300"])
     with pytest.raises(SystemExit):

@@ -274,19 +274,6 @@ class Training:
         ids = self.model.generate([first], max_new_tokens=most, do_sample=True, top_k=50, seed=self.settings.seed)
         return self.tokenizer.decode(ids[0], skip_special_tokens=True)
 
-    def plot(self, path):
-        """Draw the losses over the steps."""
-        from matplotlib.figure import Figure
-
-        lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        axes = (figure := Figure()).subplots()
-        for name in ("loss", "validation_loss"):
-            points = [(line["step"], line[name]) for line in lines if name in line]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker="" if name == "loss" else ".")
-        axes.set_xlabel("step")
-        axes.legend()
-        figure.savefig(path)
-
     @contextlib.contextmanager
     def _ctrl_c_waits(self):
         if threading.current_thread() is not threading.main_thread():
@@ -379,9 +366,10 @@ def _batches(folder, settings, model, tokenizer):
     else:
         n = int(len(tokens) * 0.9)
         tokens, held_out = tokens[:n], tokens[n:]
+    end = end_of_text(model.config, tokenizer)
     return (
-        TextBatches(tokens, step_size, s.block_size, s.seed, "the text to train on"),
-        TextBatches(held_out, s.batch_size, s.block_size, s.seed, "the text to measure on"),
+        TextBatches(tokens, step_size, s.block_size, s.seed, "the text to train on", end),
+        TextBatches(held_out, s.batch_size, s.block_size, s.seed, "the text to measure on", end),
     )
 
 
