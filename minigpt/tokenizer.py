@@ -150,7 +150,8 @@ def _read_backend(folder):
     backend.add_special_tokens([piece for piece in specials if backend.token_to_id(piece) is not None])
     added = sorted(_read_json(folder / "added_tokens.json").items(), key=lambda item: item[1])
     for piece, token_id in added:
-        backend.add_tokens([piece])
+        if piece not in specials:  # which adding once more would make an ordinary token
+            backend.add_tokens([piece])
         if backend.token_to_id(piece) != token_id:
             raise ValueError(f"added_tokens.json gives {piece!r} the id {token_id}, but the next free id is another")
     return backend
