@@ -2,13 +2,12 @@ import os
 
 import pytest
 
-OFFICIAL_DESELECTED = "not official"  # as pyproject.toml has it
 
 
 def pytest_configure(config):
     # Only the tests of the official weights may reach for a network. Before the first import of huggingface_hub, which
     # reads this once.
-    if config.option.markexpr == OFFICIAL_DESELECTED:
+    if config.option.markexpr != "official":
         os.environ["HF_HUB_OFFLINE"] = "1"
     import hypothesis
     import transformers
@@ -22,19 +21,23 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    if config.option.markexpr == OFFICIAL_DESELECTED:
+    if config.option.markexpr != "official":
         return "the checks against the official weights are deselected; run them with: pytest -m official"
 
 
 @pytest.fixture(scope="session")
 def shakespeare():
+    from reference import SHAKESPEARE
+
     from minigpt import GPT2
 
-    return GPT2.from_pretrained("shakespeare")
+    return GPT2.from_pretrained(SHAKESPEARE)
 
 
 @pytest.fixture(scope="session")
 def shakespeare_tokenizer():
+    from reference import SHAKESPEARE
+
     from minigpt import Tokenizer
 
-    return Tokenizer.from_pretrained("shakespeare")
+    return Tokenizer.from_pretrained(SHAKESPEARE)

@@ -1,5 +1,7 @@
 """The same model in PyTorch, and how near is near enough."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import transformers
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from minigpt import GPT2, GPT2Config
 from minigpt.params import flatten
+
+SHAKESPEARE = str(Path(__file__).parent / "data" / "shakespeare")  # a checkpoint that PyTorch made
 
 
 def assert_close(ours, theirs, tolerance):

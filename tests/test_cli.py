@@ -8,6 +8,9 @@ import sys
 import time
 
 import pytest
+from reference import SHAKESPEARE
+
+from minigpt import Tokenizer
 
 MINIGPT = [sys.executable, "-m", "minigpt.cli"]
 
@@ -33,10 +36,20 @@ def test_generate():
     assert run("generate", "-", "--seed", "1", stdin="Once upon a time\n").stdout == result.stdout
 
 
+def test_without_a_number_the_text_goes_on_to_its_end_or_that_of_the_context():
+    story = json.loads(run("generate", "Once upon a time", "--seed", "1", "--json").stdout)["continuations"][0]
+    assert story["finish_reason"] == "eos" and "<|" not in story["text"]
+    args = ["generate", "To be " * 60, "--json", "--greedy", "--model", SHAKESPEARE]
+    room = 256 - len(Tokenizer.from_pretrained(SHAKESPEARE).encode("To be " * 60))
+    assert 0 < room < 200
+    assert len(json.loads(run(*args).stdout)["continuations"][0]["ids"]) == room
+    assert len(json.loads(run(*args, "--slide").stdout)["continuations"][0]["ids"]) == 250
+
+
 def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
     from minigpt.text import continue_text
 
-    args = ["generate", "ROMEO:\n", "--json", "--max-new-tokens", "12"]
+    args = ["generate", "ROMEO:\n", "--json", "--max-new-tokens", "12", "--model", SHAKESPEARE]
     for options, flags in (
         ({"do_sample": False}, "--greedy"),
         ({"do_sample": False, "num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "num_return_sequences": 2},
@@ -54,7 +67,7 @@ def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
         assert [c["ids"] for c in shown["continuations"]] == [c.ids for c in expected], flags
         assert [c["text"] for c in shown["continuations"]] == [c.text for c in expected]
         assert [c["finish_reason"] for c in shown["continuations"]] == [c.finish_reason for c in expected]
-        assert shown["prompt"] == "ROMEO:\n" and shown["model"] == "shakespeare"
+        assert shown["prompt"] == "ROMEO:\n" and shown["model"] == SHAKESPEARE
 
 
 def test_several_continuations():
@@ -73,8 +86,9 @@ def test_chinese_and_emoji_come_through():
 
 
 def test_slide_and_float64():
-    assert len(run("generate", "x", "--slide", "--max-new-tokens", "400", "--seed", "0").stdout) > 400
-    args = ("generate", "ROMEO:", "--greedy", "--max-new-tokens", "10")
+    args = ("generate", "ROMEO:", "--model", SHAKESPEARE)
+    assert len(run(*args, "--slide", "--max-new-tokens", "400", "--seed", "0").stdout) > 400
+    args = (*args, "--greedy", "--max-new-tokens", "10")
     assert run(*args, "--dtype", "float64").stdout == run(*args).stdout
 
 
@@ -95,7 +109,7 @@ def test_how_weights_are_kept_and_run():
 
 def test_bench(tmp_path):
     text = tmp_path / "text"
-    text.write_text("ROMEO:\nWhat lady is that, which doth enrich the hand\nOf yonder knight?\n")
+    text.write_text("Once upon a time there was a kind boy called Ben. He lived with his aunt in a house by the sea.")
     shown = json.loads(run("bench", "--quantize", "int8", "--text", str(text), "--json").stdout)
     assert [m["work"] for m in shown["measurements"]] == ["prompt", "prompt", "new token", "new token"]
     assert [m["tokens"] for m in shown["measurements"]] == [32, 128, 32, 128]  # those that fit the context of 256
@@ -120,8 +134,9 @@ import re
 from minigpt import GPT2
 def memory():
     return int(re.search(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-model = GPT2.from_pretrained("shakespeare")
-for n, _ in enumerate(model.stream([1, 2, 3], max_new_tokens=10_000, slide=True, do_sample=True, seed=0)):
+model = GPT2.from_pretrained("stories")
+options = {"max_new_tokens": 10_000, "slide": True, "do_sample": True, "seed": 0, "eos_token_id": None}
+for n, _ in enumerate(model.stream([1, 2, 3], **options)):
     if n == 1000:
         before = memory()
 print(memory() - before)
@@ -130,10 +145,10 @@ print(memory() - before)
     assert int(result.stdout) < 4000  # kB; the cache alone of 10,000 tokens would be 40,000
 
 
-def test_info(shakespeare):
+def test_info():
     shown = run("info").stdout
-    assert "957,184 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
-    fields = json.loads(run("info", "shakespeare", "--json").stdout)
+    assert "stories: 989,952 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
+    fields = json.loads(run("info", SHAKESPEARE, "--json").stdout)
     assert fields["parameters"] == 957_184 and fields["config"]["n_embd"] == 128
     assert fields["memory"]["float32"] == 4 * 957_184
     # Keys and values of 4 layers, 256 positions and 128 numbers each, in float32.
@@ -142,11 +157,11 @@ def test_info(shakespeare):
 
 
 def test_tokenize(shakespeare_tokenizer):
-    shown = run("tokenize", "ROMEO: 🤖").stdout.splitlines()
+    shown = run("tokenize", "ROMEO: 🤖", "--model", SHAKESPEARE).stdout.splitlines()
     ids = shakespeare_tokenizer.encode("ROMEO: 🤖")
     assert [int(line.split()[0]) for line in shown[:-1]] == ids
     assert shown[-1] == f"{len(ids)} tokens, 8 characters"
-    fields = json.loads(run("tokenize", "-", "--json", stdin="To be\n").stdout)
+    fields = json.loads(run("tokenize", "-", "--json", "--model", SHAKESPEARE, stdin="To be\n").stdout)
     assert fields["ids"] == shakespeare_tokenizer.encode("To be") and len(fields["pieces"]) == len(fields["ids"])
 
 

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 import pytest
+from reference import SHAKESPEARE
 
 from minigpt import GPT2, GPT2Config
 
-BUNDLED = Path(__file__).parent.parent / "minigpt" / "bundled" / "shakespeare"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GPT2_COMMIT = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
 
@@ -30,7 +30,7 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        files = {path.name: path.read_bytes() for path in BUNDLED.iterdir()}
+        files = {path.name: path.read_bytes() for path in Path(SHAKESPEARE).iterdir()}
         unwanted = {
             "pytorch_model.bin": b"\x80",
             "tf_model.h5": b"\x89HDF",
@@ -306,7 +306,7 @@ def test_official_weights_are_held_against_their_known_sha256(hub, run, tmp_path
 
 
 def test_an_official_name_downloads_from_its_repository(hub, run):
-    sha256 = hashlib.sha256((BUNDLED / "model.safetensors").read_bytes()).hexdigest()
+    sha256 = hashlib.sha256((Path(SHAKESPEARE) / "model.safetensors").read_bytes()).hexdigest()
     code = f"""
 from dataclasses import replace
 from weights_loader import hub

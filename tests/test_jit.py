@@ -212,7 +212,7 @@ def test_threads():
             assert np.isfinite(model(np.arange(20))).all()
         for bad in (0, usable + 1, 1.5, True, "2"):
             with pytest.raises(ValueError, match=f"threads must be an integer from 1 to {usable}"):
-                GPT2.from_pretrained("shakespeare", threads=bad)
+                GPT2.from_pretrained("stories", threads=bad)
     finally:
         threads.set_threads(before)
 
@@ -246,8 +246,8 @@ for n in {list(range(1, threads._usable_cpus() + 1))}:
 
 
 def test_several_threads_generate_at_once():
-    model = GPT2.from_pretrained("shakespeare", ops="jit")
-    ids = Tokenizer.from_pretrained("shakespeare").encode("Once upon a time")
+    model = GPT2.from_pretrained("stories", ops="jit")
+    ids = Tokenizer.from_pretrained("stories").encode("Once upon a time")
     expected = model.generate(ids, max_new_tokens=30)
     results = [None] * 6
 
@@ -265,7 +265,7 @@ def test_after_a_fork():
     script = """
 import os
 from minigpt import GPT2
-model = GPT2.from_pretrained("shakespeare", ops="jit")
+model = GPT2.from_pretrained("stories", ops="jit")
 parent = model.generate(list(range(20)), max_new_tokens=20).tolist()
 pid = os.fork()
 if pid == 0:
@@ -341,7 +341,7 @@ GPT2.random(GPT2Config(n_layer=1, n_head=4, n_embd=256)).generate([1], max_new_t
 def test_unknown_ops():
     for build in (
         lambda: GPT2.random(GPT2Config(n_layer=1), ops="fast"),
-        lambda: GPT2.from_pretrained("shakespeare", ops=3),
+        lambda: GPT2.from_pretrained("stories", ops=3),
     ):
         with pytest.raises(ValueError, match='ops must be "plain", "jit" or "auto"'):
             build()

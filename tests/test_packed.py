@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from reference import lively_model, random_ids
+from reference import SHAKESPEARE, lively_model, random_ids
 from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
@@ -183,8 +183,8 @@ def test_bfloat16_in_a_file_stays_so(folder, tmp_path):
 
 @pytest.mark.parametrize("ops", ["plain", "jit"])
 def test_what_8_bits_cost(ops, shakespeare):
-    ids = Tokenizer.from_pretrained("shakespeare").encode(HELDOUT.read_text(encoding="utf-8"))[:6000]
-    quantized = GPT2.from_pretrained("shakespeare", ops=ops, quantize="int8")
+    ids = Tokenizer.from_pretrained(SHAKESPEARE).encode(HELDOUT.read_text(encoding="utf-8"))[:6000]
+    quantized = GPT2.from_pretrained(SHAKESPEARE, ops=ops, quantize="int8")
     got = agreement(quantized, shakespeare, ids)
     assert got.tokens == 5999
     assert 25 < got.perplexity_float32 < 30  # a model that has learnt nothing would have 1024

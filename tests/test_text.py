@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import SHAKESPEARE
 
 from minigpt import generate_text
 from minigpt.text import Continuation, continue_text
@@ -74,16 +75,18 @@ def test_stop_strings_end_the_work_early(shakespeare, shakespeare_tokenizer):
 
 def test_generate_text(shakespeare, shakespeare_tokenizer):
     prompt = "ROMEO:\nWhat light"
-    texts = generate_text(prompt, max_length=40, top_k=50, top_p=0.95, num_return_sequences=2, seed=3)
+    texts = generate_text(
+        prompt, max_length=40, top_k=50, top_p=0.95, num_return_sequences=2, seed=3, model=SHAKESPEARE
+    )
     assert len(texts) == 2 and texts[0] != texts[1] and all(text.startswith(prompt) for text in texts)
-    assert texts == generate_text(prompt, max_length=40, num_return_sequences=2, seed=3)
+    assert texts == generate_text(prompt, max_length=40, num_return_sequences=2, seed=3, model=SHAKESPEARE)
     assert max(len(shakespeare_tokenizer.encode(text)) for text in texts) <= 40
     greedy = generate_text(prompt, max_length=30, do_sample=False)
     assert greedy == generate_text(prompt, max_length=30, do_sample=False)
     assert len(generate_text("Once upon a time", seed=0)[0]) > 100
     n = len(shakespeare_tokenizer.encode(prompt))
     (ten,) = continue_text(shakespeare, shakespeare_tokenizer, prompt, max_new_tokens=10)
-    assert generate_text(prompt, max_length=n + 10, do_sample=False) == [prompt + ten.text]
+    assert generate_text(prompt, max_length=n + 10, do_sample=False, model=SHAKESPEARE) == [prompt + ten.text]
     long = "word " * 60
     assert generate_text(long, max_new_tokens=5)[0].startswith(long)
     with pytest.raises(ValueError, match="max_length = 3 leaves no room: the prompt alone has"):
@@ -121,9 +124,12 @@ def test_stop_strings_never_match_half_a_character(shakespeare, shakespeare_toke
     assert c.text == "a🤖b" and c.finish_reason == "length"
 
 
-def test_the_bundled_model_has_learnt_english(shakespeare, shakespeare_tokenizer):
+def test_the_shakespeare_model_has_learnt_english(shakespeare, shakespeare_tokenizer):
     # Speakers' names in capitals, then a colon and a new line; and a loss far below that of chance, log(1024) = 6.9.
-    assert any(word in generate_text("ROMEO:\nMy", max_length=80, seed=0)[0] for word in (" the ", " to ", " and "))
+    assert any(
+        word in generate_text("ROMEO:\nMy", max_length=80, seed=0, model=SHAKESPEARE)[0]
+        for word in (" the ", " to ", " and ")
+    )
     text = "ROMEO:\nBut, soft! what light through yonder window breaks?\nIt is the east, and Juliet is the sun."
     ids = np.array(shakespeare_tokenizer.encode(text))
     logits = shakespeare(ids[:-1])
