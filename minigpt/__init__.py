@@ -10,6 +10,7 @@ _HOMES = {
     "Tokenizer": "minigpt.tokenizer",
     "GenerationConfig": "minigpt.generate",
     "generate_text": "minigpt.text",
+    "step": "minigpt.looking.stepping",
     "ops": "minigpt.ops",
 }
 __all__ = list(_HOMES)

@@ -1,4 +1,4 @@
-"""The commands: minigpt generate, train, eval, stories, info, tokenize, bench.
+"""The commands: minigpt generate, train, eval, stories, exercises, info, tokenize, step, bench.
 
 Heavy imports stand inside the commands, so that --help answers at once.
 """
@@ -15,6 +15,7 @@ from minigpt import __version__
 from minigpt.bundled import DEFAULT_MODEL
 
 BEAMS = ("length_penalty", "early_stopping")
+MOST = 250  # tokens that generate adds if nothing is said
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 
 model_option = click.option(
@@ -60,7 +61,7 @@ def cli():
 @cli.command()
 @click.argument("prompt")
 @model_option
-@click.option("--max-new-tokens", type=int, default=100, show_default=True, help="How many tokens to add at most.")
+@click.option("--max-new-tokens", type=int, help="How many tokens to add at most. Default: 250, or what fits.")
 @click.option("--do-sample/--greedy", default=None, help="Draw tokens (default), or always take the most probable one.")
 @click.option("--temperature", type=float, default=0.8, show_default=True, help="Below 1: safer; above 1: wilder.")
 @click.option("--top-k", type=int, default=50, show_default=True, help="Draw from the k most probable tokens; 0: all.")
@@ -83,7 +84,20 @@ def cli():
 @click.option("--no-stream", is_flag=True, help="Print the text when it is complete, not as it comes.")
 @click.pass_context
 def generate(
-    context, prompt, model, stop, eos_token_id, quantize, dtype, ops, threads, offline, as_json, no_stream, **options
+    context,
+    prompt,
+    model,
+    max_new_tokens,
+    stop,
+    eos_token_id,
+    quantize,
+    dtype,
+    ops,
+    threads,
+    offline,
+    as_json,
+    no_stream,
+    **options,
 ):
     """Continue PROMPT ("-" reads it from standard input, without its last newline; "" begins from nothing)."""
     if options["do_sample"] is None:
@@ -100,9 +114,14 @@ def generate(
     from minigpt import GPT2, GenerationConfig, Tokenizer
     from minigpt.text import continue_text
 
+    if max_new_tokens is not None:
+        options["max_new_tokens"] = max_new_tokens
     GenerationConfig(**options)  # complains about the options before anything is loaded or downloaded
     gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
     tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    if max_new_tokens is None:
+        room = MOST if options["slide"] else gpt2.config.n_positions - len(tokenizer.encode(prompt) or [None])
+        options["max_new_tokens"] = min(MOST, max(1, room))
     streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
     continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)
     if as_json:
@@ -235,6 +254,29 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
         )
 
 
+@cli.command()
+@click.argument("text")
+@model_option
+@click.option("--layer", type=int, default=0, show_default=True, help="The block to show in full.")
+@click.option("--all", "everything", is_flag=True, help="Show every block in full.")
+@offline_option
+@json_option
+def step(text, model, layer, everything, offline, as_json):
+    """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
+    text = _prompt(text)
+    from minigpt import GPT2, Tokenizer
+    from minigpt import step as walk
+
+    gpt2 = GPT2.from_pretrained(model, offline=offline)
+    steps = walk(gpt2, text, Tokenizer.from_pretrained(model, offline=offline))
+    if as_json:
+        names = ("name", "formula", "meaning", "shape", "file", "line", "source")
+        fields = [{name: getattr(step, name) for name in names} for step in steps]
+        _print_json({"model": model, "tokens": steps.tokens, "steps": fields, "next_tokens": steps.next_tokens})
+        return
+    _write(steps.as_text(layer, everything) + "\n")
+
+
 # The defaults are the preset's, in training/trainer.py.
 SETTINGS = (
     click.option("--text", multiple=True, type=click.Path(), help="A text to train on. May be given several times."),
@@ -321,7 +363,9 @@ def train(out, resume, preset, plot, **settings):
             click.echo(f"minigpt: stopped at step {training.step:,}; go on: --resume {training.folder}", err=True)
             raise
     if plot:
-        training.plot(plot)
+        from minigpt.looking import loss_curves
+
+        loss_curves(training.folder).plot().savefig(plot)
     _write(f"validation loss {training.best:.4f}; run it: minigpt generate TEXT --model {training.folder}\n")
 
 
@@ -426,6 +470,91 @@ def _judge(name, count, seed, as_json):
     )
     for _, problem in result.wrong[:3]:
         _write(f"  {problem}\n")
+
+
+@cli.group()
+def exercises():
+    """Write each part of GPT-2 yourself: notebooks to work in, checks, and grading for a class."""
+
+
+@exercises.command("start")
+@click.argument("folder")
+def start_exercises(folder):
+    """Put the notebooks without their solutions into FOLDER. What is there already stays as it is."""
+    from minigpt.exercises import workbook
+
+    written, kept = workbook.start(folder)
+    if kept:
+        _write(f"kept as they are: {', '.join(kept)}\n")
+    if written:
+        _write(f"{len(written)} notebooks are in {folder}: run `jupyter lab {folder}` and begin with {written[0]}\n")
+
+
+@exercises.command("list")
+def list_exercises():
+    """What there is to write: by notebook, with what each function is to compute."""
+    import textwrap
+
+    from minigpt.exercises import EXERCISES, workbook
+
+    for notebook, names in workbook.places(EXERCISES).items():
+        _write(f"{notebook or 'in no notebook'}\n")
+        for name in names:
+            lines = textwrap.wrap(EXERCISES[name].task, 104, max_lines=2, placeholder=" ...")
+            _write(f"    {EXERCISES[name].signature}\n" + "".join(f"        {line}\n" for line in lines))
+
+
+@exercises.command("check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--only", multiple=True, metavar="NAME", help="Only this exercise. May be given several times.")
+def check_exercises(file, only):
+    """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
+    from minigpt.exercises import EXERCISES, workbook
+
+    handed_in, failed = workbook.defined(file, only), []
+    for result in workbook.results(handed_in, only):
+        _write(f"{'✓' if result.passed else '✗'} {result.exercise:24}{_one_line(result.verdict)}\n")
+        failed += [] if result.passed else [result]
+    for result in failed:
+        _write(f"\n{_printable(str(result))}\n")
+    said = {result.verdict for result in failed}
+    for problem in [problem for problem in handed_in.problems if problem not in said]:
+        _write(f"\n{_printable(problem)}\n")
+    there = {*handed_in.functions, *handed_in.failed}
+    if not only and not there.issuperset(EXERCISES):
+        _write(f"\nnot in the file: {', '.join(name for name in EXERCISES if name not in there)}\n")
+    if failed:
+        sys.exit(1)
+
+
+def _one_line(text, most=90):
+    line = " ".join(_printable(text).split())
+    return line if len(line) <= most else f"{line[:most]} ..."
+
+
+def _printable(text):
+    return text.encode(errors="replace").decode()  # the names of files may be no Unicode
+
+
+@exercises.command("grade")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option("--csv", "out", required=True, type=click.Path(), help="The table is written to this file.")
+@click.option("--time", "seconds", type=click.FloatRange(1, 86400), default=120, show_default=True, help="In seconds.")
+@click.option("--memory", type=click.IntRange(256), default=2048, show_default=True, help="In MB.")
+def grade_exercises(folder, out, seconds, memory):
+    """Check all submissions in FOLDER: each .py and .ipynb file in it is one, and each folder, with all its files.
+
+    Each runs in a process of its own, with limits of time and memory; it can neither stop the others nor change files.
+    """
+    from minigpt.exercises import submissions
+
+    found = submissions.find_submissions(folder)
+    submissions.require_writable(out)
+    grades = [submissions.grade(one, seconds, memory) for one in _progress(found, len(found), "submission")]
+    submissions.write_csv(grades, out)
+    _write(submissions.as_table(grades) + f"\n\nthe table is in {_printable(str(out))}\n")
+    if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
+        click.echo("minigpt: this system does not limit the memory of a process; time was limited", err=True)
 
 
 def _progress(iterable, total, unit):

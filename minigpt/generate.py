@@ -90,12 +90,12 @@ class GenerationConfig:
         return replace(self, eos_token_id=eos, pad_token_id=pad)
 
 
-def generate(model, ids, *, attention_mask=None, stopping_criteria=None, **options):
+def generate(model, ids, *, attention_mask=None, stopping_criteria=None, watch=None, **options):
     """Continue prompts with the model.
 
     ids: one prompt [T], prompts of one length [B, T], or a list of prompts of any lengths. Shorter ones are filled at
     the left; an array that already is filled comes with its attention_mask. stopping_criteria: a function of the texts
-    so far, int64 [N, T], that returns which rows [N] are finished. options: GenerationConfig's.
+    so far, int64 [N, T], that returns which rows [N] are finished. watch: see beam_search. options: GenerationConfig's.
 
     Returns int64 [N, T + new tokens], N = prompts * num_return_sequences: prompts included, end-of-text tokens
     included, rows that ended early filled with pad_token_id. Raises ContextLengthError before any work if the result
@@ -103,7 +103,9 @@ def generate(model, ids, *, attention_mask=None, stopping_criteria=None, **optio
     """
     options, tokens, padding = _prepare(model, ids, attention_mask, options)
     if options.num_beams > 1:
-        return beam_search(model, tokens, padding, options, stopping_criteria)
+        return beam_search(model, tokens, padding, options, stopping_criteria, watch)
+    if watch is not None:
+        raise ValueError("watch is for beam search: num_beams must be above 1")
     steps = list(_next_tokens(model, tokens, padding, options, stopping_criteria))
     return np.concatenate(
         [np.repeat(tokens, options.num_return_sequences, axis=0), *(s[:, None] for s in steps)], axis=1
@@ -190,12 +192,15 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
             return
 
 
-def beam_search(model, tokens, padding, options, stopping_criteria=None):
+def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=None):
     """Keep the num_beams most probable texts at every step, and return the best that finished.
 
     Every beam is extended by every token; of all these candidates the best go on, and those that end a text compete by
     sum(log p) / length ** length_penalty, where length counts new tokens. With do_sample the candidates are drawn, not
     the best ones taken. Called by generate; tokens [B, T] > int64 [B * num_return_sequences, T + new tokens].
+
+    watch(texts, scores, ends, goes_on) is called with every step's candidates, of each prompt the best first: their ids
+    so far [B, n, T], sums of log p [B, n], and bool [B, n], which end here and which the search goes on with.
     """
     B, n_prompt = tokens.shape
     beams, n_total = options.num_beams, tokens.shape[1] + options.max_new_tokens
@@ -247,6 +252,9 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None):
         chosen = _highest(going_on, beams)
         running, running_scores = candidates[each, chosen], np.take_along_axis(going_on, chosen, axis=1)
         done.add(candidates, scores, ends, length + 1 - n_prompt)
+        if watch is not None:
+            goes_on = (np.arange(n_candidates) == chosen[:, :, None]).any(axis=1) & ~ends
+            watch(candidates[:, :, : length + 1], scores, ends, goes_on)
         if ends.all() or done.is_final(running_scores[:, 0], length + 1 - n_prompt):
             break
         reader.select((each * beams + beam[each, chosen]).ravel())  # beam b of prompt i is row i * beams + b

@@ -107,8 +107,9 @@ class GPT2:
     >>> ids = model.generate(ids, max_new_tokens=40)
     """
 
-    def __init__(self, config, params, ops=plain):
+    def __init__(self, config, params, ops=plain, name=None):
         self.config, self.params, self.ops = config, params, ops
+        self.name = name  # that from_pretrained found it by, and that Tokenizer.from_pretrained finds its tokenizer by
 
     @classmethod
     def random(cls, config=None, seed=0, dtype="float32", ops="auto"):
@@ -136,7 +137,7 @@ class GPT2:
         ops = choose_ops(ops, config, threads)
         params = read_params(folder, config, dtype, quantize)
         # A file's head that differs from its wte is not tied, whatever the configuration says.
-        return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops)
+        return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops, name)
 
     def save_pretrained(self, folder, metadata=None, half=False):
         """Write config.json and model.safetensors, which from_pretrained and transformers load back.
@@ -151,7 +152,7 @@ class GPT2:
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""
         for name in set(functions) & set(ACTIVATIONS) - {self.config.activation_function}:
             raise ValueError(f"this model does not use {name}; its activation is {self.config.activation_function}")
-        return GPT2(self.config, self.params, replace_ops(self.ops, **functions))
+        return GPT2(self.config, self.params, replace_ops(self.ops, **functions), self.name)
 
     @property
     def dtype(self):
