@@ -516,7 +516,8 @@ def check_exercises(file, only):
         _write(f"{'✓' if result.passed else '✗'} {result.exercise:24}{_one_line(result.verdict)}\n")
         failed += [] if result.passed else [result]
     for result in failed:
-        _write(f"\n{_printable(str(result))}\n")
+        if result.details or _one_line(result.verdict) != result.verdict:
+            _write(f"\n{_printable(str(result))}\n")
     said = {result.verdict for result in failed}
     for problem in [problem for problem in handed_in.problems if problem not in said]:
         _write(f"\n{_printable(problem)}\n")
@@ -539,9 +540,9 @@ def _printable(text):
 @exercises.command("grade")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option("--csv", "out", required=True, type=click.Path(), help="The table is written to this file.")
-@click.option("--time", "seconds", type=click.FloatRange(1, 86400), default=120, show_default=True, help="In seconds.")
-@click.option("--memory", type=click.IntRange(256), default=2048, show_default=True, help="In MB.")
-def grade_exercises(folder, out, seconds, memory):
+@click.option("--time", type=click.FloatRange(1, 86400), default=120, show_default=True, help="Of each, in seconds.")
+@click.option("--memory", type=click.IntRange(256), default=2048, show_default=True, help="Of each, in MB.")
+def grade_exercises(folder, out, time, memory):
     """Check all submissions in FOLDER: each .py and .ipynb file in it is one, and each folder, with all its files.
 
     Each runs in a process of its own, with limits of time and memory; it can neither stop the others nor change files.
@@ -550,7 +551,7 @@ def grade_exercises(folder, out, seconds, memory):
 
     found = submissions.find_submissions(folder)
     submissions.require_writable(out)
-    grades = [submissions.grade(one, seconds, memory) for one in _progress(found, len(found), "submission")]
+    grades = [submissions.grade(one, time, memory) for one in _progress(found, len(found), "submission")]
     submissions.write_csv(grades, out)
     _write(submissions.as_table(grades) + f"\n\nthe table is in {_printable(str(out))}\n")
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):

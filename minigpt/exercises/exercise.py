@@ -1,0 +1,71 @@
+"""What an exercise is made of, and the kinds of input that exercises draw.
+
+Numbers are drawn as eighths, such as -2.375: short to read in a message, and exact in float32, so that a solution in
+single precision is as right as any other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong solution that people write: if a student's results equal its results, the hint is what they are told.
+
+    The hint says in words what was done, and which line of mathematics says otherwise. It never gives code.
+    """
+
+    function: Callable
+    hint: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Inputs that show one mechanism alone. If results differ here and nowhere before, that mechanism is wrong.
+
+    shows: a sentence that says what these inputs leave over, and so where to look. inputs: a strategy for the tuple of
+    arguments. part: which part of a result is compared; all of it unless told.
+    """
+
+    shows: str
+    inputs: st.SearchStrategy
+    part: Callable = lambda result: result
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to be written, and what tells a right one from a wrong one.
+
+    name: of the function. signature: as in "softmax(x)". task: formula and shapes, what the student is asked for.
+    reference: a right solution; it must not be fast, but plain. probes: from the most special to the general; the last
+    one draws everything. mistakes: the known wrong solutions. returns: names of the results, if there are several.
+    uses: what of minigpt a solution may call, as "minigpt.ops.plain.softmax"; by itself nothing.
+    """
+
+    name: str
+    signature: str
+    task: str
+    reference: Callable
+    probes: tuple[Probe, ...]
+    mistakes: tuple[Mistake, ...]
+    returns: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+
+
+def numbers(low=-4, high=4):
+    """A strategy for eighths from low to high."""
+    return st.integers(8 * low, 8 * high).map(lambda n: n / 8)
+
+
+def arrays(*shape, elements=None):
+    """A strategy for float64 arrays of that shape, of eighths from -4 to 4 unless told otherwise."""
+    return hnp.arrays(np.float64, shape, elements=numbers() if elements is None else elements, fill=st.nothing())
+
+
+def sizes(low=1, high=4):
+    """A strategy for the size of a dimension."""
+    return st.integers(low, high)
