@@ -3,7 +3,6 @@ import os
 import pytest
 
 
-
 def pytest_configure(config):
     # Only the tests of the official weights may reach for a network. Before the first import of huggingface_hub, which
     # reads this once.

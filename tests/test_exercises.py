@@ -146,10 +146,8 @@ def test_not_yet_written():
 
 
 def test_exit_is_no_way_out():
-    assert (
-        check("softmax", lambda x: sys.exit(0)).verdict
-        == "SystemExit: 0 (line " + check("softmax", lambda x: sys.exit(0)).verdict.partition("(line ")[2]
-    )
+    verdict = check("softmax", lambda x: sys.exit(0)).verdict
+    assert verdict.startswith("SystemExit: 0 (") and "sys.exit(0)" in verdict
 
 
 @pytest.mark.parametrize("name", ["softmax", "layer_norm", "adamw", "bpe_merge"])

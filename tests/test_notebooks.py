@@ -1,0 +1,158 @@
+"""Every notebook, from top to bottom and without a network: `pytest -m notebooks`. And the students' copies of them."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minigpt.exercises import EXERCISES
+from minigpt.exercises.workbook import defined, results, start, without_solutions
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+LONGEST = 600  # seconds; far more than any takes: a loop without an end is to fail
+
+# Python runs this file when it starts, so every kernel and what a kernel starts does.
+NO_NETWORK = """
+import sys
+
+LOCAL = ("127.0.0.1", "::1", "localhost", None, "")
+
+def refuse(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in LOCAL:
+        raise RuntimeError(f"a notebook reached for the network: {arguments[1]}")
+    if event == "socket.getaddrinfo" and arguments[0] not in LOCAL:
+        raise RuntimeError(f"a notebook reached for the network: {arguments[0]}")
+
+sys.addaudithook(refuse)
+"""
+
+
+def read(name):
+    return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.fixture
+def no_network(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
+    return os.environ | {"PYTHONPATH": str(tmp_path)}
+
+
+def test_the_network_is_really_out_of_reach(no_network):
+    for code in (
+        "import socket; socket.create_connection(('192.0.2.1', 80), 1)",
+        "import urllib.request; urllib.request.urlopen('http://example.org')",
+    ):
+        result = subprocess.run([sys.executable, "-c", code], env=no_network, capture_output=True, text=True)
+        assert result.returncode == 1 and "reached for the network" in result.stderr
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_runs_and_its_outputs_are_current(name, no_network, tmp_path, capsys):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    committed = [shape_of_outputs(cell) for cell in code_cells(read(name))]
+    for cell in notebook.cells:
+        cell["outputs"] = [] if cell.cell_type == "code" else cell.get("outputs")
+        if cell["outputs"] is None:
+            del cell["outputs"]
+    (tmp_path / "run").mkdir()
+    client = NotebookClient(notebook, timeout=LONGEST, resources={"metadata": {"path": str(tmp_path / "run")}})
+    began = time.monotonic()
+    client.execute(env=no_network)
+    with capsys.disabled():
+        print(f"\n{name}: {time.monotonic() - began:.0f} s ", end="")
+    found = [shape_of_outputs(cell) for cell in notebook.cells if cell.cell_type == "code"]
+    for number, (one, other) in enumerate(zip(committed, found, strict=True)):
+        assert one == other, f"code cell {number} has other outputs than are committed: run it again and commit"
+
+
+def shape_of_outputs(cell):
+    """What of a cell's outputs does not depend on the machine: their kinds, and the shapes of arrays in their texts."""
+    shapes = []
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        text = "".join(output.get("text", data.get("text/plain", "")))
+        kind = output["output_type"], output.get("name"), tuple(sorted(data))
+        if kind[0] == "stream" and kind[1] == "stderr":  # progress, which comes in as many pieces as it likes
+            continue
+        found = tuple(re.findall(r"\((?:\d+, )+\d*\)", text))
+        if kind[0] == "stream" and shapes and shapes[-1][0] == kind:
+            shapes[-1] = (kind, shapes[-1][1] + found)
+        else:
+            shapes.append((kind, found))
+    return shapes
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_is_committed_as_it_ran(name):
+    notebook = read(name)
+    counts = [cell["execution_count"] for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    for cell in code_cells(notebook):
+        assert not any(output["output_type"] == "error" for output in cell["outputs"]), source(cell)
+    text = json.dumps(notebook)
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text), "a path of somebody's machine"
+    assert notebook["cells"][0]["cell_type"] == "markdown" and source(notebook["cells"][0]).startswith("# ")
+
+
+def test_every_exercise_is_in_a_notebook_once_and_in_their_order():
+    solved, checked = [], []
+    for name in NOTEBOOKS:
+        for cell in code_cells(read(name)):
+            data = cell["metadata"].get("nbgrader", {})
+            if data.get("solution"):
+                solved += re.findall(r"^def (\w+)\(", source(cell), re.MULTILINE)[:1]
+            if data.get("grade"):
+                checked += re.findall(r'^check\("(\w+)", \1\)$', source(cell), re.MULTILINE)
+    assert solved == checked and sorted(solved) == sorted(EXERCISES)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_students_copies_fail_with_a_helpful_message_and_pass_with_the_solutions(name, tmp_path):
+    original, copy = FOLDER / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
+    emptied = without_solutions(read(name))
+    assert "BEGIN SOLUTION" not in json.dumps(emptied)
+    copy.write_text(json.dumps(emptied), encoding="utf-8")
+    graded = [cell["metadata"].get("nbgrader", {}).get("grade", False) for cell in emptied["cells"]]
+    for path, passes in ((copy, False), (original, True)):
+        found = list(results(defined(path))) if any(graded) else []
+        assert len(found) == sum(graded)
+        for result in found:
+            assert result.passed == passes and (passes or result.verdict == "it is not written yet"), result
+    # In the copy the checks have no outputs yet; in the original they say that all is right.
+    for cell, other, is_check in zip(emptied["cells"], read(name)["cells"], graded, strict=True):
+        if is_check:
+            assert cell["outputs"] == [] and "✓" in json.dumps(other["outputs"], ensure_ascii=False)
+
+
+def test_a_copy_can_be_made_of_all(tmp_path):
+    with contextlib.redirect_stdout(io.StringIO()):
+        start(tmp_path / "mine")
+    assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 12
+
+
+def test_links_lead_somewhere():
+    for name in NOTEBOOKS:
+        for cell in read(name)["cells"]:
+            if cell["cell_type"] == "markdown":
+                for target in re.findall(r"\]\(([^)#]+)\)", source(cell)):
+                    assert target.startswith("https://") or (FOLDER / target).exists(), (name, target)
