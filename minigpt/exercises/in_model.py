@@ -87,7 +87,7 @@ def _difference(name, found, expected):
     place = tuple(map(int, np.argwhere(wrong)[0]))
     parts = name.split(".")
     axes = AXES.get(parts[-1], "bt" if found.ndim == 3 else "t")
-    where = [f"layer {parts[1]}"] * (parts[0] == "h")
+    where = [f"layer {parts[1]}"] if parts[0] == "h" else []
     where += [f"head {i}" for axis, i in zip(axes, place, strict=False) if axis == "h"]
     where += [f"position {i}" for axis, i in zip(axes, place, strict=False) if axis == "t"]
     values = f"{shown(found[place])}, expected {shown(expected[place])}"
