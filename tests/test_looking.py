@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reference import assert_close, configs, lively_model, models, random_ids
 
 import minigpt
-from minigpt import GPT2, ContextLengthError, GPT2Config, Tokenizer, ops
+from minigpt import GPT2, ContextLengthError, GPT2Config, Tokenizer
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.looking import ablate_heads, attention_maps, beam_tree, logit_lens, loss_curves, patch, show
 from minigpt.looking.patching import put

@@ -5,6 +5,7 @@ things are found out: the first probe where it is, which isolates one mechanism;
 it is; and whether all its results are those of a known mistake.
 """
 
+import contextlib
 import difflib
 import os
 import time
@@ -13,7 +14,7 @@ from functools import cache
 
 import hypothesis
 import numpy as np
-from hypothesis.errors import NoSuchExample
+from hypothesis.errors import Flaky, NoSuchExample
 
 from minigpt.exercises.calling import call, same
 from minigpt.exercises.result import Result, shown
@@ -144,20 +145,23 @@ def _smallest(exercise, wrong, run):
     phases, until = [hypothesis.Phase.generate, hypothesis.Phase.shrink], time.monotonic() + SHRINKING
     settings = hypothesis.settings(max_examples=200, phases=phases, **SETTINGS)
     for tolerance in (VISIBLE, TOLERANCE):
+        found = []
 
-        def fails(arguments, tolerance=tolerance):
+        def fails(arguments, tolerance=tolerance, found=found):
             if time.monotonic() > until:  # the function is slow: what was found so far is small enough
                 return False
             trial = Trial.of(exercise, wrong.probe, arguments, run, tolerance)
-            return trial.is_wrong and trial.outcome.problem == wrong.outcome.problem
+            if trial.is_wrong and trial.outcome.problem == wrong.outcome.problem:
+                found.append(arguments)
+                return True
+            return False
 
-        try:
-            arguments = hypothesis.find(wrong.probe.inputs, fails, settings=settings)
-        except NoSuchExample:
-            continue
-        trial = Trial.of(exercise, wrong.probe, arguments, run)
-        if trial.is_wrong:
-            return trial
+        with contextlib.suppress(NoSuchExample, Flaky):  # it fails only now and then, or time was over
+            hypothesis.find(wrong.probe.inputs, fails, settings=settings)
+        if found:
+            trial = Trial.of(exercise, wrong.probe, found[-1], run)
+            if trial.is_wrong:
+                return trial
     return wrong  # it fails for few inputs, or only now and then
 
 
