@@ -287,6 +287,11 @@ SETTINGS = (
     click.option("--n-layer", type=int, help="Blocks of a random model."),
     click.option("--n-head", type=int, help="Its heads."),
     click.option("--n-embd", type=int, help="Its width."),
+    click.option(
+        "--initializer-range",
+        type=float,
+        help="Its matrices' standard deviation. A narrow one learns sooner with 1/sqrt(width).",
+    ),
     click.option("--block-size", type=int, help="Tokens of a sequence."),
     click.option("--batch-size", type=int, help="Sequences of a batch."),
     click.option("--steps", type=int, help="How long to train."),
@@ -337,7 +342,7 @@ def train(out, resume, preset, plot, **settings):
     from minigpt.training.trainer import Settings, Training
 
     if given.get("init"):
-        for name in ("tokenizer", "n_layer", "n_head", "n_embd"):
+        for name in ("tokenizer", "n_layer", "n_head", "n_embd", "initializer_range"):
             if name in given:
                 raise click.UsageError(f"--{name.replace('_', '-')} has no effect with --init")
     training = Training.resume(resume) if resume else Training.start(out, Settings.from_preset(preset, **given))

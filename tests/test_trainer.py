@@ -320,6 +320,12 @@ def test_the_token_file_is_the_text(tmp_path, text):
     assert {row[0] for number in range(30) for row in batches.draw(number)[0]} == {0, 1, 2, 3}
 
 
+def test_how_large_a_random_model_begins(tmp_path, text):
+    training = Training.start(tmp_path / "out", settings(text, n_embd=64, initializer_range=0.1))
+    assert training.model.config.initializer_range == 0.1
+    assert abs(training.model.params["wpe"]["weight"].std() / 0.1 - 1) < 0.1
+
+
 def test_only_completions_count(tmp_path):
     tokenizer = Tokenizer.of_characters(set("abcdefgh"))
     path = tmp_path / "pairs.jsonl"
@@ -427,6 +433,11 @@ def bad_input():
         "pairs": ({"data": line}, [], "pairs need a model to begin with"),
         "batch size": ({"text": "a" * 999}, ["--batch-size", "0"], "batch_size must be above 0"),
         "steps": ({"text": "a" * 999}, ["--steps", "0"], "steps must be above 0"),
+        "initializer": ({"text": "a" * 999}, ["--initializer-range", "0"], "initializer_range must be a positive number"),
+        "initializer of init": (
+            {"text": "a" * 999}, ["--init", SHAKESPEARE, "--initializer-range", "1"],
+            "--initializer-range has no effect with --init",
+        ),
         "dropout": ({"text": "a" * 999}, ["--dropout", "1"], "dropout must be from 0 to below 1"),
         "tokenizer": ({"text": "a" * 999}, ["--tokenizer", "bpe"], "tokenizer must be char, gpt2 or bpe:SIZE"),
         "positions": ({"text": "a" * 999}, ["--init", SHAKESPEARE, "--block-size", "9999"], "model has 256 positions"),
