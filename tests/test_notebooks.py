@@ -147,7 +147,7 @@ def test_students_copies_fail_with_a_helpful_message_and_pass_with_the_solutions
 def test_a_copy_can_be_made_of_all(tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         start(tmp_path / "mine")
-    assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 12
+    assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 13
 
 
 def test_links_lead_somewhere():
