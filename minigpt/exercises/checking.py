@@ -174,13 +174,17 @@ def recognised(exercise, trials):
     sound = [trial for trial in returned if not _has_nan(trial.outcome.value)]
     for some in (trials, sound) if returned else ():
         for mistake in exercise.mistakes:
-            outcomes = [call(mistake.function, trial.arguments, uses=None) for trial in some]
-            pairs = list(zip(some, outcomes, strict=True))
-            if all(_same_outcome(trial.outcome, outcome) for trial, outcome in pairs) and any(
-                outcome.problem or difference(outcome.value, trial.expected, trial.probe.part, exercise.returns)
-                for trial, outcome in pairs
-            ):
-                return mistake
+            wrong = False  # on some input: one that is right on all of these tells nothing
+            for trial in some:
+                outcome = call(mistake.function, trial.arguments, uses=None)
+                if not _same_outcome(trial.outcome, outcome):
+                    break
+                wrong = wrong or bool(
+                    outcome.problem or difference(outcome.value, trial.expected, trial.probe.part, exercise.returns)
+                )
+            else:
+                if wrong:
+                    return mistake
     return None
 
 

@@ -45,6 +45,7 @@ class Result:
 def shown(value):
     """An argument or a result as a reader wants to see it: short numbers, the shape where there are several."""
     if isinstance(value, np.ndarray):
+        value = value + 0.0 if value.dtype.kind == "f" else value  # -0 is 0
         text = _on_one_line(value.tolist())
         if len(text) > 100:
             text = np.array2string(value, precision=4, suppress_small=True, threshold=60, separator=", ")
@@ -54,11 +55,20 @@ def shown(value):
     if isinstance(value, np.generic):
         return str(value.item())
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+        lines = (f"{name}: {shown(item)}".splitlines() for name, item in _leaves(value))
+        return "\n    ".join(["{", *("\n        ".join(line) for line in lines)]) + "\n}"
     if isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
         return "(" + ",\n ".join(map(shown, value)) + ")"
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def _leaves(tree, path=()):
+    """(name, value) of what is in nested dicts and lists, as in model.params: "h.0.ln_1.weight"."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) and tree else None
+    if items is None:
+        return [(".".join(path), tree)]
+    return [leaf for key, item in items for leaf in _leaves(item, (*path, str(key)))]
 
 
 def _on_one_line(numbers):
