@@ -86,6 +86,7 @@ def test_attention_maps_are_drawn_of_all_heads_of_a_block_and_of_one(stories):
     expected = [readable(token) for token in maps.tokens]
     assert labels(one.xaxis) == labels(one.yaxis) == expected
     assert expected[:2] == ["Once", "␣upon"] and expected[-1] == "↵"
+    assert readable("\x1b[2J\r\n\ta\r") == "␛[2J↵⇥a␍"  # no terminal obeys it
 
 
 @pytest.mark.parametrize(("place", "sentence"), [
@@ -273,7 +274,8 @@ def test_what_cannot_be_patched(stories):
         ((clean, f"{clean}.", "She", "He"), r"clean has \d+ tokens, corrupted \d+"),
         ((clean, clean, "She", "He"), "clean and corrupted have the same difference"),
         ((clean, clean, "She ran", "He"), "answer must be one token, but 'She ran' is 2: 'She', ' ran'"),
-        ((clean, clean, "She", ""), "wrong must be one token, but '' is 0"),
+        ((clean, clean, "She", ""), "wrong must be one token, but '' is 0: nothing$"),
+        ((clean, clean, "She", "She"), "answer and wrong are the same token"),
         ((clean, clean, "aunt", "He"), "answer must be one token.*; ' aunt', with the space before it, is one"),
         ((clean, clean, "She", "He", "residual"), "activation must be one of a block's, ln_1, attn.q.*not 'residual'"),
         (("", "", "She", "He"), "the text is empty"),

@@ -118,6 +118,8 @@ def patch(model, tokenizer, clean, corrupted, answer, wrong, activation="resid")
             f"clean has {len(clean_ids)} tokens, corrupted {len(corrupted_ids)}: they must have as many, so that "
             "each position of one stands for that of the other"
         )
+    if answer_id == wrong_id:
+        raise ValueError(f"answer and wrong are the same token, {answer!r}: there is nothing to tell apart")
     names = names_of(activation, model.config.n_layer)
     model = settled(model)
 

@@ -22,16 +22,17 @@ def single_token(tokenizer, text, argument):
     ids = tokenizer.encode(text)
     if len(ids) == 1:
         return ids[0]
-    pieces = ", ".join(map(repr, token_texts(tokenizer, ids)))
+    pieces = ", ".join(map(repr, token_texts(tokenizer, ids))) or "nothing"
     hint = ""
-    if len(tokenizer.encode(f" {text}")) == 1:
+    if text and len(tokenizer.encode(f" {text}")) == 1:
         hint = f"; {' ' + text!r}, with the space before it, is one"
     raise ValueError(f"{argument} must be one token, but {text!r} is {len(ids)}: {pieces}{hint}")
 
 
 def readable(text):
     """A token's text as a label: what cannot be seen becomes a sign. A space is ␣, a line break ↵, a tab ⇥."""
-    return text.replace(" ", "␣").replace("\r\n", "↵").replace("\n", "↵").replace("\t", "⇥")
+    text = text.replace(" ", "␣").replace("\r\n", "↵").replace("\n", "↵").replace("\t", "⇥")
+    return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 else c for c in text)  # ␛ for an escape, which a terminal obeys
 
 
 def settled(model):
