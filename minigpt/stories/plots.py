@@ -92,11 +92,11 @@ cry," said a [soft|deep|tiny|friendly|funny|strange] voice. It was <an old>
 next morning|The next day|Before dinner|When it was dark|After a while] {hero} [knocked at|ran to|stood at] {friend}'s
 door with the {colour} {thing}. "I am sorry," {hero.he} said <kindly>. "You can have it." "I am sorry, too," said
 {friend}.
-|40% At last {friend} <went> home with the {thing}, and {hero} was [sad|angry|lonely] [all night|all evening|for
-hours]. "{A thing} is [nice|good|fine]," said {hero.his} {family} <kindly>, "but a friend is [nicer|better]." [The
-next morning|The next day|Before dinner|When it was dark|After a while] {friend} [knocked at|ran to|stood at] {hero}'s
-door with the {colour} {thing}. "I am sorry," {friend.he} said <kindly>. "You can have it." "I am sorry, too," said
-{hero}.]
+|40% At last it was {friend} who <went> home with the {thing}, and {hero} was [sad|angry|lonely] [all night|all
+evening|for hours]. "{A thing} is [nice|good|fine]," said {hero.his} {family} <kindly>, "but a friend is
+[nicer|better]." [The next morning|The next day|Before dinner|When it was dark|After a while] {friend} [knocked at|ran
+to|stood at] {hero}'s door with the {colour} {thing}. "I am sorry," {friend.he} said <kindly>. "You can have it." "I am
+sorry, too," said {hero}.]
 
 So the {thing} [lived|stayed] with {hero}
 [in [summer and with {friend} in winter|winter and with {friend} in summer]
@@ -150,9 +150,8 @@ In the {shelter} sat <an old> {guest:animal}. "[Come in|Sit down|Come here|Stay 
 wizard|a ghost|a bear|a wolf|the sea]|held {friend.his} hand|sang [a song|softly]]. Then all three shared the
 {food:food} that {hero} had in {hero.his} [pocket|bag|basket|hat].
 
-At last the sun came out over the {place}, and {hero} and {friend} <went> back
-to the house {home}. "Where have you been?" asked {hero.his} {family}. "In an old {shelter} with {a guest}," said
-{hero}. "It was [fun|lovely|warm|cosy], and we ate all the {food}. We found no {find}, but we found a [good|new|dear]
-friend."
+At last the sun came out over the {place}, and {hero} and {friend} <went> back to the house {home}. "Where have you
+been?" asked {hero.his} {family}. "In an old {shelter} with {a guest}," said {hero}. "It was [fun|lovely|warm|cosy], and
+we shared all that we had. We lost our way, but we found a [good|new|dear] friend."
 """,
 }

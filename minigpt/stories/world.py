@@ -108,7 +108,7 @@ POOLS = {
     ),
     "task": names(
         """feed the hens, water the roses, sweep the kitchen, wash the windows, bring in the wood, milk the cow,
-        mend the fence, rake the leaves, wash the plates, set the table, bake the bread, clean the stove"""
+        mend the fence, rake the leaves, dry the plates, set the table, bake the bread, clean the stove"""
     ),
     "baby": pool(
         "name mother",
