@@ -147,7 +147,7 @@ print(memory() - before)
 
 def test_info():
     shown = run("info").stdout
-    assert "stories: 1,030,912 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
+    assert "stories: 1,029,888 parameters" in shown and "n_layer" in shown and "model.safetensors" in shown
     fields = json.loads(run("info", SHAKESPEARE, "--json").stdout)
     assert fields["parameters"] == 957_184 and fields["config"]["n_embd"] == 128
     assert fields["memory"]["float32"] == 4 * 957_184

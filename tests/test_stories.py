@@ -536,6 +536,7 @@ def test_the_stories_of_a_model_are_checked(tokenizer, untrained, monkeypatch):
     def write(prompt, *, num_return_sequences, max_new_tokens, **options):
         """Two stories that are right, one with a wrong word, one that does not end."""
         assert prompt == [end] and max_new_tokens == untrained.config.n_positions - 1
+        assert options.pop("temperature") == 0.9
         assert options == {"do_sample": True, "top_k": 0, "eos_token_id": end, "pad_token_id": end, "seed": 9}
         calls.append(num_return_sequences)
         one, two, three, four = (tokenizer.encode(s.text) for s in stories(4, seed=6))
@@ -547,7 +548,7 @@ def test_the_stories_of_a_model_are_checked(tokenizer, untrained, monkeypatch):
         return rows
 
     monkeypatch.setattr(untrained, "generate", write, raising=False)
-    result = judge(untrained, tokenizer, n=4, seed=9)
+    result = judge(untrained, tokenizer, n=4, seed=9, temperature=0.9)
     assert calls == [4] and result.accepted == 0.5
     (cut, problem), (_, endless) = result.wrong
     assert cut.endswith(" Q") and problem == check(cut) and endless.expected == ("the end",)
@@ -597,6 +598,8 @@ def test_command_judges(tokenizer, untrained, tmp_path):
         part.save_pretrained(tmp_path)
     shown = command("--judge", str(tmp_path), "--count", "2")
     assert shown.startswith("on 2 new stories: ") and "of 2 stories of its own 0.0% are stories of the grammar" in shown
+    shown = command("--judge", str(tmp_path), "--count", "2", "--temperature", "0.5")
+    assert "of 2 stories of its own at temperature 0.5 0.0% are" in shown
     fields = json.loads(command("--judge", str(tmp_path), "--count", "2", "--json"))
     expected = judge(untrained, tokenizer, 2)
     assert fields["loss"] == pytest.approx(expected.loss, rel=1e-5) and len(fields["wrong"]) == 2

@@ -39,8 +39,8 @@ class Judgement:
         return 1 - len(self.wrong) / self.n
 
 
-def judge(model, tokenizer, n=1000, seed=0):
-    """A Judgement of a model by n stories of the grammar and n of its own, drawn from what it predicts as it is.
+def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
+    """A Judgement of a model by n stories of the grammar and n of its own, drawn at a temperature: 1, as it predicts.
 
     A seed that the model was not trained with, for stories that are new to it. Raises ValueError for a model that has
     no end-of-text token or too short a context.
@@ -65,6 +65,7 @@ def judge(model, tokenizer, n=1000, seed=0):
             num_return_sequences=min(BATCH_SIZE, n - first),
             max_new_tokens=model.config.n_positions - 1,
             do_sample=True,
+            temperature=temperature,
             top_k=0,
             eos_token_id=end,
             pad_token_id=end,
