@@ -407,9 +407,10 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
 @click.option(
     "--judge", "model", metavar="MODEL", help="How near MODEL comes to the best possible loss. Default: 1000."
 )
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="How --judge draws MODEL's stories.")
 @json_option
 @click.pass_context
-def stories(context, count, seed, out, to_check, model, as_json):
+def stories(context, count, seed, out, to_check, model, temperature, as_json):
     """Draw children's stories from a grammar whose entropy is known; check texts and judge models by it."""
     if sum(map(bool, (out, to_check, model))) > 1:
         raise click.UsageError("--out, --check and --judge are three things to do: choose one")
@@ -419,7 +420,7 @@ def stories(context, count, seed, out, to_check, model, as_json):
         _check_stories(to_check, as_json)
     elif model:
         is_default = context.get_parameter_source("count") is click.core.ParameterSource.DEFAULT
-        _judge(model, 1000 if is_default else count, seed, as_json)
+        _judge(model, 1000 if is_default else count, seed, temperature, as_json)
     elif out:
         from weights_loader import write_file
 
@@ -456,22 +457,23 @@ def _check_stories(path, as_json):
         sys.exit(1)
 
 
-def _judge(name, count, seed, as_json):
+def _judge(name, count, seed, temperature, as_json):
     from minigpt import GPT2, Tokenizer
     from minigpt import stories as grammar
     from minigpt.stories.judge import judge
 
     model = GPT2.from_pretrained(name, ops="jit", dtype="float32")
-    result = judge(model, Tokenizer.from_pretrained(name), count, seed)
+    result = judge(model, Tokenizer.from_pretrained(name), count, seed, temperature)
     if as_json:
         wrong = [{"text": text, "problem": str(problem)} for text, problem in result.wrong]
         fields = {"loss": result.loss, "best": result.best, "entropy": grammar.entropy(), "excess": result.excess}
         _print_json({"model": name, "count": count} | fields | {"accepted": result.accepted, "wrong": wrong})
         return
+    warmth = "" if temperature == 1 else f" at temperature {temperature:g}"
     _write(
         f"on {count:,} new stories: {result.loss:.2f} nats a story; the least possible {result.best:.2f}, "
         f"the entropy {grammar.entropy():.2f}: {result.excess:.1%} above it\n"
-        f"of {count:,} stories of its own {result.accepted:.1%} are stories of the grammar\n"
+        f"of {count:,} stories of its own{warmth} {result.accepted:.1%} are stories of the grammar\n"
     )
     for _, problem in result.wrong[:3]:
         _write(f"  {problem}\n")
@@ -550,14 +552,17 @@ def _printable(text):
 def grade_exercises(folder, out, time, memory):
     """Check all submissions in FOLDER: each .py and .ipynb file in it is one, and each folder, with all its files.
 
-    Each runs in a process of its own, with limits of time and memory; it can neither stop the others nor change files.
+    Each runs in a process of its own, with limits of time and memory. All are copied before the first one runs. The
+    table is written after each, so nothing is lost if this is stopped. It is no sandbox: see README.md.
     """
     from minigpt.exercises import submissions
 
     found = submissions.find_submissions(folder)
     submissions.require_writable(out)
-    grades = [submissions.grade(one, time, memory) for one in _progress(found, len(found), "submission")]
-    submissions.write_csv(grades, out)
+    grades = []
+    for one in _progress(found, len(found), "submission"):
+        grades.append(submissions.grade(one, time, memory))
+        submissions.write_csv(grades, out)
     _write(submissions.as_table(grades) + f"\n\nthe table is in {_printable(str(out))}\n")
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
         click.echo("minigpt: this system does not limit the memory of a process; time was limited", err=True)

@@ -12,6 +12,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hypothesis import given
@@ -287,6 +288,78 @@ if __name__ == "__main__":
     assert passed(workbook.results(book)) == ["gelu", "merge_heads", "softmax"]
 
 
+def test_constants_are_whatever_only_computes(tmp_path):
+    text = """
+try:
+    import numpy as np
+except ImportError:
+    raise SystemExit("pip install numpy")
+from functools import partial
+from math import pi, sqrt
+import numpy.random as draw
+C = sqrt(2 / pi)
+NEG = float("-inf")
+MASK = np.tri(64).astype(bool)
+NOISE = draw.default_rng(0)
+SHIFT = NOISE.normal() * 0
+SQUARES = {n: n**2 for n in range(3)}
+EXACT = True if sum(SQUARES.values()) == 5 else False
+def _softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+softmax = partial(_softmax, axis=-1)
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(C * (x + 0.044715 * x**3))) + SHIFT
+def causal_mask(T):
+    return MASK[:T, :T]
+def scores(q, k):
+    return q @ k.T / sqrt(q.shape[1]) if NEG < 0 else None
+if EXACT:
+    def linear(x, weight, bias):
+        return x @ weight + bias
+else:
+    linear = None
+"""
+    book = defined(tmp_path / "mine.py", text)
+    assert book.problems == [] and book.failed == {}
+    assert passed(workbook.results(book)) == ["causal_mask", "gelu", "linear", "scores", "softmax"]
+    for line in (
+        "y = train()",
+        "y = model.train()",
+        "y = [train() for i in range(3)]",
+        "y = {0: train}[0]()",
+        "train()",
+    ):
+        book = defined(tmp_path / "mine.py", f"import model\nmodel = 3\ndef train():\n    {CRASH}\n{line}\n{RIGHT}")
+        assert not [problem for problem in book.problems if "this line was run" in problem], line
+
+
+def test_what_is_handed_in_and_does_not_run_says_so(tmp_path):
+    why = "would set it, but is not run, as it is no definition"
+    text = "for i in range(1):\n    def softmax(x):\n        return x\n"
+    assert verdicts(defined(tmp_path / "a.py", text)) == {"softmax": f"it is not defined: line 1 {why}"}
+    text = "from mine import jit\nsoftmax = jit(3)\nscores = jit(4)\ncheck('softmax', softmax)\n"
+    (tmp_path / "mine.py").write_text("def jit(x): pass")
+    assert verdicts(defined(tmp_path / "b.py", text)) == {"softmax": f"it is not defined: line 2 {why}"}
+    # A variable that happens to be named like an exercise is nothing that is handed in.
+    text = RIGHT + "scores = compute(3)\nfor i in range(1):\n    def softmax(x):\n        return x\n"
+    assert passed(workbook.results(defined(tmp_path / "c.py", text))) == ["merge_heads", "softmax"]
+
+
+def test_what_cannot_be_judged_costs_itself(tmp_path, monkeypatch):
+    examine = workbook.examine
+
+    def failing(exercise, *args, **options):
+        if exercise.name == "softmax":
+            raise AttributeError("'tuple' object has no attribute 'shape'")
+        return examine(exercise, *args, **options)
+
+    monkeypatch.setattr(workbook, "examine", failing)
+    results = verdicts(defined(tmp_path / "mine.py", RIGHT))
+    assert results["softmax"].startswith("it could not be judged: AttributeError: 'tuple' object has no attribute")
+    assert results["merge_heads"].startswith("right, on")
+
+
 def test_a_lambda_is_a_function_and_the_last_definition_counts(tmp_path):
     wrong = "merge_heads = lambda x: 0\n"
     assert passed(workbook.results(defined(tmp_path / "a.py", wrong + RIGHT))) == ["merge_heads", "softmax"]
@@ -554,7 +627,9 @@ def test_a_good_submission_has_the_results_of_a_check(graded, name, tmp_path):
     text = notebook(text) if name.endswith("ipynb") else text
     found = graded(text, name)
     (tmp_path / "here").mkdir()
-    expected = {result.exercise: result for result in workbook.results(defined(tmp_path / "here" / name, text))}
+    expected = {
+        result.exercise: result for result in workbook.results(defined(tmp_path / "here" / name, text), shrink=False)
+    }
     assert found.results == expected and list(found.results) == list(expected)
     assert passed(found.results.values()) == ["merge_heads", "softmax"] and found.score == 2
     assert found.remarks == [] and [line.partition(":")[0] for line in found.messages] == ["causal_mask", "scores", "linear"]  # fmt: skip
@@ -902,6 +977,17 @@ subprocess.run(["true"])
 multiprocessing.get_context("spawn").Process(target=print).start()
 multiprocessing.get_context("fork").Process(target=print).start()
 importlib.import_module(sys.modules.pop("_posixsubprocess").__name__)
+sys.modules.pop("readline") or importlib.import_module("readline")
+_posixshmem.shm_open("/mine", os.O_RDWR | os.O_CREAT)
+os.mkfifo({new!r})
+os.mknod({new!r})
+os.memfd_create("mine")
+os.pidfd_open(os.getppid())
+signal.pidfd_send_signal(3, signal.SIGCONT)
+os.sched_setaffinity(os.getppid(), [0])
+os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)
+resource.prlimit(os.getppid(), resource.RLIMIT_FSIZE)
+_thread.start_new_thread(print, ())
 os.kill(os.getppid(), signal.SIGTERM)
 os.killpg(0, signal.SIGCONT)
 socket.socket()
@@ -929,8 +1015,8 @@ def test_the_files_of_the_teacher_are_not_touched(tmp_path, snapshot, monkeypatc
     }  # fmt: skip
     attempts = ATTEMPTS.format(**{name: str(path) for name, path in names.items()}).strip().splitlines()
     text = f"""
-import ctypes, gc, importlib, io, multiprocessing, os, pathlib, shutil, signal, socket, sqlite3, subprocess, sys
-import urllib.request
+import _posixshmem, _thread, ctypes, gc, importlib, io, multiprocessing, os, pathlib, resource, shutil, signal, socket
+import sqlite3, subprocess, sys, urllib.request
 import numpy as np
 
 done = []
@@ -1069,6 +1155,49 @@ def test_the_process_has_the_environment_of_nobody(graded, monkeypatch):
     assert "PATH" in verdict and "SECRET" not in verdict and f"{os.sep}minigpt-" in verdict
 
 
+def test_remarks_are_on_what_a_teacher_should_know(graded):
+    text = """
+    import subprocess
+    class Pool:
+        import threading, time
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    def causal_mask(T):
+        try:
+            subprocess.check_output(["fc-list", "--format=%{file}"])  # as matplotlib does
+        except OSError:
+            return [[s <= t for s in range(T)] for t in range(T)]
+    """
+    found = graded(text)
+    assert found.score == 1
+    assert found.messages == ["its definitions started a thread that goes on: what it calls is not seen"]
+
+
+def test_a_submission_is_what_was_there_at_first(tmp_path):
+    (tmp_path / "anna.py").write_text(RIGHT)
+    (tmp_path / "ben").mkdir()
+    (tmp_path / "ben" / "mine.py").write_text(RIGHT)
+    anna, ben = find_submissions(tmp_path)
+    (tmp_path / "anna.py").write_text("")  # by a library that writes files by itself
+    (tmp_path / "ben" / "mine.py").unlink()
+    assert grade(anna).score == grade(ben).score == 2
+
+
+def test_what_is_not_the_students_own_is_not_looked_at(tmp_path):
+    anna = tmp_path / "anna"
+    (anna / "minigpt" / "ops").mkdir(parents=True)
+    (anna / "env" / "lib").mkdir(parents=True)
+    (anna / "env" / "pyvenv.cfg").touch()
+    (anna / "env" / "lib" / "a.py").write_text(RIGHT)
+    plain = (workbook.PACKAGE / "ops" / "plain.py").read_bytes()
+    (anna / "minigpt" / "ops" / "plain.py").write_bytes(plain.replace(b"\n", b"\r\n"))
+    (anna / "plain.py").write_text(SOFTMAX)
+    (submission,) = find_submissions(tmp_path)
+    assert [path.as_posix() for path in submission.files] == ["anna/plain.py"]
+    (anna / "plain.py").unlink()
+    (submission,) = find_submissions(tmp_path)
+    assert grade(submission).messages == ["minigpt's own files, unchanged, were not looked at: 1"]
+
+
 def test_nothing_but_inputs_goes_to_the_process(graded, monkeypatch):
     sent = []
     send = submissions.send
@@ -1078,6 +1207,11 @@ def test_nothing_but_inputs_goes_to_the_process(graded, monkeypatch):
     assert summary(found) == {"softmax": ""}
     assert [message["ask"] for message in sent] == ["begin", "read", "define", *["call"] * len(inputs)]
     assert [message["arguments"] for message in sent[3:]] == inputs
+    # Nor for the smallest input that goes wrong: this would use up the time of those that are right.
+    sent.clear()
+    assert graded("def softmax(x):\n    return x").score == 0 and len(sent) == 3 + len(inputs)
+    graded(RIGHT.replace("merge_heads", "nothing"))
+    del sent[: 3 + len(inputs)]
     for message in sent[3:]:
         assert message.keys() == {"ticket", "ask", "name", "arguments", "uses"}
         assert message["name"] == "softmax" and message["uses"] == ()
@@ -1148,6 +1282,23 @@ def test_grade_as_a_command(tmp_path, snapshot):
     assert [line.split()[:4] for line in lines[:2]] == [["=ben.py", "1", "/", "2"], ["anna.py", "2", "/", "2"]]
     assert "  softmax                   2 / 3" in lines and lines[-1] == f"the table is in {out}"
     assert os.listdir(out.parent) == ["grades.csv"]
+
+
+def test_the_table_has_what_was_graded_when_it_is_stopped(tmp_path, monkeypatch):
+    from minigpt.cli import cli
+
+    def stopped(submission, *_):
+        if submission.name == "ben.py":
+            raise KeyboardInterrupt
+        return submissions.Grade(submission.name)
+
+    for name in ("anna.py", "ben.py", "carl.py"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(submissions, "grade", stopped)
+    with pytest.raises(click.Abort):
+        cli(["exercises", "grade", str(tmp_path), "--csv", str(tmp_path / "out.csv")], standalone_mode=False)
+    with open(tmp_path / "out.csv", encoding="utf-8") as file:
+        assert [row["submission"] for row in csv.DictReader(file)] == ["anna.py"]
 
 
 def test_grade_shows_how_far_it_is(tmp_path):

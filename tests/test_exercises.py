@@ -1,6 +1,7 @@
 """The checks, checked: every known mistake is told by its name, every right solution passes, and the result decides."""
 
 import importlib
+import re
 import sys
 import threading
 import time
@@ -11,10 +12,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt.exercises import EXERCISES, check
-from minigpt.exercises.calling import call
-from minigpt.exercises.checking import NotPassedError, drawn_inputs, examine
+from minigpt.exercises import EXERCISES, check, checking
+from minigpt.exercises.calling import Outcome, call
+from minigpt.exercises.checking import NotPassedError, difference, drawn_inputs, examine
 from minigpt.exercises.in_model import PLACES
+from minigpt.exercises.result import shown, shown_apart
 
 MODULES = ("tokens", "attention", "block", "decoding", "learning")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -111,6 +113,16 @@ def test_nothing_returned():
     assert "returns None" in check("softmax", lambda x: None).verdict
 
 
+def test_a_crash_on_some_inputs_is_no_other_mistake():
+    def causal_mask(T):
+        if T == 3:
+            raise ValueError("three")
+        return np.tri(T, dtype=bool)
+
+    result = check("causal_mask", causal_mask)
+    assert result.mistake is None and result.verdict.startswith("ValueError: three (line ")
+
+
 def test_a_crash_is_told_with_its_line():
     def softmax(x):
         return x @ np.ones(99)
@@ -182,6 +194,179 @@ def test_the_smallest_input_is_small():
     assert len(dict(result.details)["smallest input"]) < 300
 
 
+def test_without_shrinking_each_input_is_tried_once():
+    calls = []
+
+    def run(arguments):
+        calls.append(arguments)
+        return call(lambda x: x, arguments)
+
+    result = examine(EXERCISES["softmax"], run, shrink=False)
+    assert not result.passed and "on the input" in dict(result.details)
+    assert len(calls) == len(drawn_inputs(EXERCISES["softmax"]))
+
+
+class FailsWhenShown:
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+NESTED = {}
+for _ in range(700):
+    NESTED = {"more": NESTED}
+ODD = (
+    None, (), [], {}, 3, "text", np.zeros((2, 3)), np.array([None]), [[1, 2], [3]], 10**5000, [10**5000],
+    FailsWhenShown(), torch.ones(2, requires_grad=True), np.ma.masked_all(3), np.zeros((10**9, 0)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_whatever_is_returned_is_judged(name, monkeypatch):
+    inputs = dict(drawn_inputs(EXERCISES[name]))  # one for each probe
+    monkeypatch.setattr(checking, "drawn_inputs", lambda exercise: list(inputs.items()))
+    right = RIGHT[name][0](*list(inputs.values())[-1])
+    several = (right[:-1], (*right, right[0]), right[0]) if isinstance(right, tuple) else ((right, right),)
+    for odd in (*ODD, *several):
+        result = examine(EXERCISES[name], lambda arguments, odd=odd: Outcome(odd), shrink=False)
+        assert not result.passed and 0 < len(result.verdict) < 800, result
+
+
+def test_large_results_are_told_at_once():
+    began = time.monotonic()
+    assert shown(np.zeros((10**9, 0))) == "[]   shape (1000000000, 0)"
+    assert shown(np.broadcast_to(1.0, (1000, 1000, 1000))).endswith("shape (1000, 1000, 1000)")
+    assert shown(np.broadcast_to(1.0, (6,) * 12)).startswith("an array of float64   shape (6, ")
+    assert time.monotonic() - began < 2
+    assert [shown(value) for value in (10**5000, FailsWhenShown(), NESTED)] == ["a int", "a FailsWhenShown", "a dict"]
+
+
+def test_what_differs_reads_differently():
+    assert shown_apart(1.0000001, 1.0) == ("1.0000001", "1")
+    assert shown_apart(np.array([1.41421, 0]), np.array([1.41418, 0])) == (
+        "[1.41421, 0]   shape (2,)",
+        "[1.41418, 0]   shape (2,)",
+    )
+    details = dict(check("gelu", lambda x: RIGHT["gelu"][0](x) * 1.00003).details)
+    assert details["your result"] != details["expected"]
+
+
+def test_lists_say_where_they_differ():
+    expected = [(1, 2), (256, 3)]
+    assert difference([(1, 2), (3, 256)], expected) == "the result is (3, 256) at [1], expected (256, 3)"
+    assert difference([(1, 2)], expected) == "the result has length 1, expected 2"
+    assert difference({(1, 2): 256}, expected) == "the result must be a list of tuples, not { (1, 2): 256 }"
+    assert difference([1.0, 2.0], [1, 2]) == "the result must be a list of integers, not [1.0, 2.0]"
+    for right in (expected, [[1, 2], [256, 3]], np.array(expected), tuple(expected)):
+        assert difference(right, expected) == ""
+
+
+def test_recursion_without_an_end_is_no_cheating():
+    def softmax(x):
+        return softmax(x)
+
+    def again(i):
+        return i
+
+    def endless(x):
+        i = 0
+        while True:
+            i = again(i)
+
+    assert check("softmax", softmax).verdict.startswith("RecursionError")
+    for _ in range(3):
+        outcome = call(endless, (np.zeros(3),), seconds=0.5)
+        assert outcome.problem == "time" and "endless loop" in outcome.message
+
+
+def test_who_switches_off_the_watch_is_told():
+    def softmax(x):
+        sys.setprofile(None)
+        return right_softmax(x)
+
+    assert "sys.setprofile" in check("softmax", softmax).verdict
+
+
+def test_nobody_answers_input():
+    verdict = check("softmax", lambda x: float(input("x? "))).verdict
+    assert verdict.startswith("EOFError: input() waits for somebody to type")
+
+
+def test_a_masked_array_is_none():
+    assert "masked array of numpy.ma" in check("top_k", lambda x, k: np.ma.masked_where(x < 0, x)).verdict
+    assert "masked array of numpy.ma" in check("causal_mask", lambda T: np.ma.masked_all((T, T), bool)).verdict
+
+
+def test_arrays_compute_as_arrays_do():
+    class Equal(np.ndarray):
+        def __sub__(self, other):
+            return np.zeros(self.shape)
+
+    assert not check("softmax", lambda x: np.zeros(x.shape).view(Equal)).passed
+
+
+def softmax_of(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "name, function, words",
+    [
+        ("attention_head", lambda q, k, v: softmax_of(q @ k.T) @ v, "later"),
+        ("linear", lambda x, w, b: x @ w.T if w.shape[0] == w.shape[1] else x @ w, "transposed"),
+    ],
+)
+def test_of_two_mistakes_that_mix_one_is_told(name, function, words):
+    result = check(name, function)
+    assert result.mistake is not None and words in result.verdict, result
+
+
+def test_a_changed_argument_is_shown_as_it_is_left():
+    def softmax(x):
+        result = right_softmax(x)
+        x[...] = 7
+        return result
+
+    assert "7" in dict(check("softmax", softmax).details)["afterwards"]
+
+
+def test_hiding_what_is_called_is_not_easy():
+    from minigpt.exercises import calling
+    from minigpt.ops import plain
+
+    def without_home(x):
+        calling.HOME = "nowhere"
+        return plain.softmax(x)
+
+    def forgetful(x):
+        result = plain.softmax(x)
+        for value in sys._getframe(1).f_locals.values():
+            if isinstance(value, list):
+                value.clear()
+        return result
+
+    def from_inside(x, c_attn, c_proj, n_head):
+        results, zero = [], np.zeros((1, 1, 1, 1))
+
+        def tap(name, value):
+            results.append(EXERCISES["multi_head_attention"].reference(x, c_attn, c_proj, n_head))
+            return value
+
+        plain.attention(zero, zero, zero, tap=tap)
+        return results[0]
+
+    home = calling.HOME
+    try:
+        for name, function in (
+            ("softmax", without_home),
+            ("softmax", forgetful),
+            ("multi_head_attention", from_inside),
+        ):
+            assert "which is minigpt's own solution" in check(name, function).verdict
+    finally:
+        calling.HOME = home
+
+
 def test_minigpts_own_solutions_are_refused():
     from minigpt.ops import plain
     from minigpt.training.backward import softmax_backward
@@ -229,6 +414,177 @@ def test_a_panel_shows_what_the_text_says():
     assert check("softmax", right_softmax)._repr_html_().count("✓") == 1
 
 
+# ---------------------------------------------------------------- what is only nearly right
+
+
+def one_maximum(logits, targets):
+    counted = targets != -100
+    shifted = logits - logits.max()
+    probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    return -np.log(probabilities[counted, targets[counted]]).mean()
+
+
+def softmax_from(origin):
+    """A softmax that subtracts origin(row) in place of the maximum."""
+
+    def softmax(x):
+        if x.ndim > 1:
+            return np.array([softmax(row) for row in x])
+        with np.errstate(all="ignore"):
+            e = np.exp(x - origin(x))
+            return e / e.sum()
+
+    return softmax
+
+
+def top_p_from(origin):
+    def top_p(logits, p):
+        probabilities = softmax_from(origin)(logits)
+        order = np.argsort(-logits)
+        kept = order[: np.searchsorted(np.cumsum(probabilities[order]), p) + 1]
+        return np.where(np.isin(np.arange(len(logits)), kept), logits, -np.inf)
+
+    return top_p
+
+
+def lowest(row):
+    return row[np.isfinite(row)].min()
+
+
+def middle(row):
+    return row[np.isfinite(row)].mean()
+
+
+def heads_with(q, k, v, hidden=-np.inf, softmax=right_softmax, visible=None):
+    visible = np.tri(q.shape[-2], k.shape[-2], k.shape[-2] - q.shape[-2]) if visible is None else visible
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    return softmax(np.where(visible, scores, hidden if hidden == -np.inf else scores + hidden)) @ v
+
+
+def multi_head_with(**options):
+    def multi_head_attention(x, c_attn, c_proj, n_head):
+        q, k, v = np.split(x @ c_attn["weight"] + c_attn["bias"], 3, axis=-1)
+        heads = heads_with(*(RIGHT["split_heads"][1](part, n_head) for part in (q, k, v)), **options)
+        return RIGHT["merge_heads"][1](heads) @ c_proj["weight"] + c_proj["bias"]
+
+    return multi_head_attention
+
+
+def block_with(eps=1e-5, **options):
+    attention, mlp, norm = multi_head_with(**options), RIGHT["mlp"][1], RIGHT["layer_norm"][1]
+    eps_1, eps_2 = eps if isinstance(eps, tuple) else (eps, eps)
+
+    def block(x, params, n_head):
+        x = x + attention(norm(x, **params["ln_1"], eps=eps_1), **params["attn"], n_head=n_head)
+        return x + mlp(norm(x, **params["ln_2"], eps=eps_2), **params["mlp"])
+
+    return block
+
+
+def gpt2_with(eps=1e-5, last_eps=1e-5, **options):
+    def gpt2(ids, params, n_head):
+        x = params["wte"]["weight"][ids] + params["wpe"]["weight"][: len(ids)]
+        for each in params["h"]:
+            x = block_with(eps, **options)(x[None], each, n_head)[0]
+        return RIGHT["layer_norm"][1](x, **params["ln_f"], eps=last_eps) @ params["wte"]["weight"].T
+
+    return gpt2
+
+
+def cached_with(window=None, **options):
+    def cached_attention(q, k, v, k_cache, v_cache):
+        k, v = np.concatenate([k_cache, k], axis=1), np.concatenate([v_cache, v], axis=1)
+        T, S = q.shape[1], k.shape[1]
+        visible = np.tri(T, S, S - T) - (np.tri(T, S, S - T - window) if window else 0)
+        return heads_with(q, k, v, visible=visible, **options), k, v
+
+    return cached_attention
+
+
+def mlp_with(coefficient):
+    def mlp(x, c_fc, c_proj):
+        x = x @ c_fc["weight"] + c_fc["bias"]
+        act = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + coefficient * x**3)))
+        return act @ c_proj["weight"] + c_proj["bias"]
+
+    return mlp
+
+
+def plain_exp(x):
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
+NEARLY = {
+    "cross_entropy, one maximum for all rows": ("cross_entropy", one_maximum, "own maximum|rounded to 0"),
+    "softmax, minus the minimum": ("softmax", softmax_from(lowest), "subtract the minimum"),
+    "softmax, minus the mean": ("softmax", softmax_from(middle), "subtract the mean"),
+    "temperature, minus the minimum": ("temperature", lambda x, t: softmax_from(min)(x / t), "smallest logit"),
+    "temperature, minus the mean": ("temperature", lambda x, t: softmax_from(np.mean)(x / t), "the mean"),
+    "temperature, minus the first": ("temperature", lambda x, t: softmax_from(lambda x: x[0])(x / t), "the first"),
+    "top_p, minus the minimum": ("top_p", top_p_from(lowest), ""),
+    "top_p, minus the mean": ("top_p", top_p_from(middle), ""),
+    "multi_head_attention, no maximum": ("multi_head_attention", multi_head_with(softmax=plain_exp), "exp of scores"),
+    "multi_head_attention, -100": ("multi_head_attention", multi_head_with(hidden=-100), ""),
+    "block, no maximum": ("block", block_with(softmax=plain_exp), "exp of scores"),
+    "block, -100": ("block", block_with(hidden=-100), ""),
+    "gpt2, no maximum": ("gpt2", gpt2_with(softmax=plain_exp), "exp of scores"),
+    "gpt2, -100": ("gpt2", gpt2_with(hidden=-100), ""),
+    "cached_attention, no maximum": ("cached_attention", cached_with(softmax=plain_exp), "exp of scores"),
+    "cached_attention, -20": ("cached_attention", cached_with(hidden=-20), ""),
+    "cached_attention, -100": ("cached_attention", cached_with(hidden=-100), ""),
+    "cached_attention, few tokens": ("cached_attention", cached_with(window=8), ""),
+    "causal_mask, few tokens": ("causal_mask", lambda T: np.tri(T, dtype=bool) & ~np.tri(T, k=-12, dtype=bool), ""),
+    "scores, few tokens": ("scores", lambda q, k: q @ k.T / np.sqrt(q.shape[1]) * (len(q) <= 4), ""),
+    "mlp, 0.0447": ("mlp", mlp_with(0.0447), ""),
+    "gpt2, eps of 1e-6": ("gpt2", gpt2_with(1e-6, 1e-6), "eps of your layer norms is 1e-6"),
+    "gpt2, no eps": ("gpt2", gpt2_with(0, 0), "no eps"),
+}
+
+
+@pytest.mark.parametrize("nearly", NEARLY)
+def test_what_is_nearly_right_does_not_pass(nearly):
+    name, function, words = NEARLY[nearly]
+    result = examine(EXERCISES[name], unwatched(function), shrink=False)
+    assert not result.passed and re.search(words, result.verdict), result
+    assert len(str(result)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "words"),
+    [
+        ("block", block_with(eps=(1e-6, 1e-5)), "eps counts in ln_1"),
+        ("gpt2", gpt2_with(last_eps=1e-6), "eps counts in ln_f"),
+        (
+            "layer_norm",
+            lambda x, w, b, eps: (
+                (x - x.mean(-1, keepdims=True)) / np.sqrt(np.maximum(x.var(-1, keepdims=True), eps)) * w + b
+            ),
+            "It is added to the variance",
+        ),
+    ],
+)
+def test_where_to_look_for_an_eps(name, function, words):
+    result = examine(EXERCISES[name], unwatched(function), shrink=False)
+    assert words in dict(result.details)["where to look"], result
+
+
+LARGE = [name for name, exercise in EXERCISES.items() if "this large one is not" in exercise.probes[-1].shows]
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_wrong_with_a_large_input_is_told_shortly(name):
+    inputs = drawn_inputs(EXERCISES[name])
+    large = inputs[-1][1]
+    assert [probe is EXERCISES[name].probes[-1] for probe, _ in inputs].count(True) == 1
+
+    def run(arguments):
+        value = EXERCISES[name].reference(*arguments)
+        return Outcome(spoilt(value) if arguments is large else value)
+
+    result = examine(EXERCISES[name], run)
+    assert not result.passed and "this large one is not" in str(result) and len(str(result)) < 6000
+
+
 # ---------------------------------------------------------------- in the model
 
 
@@ -263,6 +619,53 @@ def test_the_first_difference_has_layer_head_and_position():
 
     verdict = check.in_model("attention", attention).verdict
     assert verdict.startswith("h.2.attn.heads is the first activation that differs: layer 2, head 1, position 4:")
+
+
+def test_what_is_right_for_short_texts_only_is_found_in_the_model(capsys):
+    def short_mask(T):
+        return np.tri(12, dtype=bool)[:T, :T]
+
+    def short_softmax(x):
+        print("hello")
+        return right_softmax(x) if x.shape[-1] < 12 else np.full(x.shape, np.nan)
+
+    assert "shape (12, 12), expected (13, 13)" in check.in_model("causal_mask", short_mask).verdict
+    result = check.in_model("softmax", short_softmax)
+    assert not result.passed and "h.0.attn" in result.verdict and "nan" in result.verdict
+    assert capsys.readouterr().out == ""
+
+    def crashes(x):
+        return right_softmax(x) if x.shape[-1] < 12 else undefined  # noqa: F821
+
+    assert check.in_model("softmax", crashes).verdict.startswith("NameError: name 'undefined'")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_does_not_fit_into_the_model_is_told(name):
+    for wrong, words in ((None, "returns None"), (np.zeros(1), "shape (1,)|must return 3 things"), ("text", "")):
+        result = check.in_model(name, lambda *arguments, wrong=wrong: wrong)
+        assert not result.passed and any(word in result.verdict for word in words.split("|")), result
+        assert len(result.verdict) < 300
+
+
+def test_results_with_one_axis_more_do_not_fit():
+    right = RIGHT["gpt2"][1]
+    for wrong in (lambda *a: right(*a)[None], lambda *a: right(*a)[-1]):
+        assert "it returns an array of shape" in check.in_model("gpt2", wrong).verdict
+    broadcast = check.in_model("scores", lambda q, k: np.zeros((1, len(k))))
+    assert broadcast.verdict == "it returns an array of shape (1, 8), expected (8, 8)"
+
+
+def test_lists_and_functions_that_write_into_their_arguments_speak():
+    def layer_norm(x, weight, bias, eps):
+        x -= x.mean(-1, keepdims=True)
+        x /= np.sqrt(x.var(-1, keepdims=True) + eps)
+        return x * weight + bias
+
+    assert check.in_model("layer_norm", layer_norm).passed
+    assert check.in_model("softmax", lambda x: right_softmax(x).tolist()).passed
+    assert check.in_model("causal_mask", lambda T: [[s <= t for s in range(T)] for t in range(T)]).passed
+    assert "must be a function" in check.in_model("softmax", 3).verdict
 
 
 def test_what_has_no_place_in_the_model():

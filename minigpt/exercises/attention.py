@@ -7,7 +7,7 @@ sizes: B batch, T tokens, D width, H heads, K = D / H the width of a head, V voc
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, numbers, sizes
+from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.model import merge_heads, split_heads
 from minigpt.ops import plain
 
@@ -88,6 +88,13 @@ def rows_of_different_height(draw):
 
 
 @st.composite
+def rows_with_distant_entries(draw):
+    """[M, N] of numbers near -1000, 0 and 1000, in one row."""
+    shape = draw(sizes(1, 3)), draw(sizes(2, 4))
+    return (draw(arrays(*shape, elements=st.sampled_from([0.0, 1000.0, -1000.0]))) + draw(arrays(*shape)),)
+
+
+@st.composite
 def rows_with_hidden_entries(draw, shape, elements=None):
     """An array of that shape with some entries -inf, but not all of a row."""
     hidden = draw(arrays(*shape, elements=st.sampled_from([0.0, -np.inf])))
@@ -114,6 +121,14 @@ def over_the_first_axis(x):
 
 def one_maximum_for_all_rows(x):
     return maximum_not_subtracted(x - x.max())
+
+
+def minimum_subtracted(x):
+    return maximum_not_subtracted(x - np.where(np.isneginf(x), np.inf, x).min(axis=-1, keepdims=True))
+
+
+def mean_subtracted(x):
+    return maximum_not_subtracted(x - np.mean(x, axis=-1, keepdims=True, where=~np.isneginf(x)))
 
 
 def logarithm_of_softmax(x):
@@ -270,8 +285,11 @@ def qkv(shape, q=SMALL, k=SMALL):
 HUGE = st.sampled_from([0.0, 40.0, -40.0])  # scores are equal or at least 800 apart: weights are sharp, exp overflows
 
 
-def attention_probes(shape):
-    """The probes of attention, in one head or in all; shape(T=..., K=...) is a strategy for that of q, k and v."""
+def attention_probes(shape, large):
+    """The probes of attention, in one head or in all; shape(T=..., K=...) is a strategy for that of q, k and v.
+
+    large: the shape of a large input.
+    """
     several = sizes(2, 3)
     return (
         Probe(
@@ -303,10 +321,12 @@ def attention_probes(shape):
         ),
         Probe(
             "The scores here are as large as 1600 and more. exp of that is inf, and inf / inf is NaN: the softmax must "
-            "subtract the maximum of each row first.",
+            "subtract the maximum of each row first. And what is hidden with -100 is still above a score of -1600: it "
+            "is -inf that hides.",
             qkv(shape(), q=HUGE, k=HUGE),
         ),
         Probe("These are inputs of all kinds, drawn at random.", qkv(shape())),
+        large_input(lambda rng: tuple(small_integers(rng, *large) for _ in range(3))),
     )
 
 
@@ -621,16 +641,24 @@ SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2))
 
 
 @st.composite
-def streams_and_projections(draw, T=SIZE, heads=SEVERAL_HEADS + ONE_HEAD, same_scores=False, projected=True):
-    """x [B, T, D], c_attn, c_proj, n_head. same_scores: all of q is 0. Not projected: c_proj is the identity."""
+def streams_and_projections(
+    draw, T=SIZE, heads=SEVERAL_HEADS + ONE_HEAD, same_scores=False, huge=False, projected=True
+):
+    """x [B, T, D], c_attn, c_proj, n_head.
+
+    same_scores: all of q is 0. huge: q and k are made of 0, 40 and -40. Not projected: c_proj is the identity.
+    """
     B, T, (H, K) = draw(sizes(1, 2)), draw(T), draw(st.sampled_from(heads))
     D = H * K
     rng = draw(SEEDS)
     c_attn = random_linear(rng, D, 3 * D)
     if same_scores:
         c_attn["weight"][:, :D] = c_attn["bias"][:D] = 0
+    if huge:
+        c_attn["weight"][:, : 2 * D] = 40 * np.eye(D)[:, rng.integers(0, D, 2 * D)]
+        c_attn["bias"][: 2 * D] = 0
     c_proj = random_linear(rng, D, D) if projected else {"weight": np.eye(D), "bias": np.zeros(D)}
-    return draw(arrays(B, T, D, elements=SMALL)), c_attn, c_proj, H
+    return draw(arrays(B, T, D, elements=st.integers(-1, 1) if huge else SMALL)), c_attn, c_proj, H
 
 
 # Parameters come from a seed: with hundreds of numbers to make smaller one by one, the smallest input that shows a
@@ -743,6 +771,10 @@ def multi_head_softmax_over_queries(x, c_attn, c_proj, n_head):
     return multi_head_attention(x, c_attn, c_proj, n_head, softmax_over_queries)
 
 
+def multi_head_overflows(x, c_attn, c_proj, n_head):
+    return multi_head_attention(x, c_attn, c_proj, n_head, softmax_overflows)
+
+
 # ---------------------------------------------------------------- the exercises
 
 
@@ -771,6 +803,7 @@ EXERCISES = [
                 "Tokens and positions were right by themselves; here both are at work, and they are added.",
                 texts_and_tables(),
             ),
+            large_input(lambda rng: (rng.integers(0, 50, 40), small_integers(rng, 50, 6), small_integers(rng, 64, 6))),
         ),
         mistakes=(
             Mistake(
@@ -834,6 +867,11 @@ EXERCISES = [
                 rows_of_different_height(),
             ),
             Probe(
+                "A row has numbers near 0, near 1000 and near -1000 here. Only with its maximum subtracted is none of "
+                "them above 0, so that no exp can overflow.",
+                rows_with_distant_entries(),
+            ),
+            Probe(
                 "Some entries are -inf: exp(-inf) is 0 and so must be their probability. The others share the whole.",
                 st.tuples(shapes(1, 3).flatmap(rows_with_hidden_entries)),
             ),
@@ -861,6 +899,16 @@ EXERCISES = [
                 one_maximum_for_all_rows,
                 "You subtract the maximum of the whole array. In a row far below it all exp become 0, and 0 / 0 is "
                 "NaN: subtract each row's own maximum.",
+            ),
+            Mistake(
+                minimum_subtracted,
+                "You subtract the minimum of each row. Its other numbers are above 0 then, and their exp can overflow: "
+                "subtract the maximum, after which none is.",
+            ),
+            Mistake(
+                mean_subtracted,
+                "You subtract the mean of each row. Numbers far above it still overflow in exp: subtract the maximum, "
+                "after which none is above 0.",
             ),
             Mistake(
                 logarithm_of_softmax,
@@ -907,7 +955,7 @@ EXERCISES = [
                 st.tuples(sizes(2, 12)),
                 part=above_the_diagonal,
             ),
-            Probe("All is compared: every token sees all that came before it, s < t.", st.tuples(sizes(1, 12))),
+            Probe("All is compared: every token sees all that came before it, s < t.", st.tuples(sizes(1, 40))),
         ),
         mistakes=(
             Mistake(
@@ -972,6 +1020,7 @@ EXERCISES = [
                 queries_and_keys(T=st.just(1), K=sizes(2, 4)),
             ),
             Probe("Queries and keys of all sizes, drawn at random.", queries_and_keys()),
+            large_input(lambda rng: (small_integers(rng, 40, 8), small_integers(rng, 40, 8))),
         ),
         mistakes=(
             Mistake(
@@ -1008,7 +1057,7 @@ EXERCISES = [
         task="softmax(q k^T / sqrt(K) + mask) v for one head; the mask is -inf where s > t, so that token t sees "
         "itself and the past. q, k, v [T, K] > [T, K].",
         reference=attention_head,
-        probes=attention_probes(one_head),
+        probes=attention_probes(one_head, large=(40, 4)),
         mistakes=ATTENTION_MISTAKES,
         uses=("minigpt.ops.plain.softmax",),
     ),
@@ -1131,7 +1180,7 @@ EXERCISES = [
         task="softmax(q k^T / sqrt(K) + mask) v in every head of every text of the batch; the mask is -inf where s > "
         "t, so that token t sees itself and the past. q, k, v [B, H, T, K] > [B, H, T, K].",
         reference=plain.attention,
-        probes=attention_probes(all_heads),
+        probes=attention_probes(all_heads, large=(1, 2, 40, 4)),
         mistakes=(
             Mistake(
                 scaled_by_D,
@@ -1196,7 +1245,16 @@ EXERCISES = [
                 "and v each head gets, and at the scale 1/sqrt(K) with K = D / H.",
                 streams_and_projections(T=sizes(2, 4), heads=SEVERAL_HEADS, projected=False),
             ),
+            Probe(
+                "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
+                "subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
+                "-1600: it is -inf that hides.",
+                streams_and_projections(huge=True),
+            ),
             Probe("These are inputs of all kinds, drawn at random.", streams_and_projections()),
+            large_input(
+                lambda rng: (small_integers(rng, 1, 20, 8), random_linear(rng, 8, 24), random_linear(rng, 8, 8), 2)
+            ),
         ),
         mistakes=(
             Mistake(
@@ -1274,6 +1332,11 @@ EXERCISES = [
             Mistake(
                 multi_head_softmax_over_queries,
                 "Your softmax runs over the queries. It is over the keys of each query, the last axis of the scores.",
+            ),
+            Mistake(
+                multi_head_overflows,
+                "Your softmax takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
+                "Subtract each row's maximum first.",
             ),
         ),
         uses=(

@@ -17,12 +17,13 @@ from minigpt.exercises.attention import (
     WHOLE,
     halves,
     multi_head_attention,
+    multi_head_overflows,
     multi_head_without_mask,
     random_linear,
     shapes,
     texts,
 )
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, numbers, sizes
+from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.ops import plain
 from minigpt.params import GPT2Config
 from minigpt.trace import untapped
@@ -287,6 +288,14 @@ def mlp_inputs(draw, far_right=False, projected=True):
     return x, c_fc, c_proj
 
 
+@st.composite
+def enlarged_activations(draw):
+    """x where the formulas of GELU differ most; c_fc changes nothing, and c_proj multiplies by 64."""
+    B, T, D = draw(st.tuples(sizes(1, 2), sizes(1, 3), sizes()))
+    c_fc, c_proj = ({"weight": factor * np.eye(D), "bias": np.zeros(D)} for factor in (1.0, 64.0))
+    return draw(arrays(B, T, D, elements=st.integers(-20, -12).map(lambda n: n / 8))), c_fc, c_proj
+
+
 def mlp_with_relu(x, c_fc, c_proj):
     return mlp(x, c_fc, c_proj, plain.relu)
 
@@ -379,12 +388,22 @@ def random_norm(rng, D):
 HEADS = st.sampled_from([(1, 3), (2, 2), (3, 1)])
 
 
+def with_sharp_attention(block):
+    """A block's parameters with q and k so large that scores lie hundreds apart."""
+    D = len(block["ln_1"]["bias"])
+    for part in block["attn"]["c_attn"].values():
+        part[..., : 2 * D] *= 8
+    return block
+
+
 @st.composite
-def streams_and_block(draw, T=FEW, elements=SMALL, attention=True, mlp=True):
+def streams_and_block(draw, T=FEW, elements=SMALL, attention=True, mlp=True, sharp=False):
     """x [B, T, D], params, n_head. Without attention or MLP, its c_proj is 0 so that it adds nothing."""
     B, T, (H, K), F = draw(sizes(1, 2)), draw(T), draw(HEADS), draw(sizes(1, 3))
     D = H * K
     params = random_block(draw(SEEDS), D, F)
+    if sharp:
+        with_sharp_attention(params)
     for part, wanted in (("attn", attention), ("mlp", mlp)):
         if not wanted:
             params[part]["c_proj"] = {"weight": np.zeros_like(params[part]["c_proj"]["weight"]), "bias": np.zeros(D)}
@@ -483,6 +502,10 @@ def block_without_mask(x, params, n_head):
     return other_block(x, params, n_head, attention=multi_head_without_mask)
 
 
+def block_overflows(x, params, n_head):
+    return other_block(x, params, n_head, attention=multi_head_overflows)
+
+
 def block_with_one_head(x, params, n_head):
     return block(x, params, 1)
 
@@ -525,8 +548,8 @@ N_LAYER = st.integers(0, 3)
 
 
 @st.composite
-def texts_and_models(draw, T=SIZE, n_layer=N_LAYER, positions=True):
-    """ids [T], params, n_head. Without positions, wpe is 0."""
+def texts_and_models(draw, T=SIZE, n_layer=N_LAYER, positions=True, tiny=False, sharp=False):
+    """ids [T], params, n_head. Without positions, wpe is 0. tiny: eps counts in the layer norms of the embeddings."""
     (ids, V, P), (H, K), F, rng = draw(texts(T)), draw(HEADS), draw(sizes(1, 2)), draw(SEEDS)
     D = H * K
     params = {
@@ -535,7 +558,23 @@ def texts_and_models(draw, T=SIZE, n_layer=N_LAYER, positions=True):
         "h": [random_block(rng, D, F) for _ in range(draw(n_layer))],
         "ln_f": random_norm(rng, D),
     }
+    if tiny:
+        params["wte"]["weight"] /= 512
+        params["wpe"]["weight"] /= 512
+        params["wte"]["weight"][0] = 0  # a constant vector, where no positions are added
+    if sharp:
+        params["h"] = [with_sharp_attention(block) for block in params["h"]]
     return ids, params, H
+
+
+def large_text_and_model(rng):
+    params = {
+        "wte": {"weight": halves(rng, -4, 4, 30, 8)},
+        "wpe": {"weight": halves(rng, -2, 2, 32, 8)},
+        "h": [random_block(rng, 8, 12)],
+        "ln_f": random_norm(rng, 8),
+    }
+    return rng.integers(0, 30, 16), params, 2
 
 
 def embedded(ids, params):
@@ -548,8 +587,40 @@ def through_blocks(x, params, n_head):
     return x
 
 
-def read_out(x, params):
-    return norm(x, params["ln_f"]) @ params["wte"]["weight"].T
+def read_out(x, params, eps=1e-5):
+    return norm(x, params["ln_f"], eps) @ params["wte"]["weight"].T
+
+
+def other_gpt2(ids, params, n_head, eps=1e-5, **other):
+    """The model with another eps, in its blocks too, or with another attention in them."""
+    x = embedded(ids, params)
+    for each in params["h"]:
+        x = other_block(x[None], each, n_head, eps=eps, **other)[0]
+    return read_out(x, params, eps)
+
+
+def model_without_eps(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, eps=0)
+
+
+def model_with_eps_of_1e_6(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, eps=1e-6)
+
+
+def model_with_eps_of_1e_8(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, eps=1e-8)
+
+
+def model_with_eps_of_1e_12(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, eps=1e-12)
+
+
+def model_without_mask(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, attention=multi_head_without_mask)
+
+
+def model_overflows(ids, params, n_head):
+    return other_gpt2(ids, params, n_head, attention=multi_head_overflows)
 
 
 def last_norm_forgotten(ids, params, n_head):
@@ -791,7 +862,7 @@ EXERCISES = [
             Probe(
                 "Weight is 1, bias is 0, eps is very small and x is one vector: the result must have mean 0 and "
                 "variance 1 (or be all 0, if x is constant).",
-                vectors_to_norm(axes=st.just(0), weight=ONE, bias=ZERO, eps=(1e-5,)),
+                vectors_to_norm(axes=st.just(0), weight=ONE, bias=ZERO, eps=(1e-10,)),
             ),
             Probe(
                 "Weight is 1 and bias is 0, but eps is as large as 2. It is added to the variance, before the root is "
@@ -875,6 +946,11 @@ EXERCISES = [
                 "look at which function it is, and that it comes after the first layer.",
                 mlp_inputs(projected=False),
             ),
+            Probe(
+                "c_fc changes nothing here, and c_proj multiplies by 64: the result must be 64 gelu(x). That makes a "
+                "small difference in the formula of GELU visible: look at its numbers.",
+                enlarged_activations(),
+            ),
             Probe("These are inputs of all kinds, drawn at random.", mlp_inputs()),
         ),
         mistakes=(
@@ -938,15 +1014,26 @@ EXERCISES = [
                 where_float32_is_enough(block, streams_and_block(T=st.just(1), mlp=False)),
             ),
             Probe(
+                "One token again, with numbers in x that are so small that eps counts in ln_1: eps is 1e-5, added to "
+                "the variance.",
+                where_float32_is_enough(block, streams_and_block(T=st.just(1), elements=TINY, mlp=False)),
+            ),
+            Probe(
                 "The MLP adds nothing here (its c_proj is 0): the result must be x + attention(ln_1(x)). With one "
                 "token all was right, so look at what happens between tokens.",
                 where_float32_is_enough(block, streams_and_block(T=sizes(2, 3), mlp=False)),
+            ),
+            Probe(
+                "q and k are large here, and scores hundreds apart: the softmax must subtract the maximum of each row "
+                "before exp, and what is hidden with -100 can be above what is not: it is -inf that hides.",
+                where_float32_is_enough(block, streams_and_block(T=sizes(2, 3), mlp=False, sharp=True)),
             ),
             Probe(
                 "Each half was right by itself. Here both are at work: the second one begins with what the first one "
                 "has made of x.",
                 where_float32_is_enough(block, streams_and_block()),
             ),
+            large_input(lambda rng: (small_integers(rng, 1, 24, 8), random_block(rng, 8, 12), 2)),
         ),
         mistakes=(
             Mistake(
@@ -1006,6 +1093,11 @@ EXERCISES = [
                 "Your tokens see later ones: there is no causal mask in the attention.",
             ),
             Mistake(
+                block_overflows,
+                "The softmax in your attention takes exp of scores as they are, which is inf for large ones, and inf / "
+                "inf is NaN. Subtract each row's maximum first.",
+            ),
+            Mistake(
                 block_with_one_head,
                 "You attend once over the whole width. There are n_head heads of K = D / n_head numbers.",
             ),
@@ -1044,6 +1136,11 @@ EXERCISES = [
                 where_float32_is_enough(gpt2, texts_and_models(n_layer=st.just(0), positions=False)),
             ),
             Probe(
+                "There are no blocks here either, and the token vectors are so small that eps counts in ln_f: eps is "
+                "1e-5, added to the variance.",
+                where_float32_is_enough(gpt2, texts_and_models(n_layer=st.just(0), positions=False, tiny=True)),
+            ),
+            Probe(
                 "There are no blocks here. Without positions all was right: position t has the vector wpe[t], counted "
                 "from 0, which is added to that of the token.",
                 where_float32_is_enough(gpt2, texts_and_models(n_layer=st.just(0))),
@@ -1058,6 +1155,12 @@ EXERCISES = [
                 where_float32_is_enough(gpt2, texts_and_models(T=sizes(2, 3), n_layer=st.just(1))),
             ),
             Probe(
+                "One block, in which q and k are large and scores hundreds apart: the softmax must subtract the "
+                "maximum of each row before exp, and what is hidden with -100 can be above what is not: it is -inf "
+                "that hides.",
+                where_float32_is_enough(gpt2, texts_and_models(T=sizes(2, 3), n_layer=st.just(1), sharp=True)),
+            ),
+            Probe(
                 "Two blocks: one was right. Each has parameters of its own, and the second one gets what the first one "
                 "returns.",
                 where_float32_is_enough(gpt2, texts_and_models(T=sizes(1, 3), n_layer=st.just(2))),
@@ -1066,6 +1169,7 @@ EXERCISES = [
                 "These are models and texts of all kinds, drawn at random.",
                 where_float32_is_enough(gpt2, texts_and_models()),
             ),
+            large_input(large_text_and_model),
         ),
         mistakes=(
             Mistake(
@@ -1132,6 +1236,23 @@ EXERCISES = [
                 model_with_one_head,
                 "Your blocks attend once over the whole width. There are n_head heads of K = D / n_head numbers.",
             ),
+            Mistake(
+                model_without_mask,
+                "The tokens in your blocks see later ones: there is no causal mask in the attention.",
+            ),
+            Mistake(
+                model_overflows,
+                "The softmax in your blocks takes exp of scores as they are, which is inf for large ones, and inf / "
+                "inf is NaN. Subtract each row's maximum first.",
+            ),
+            Mistake(
+                model_without_eps,
+                "Your layer norms have no eps. Without it a constant vector gives 0 / 0 = NaN; it is 1e-5, added to "
+                "the variance.",
+            ),
+            Mistake(model_with_eps_of_1e_6, "The eps of your layer norms is 1e-6. GPT-2 was trained with 1e-5."),
+            Mistake(model_with_eps_of_1e_8, "The eps of your layer norms is 1e-8. GPT-2 was trained with 1e-5."),
+            Mistake(model_with_eps_of_1e_12, "The eps of your layer norms is 1e-12. GPT-2 was trained with 1e-5."),
         ),
         uses=(
             "minigpt.ops.plain.layer_norm",

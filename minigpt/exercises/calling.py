@@ -2,8 +2,11 @@
 
 It runs in a thread of its own with copies of its arguments. What it is compared with is computed only afterwards, so
 there is nothing to find by looking around.
+
+One thing cannot be ended: a single call of C code that takes for ever, such as sum(itertools.repeat(1)).
 """
 
+import builtins
 import contextlib
 import copy
 import ctypes
@@ -20,6 +23,7 @@ import numpy as np
 
 SWITCHED_OFF = "it calls sys.setprofile, which switches off what watches over it"
 TIME_LIMIT = 5.0  # seconds for one call; the inputs are tiny
+LONGEST = 300  # letters of an error's text; some show whole arrays
 HOME = str(Path(__file__).parent.parent) + os.sep  # of minigpt
 
 
@@ -28,7 +32,8 @@ class Outcome:
     """What became of a call: its value, or a problem, in words in `message`.
 
     problem: "crash", "unwritten", "time" (it did not end), "minigpt" (it is minigpt's own, or hides what it calls) or
-    "death" (of its process). changed: the places of the arguments that the function changed. printed: what it printed.
+    "death" (of its process). changed: the places of the arguments that the function changed; if there are any, `given`
+    are the arguments as it left them. printed: what it printed.
     """
 
     value: object = None
@@ -36,6 +41,7 @@ class Outcome:
     message: str = ""
     changed: tuple[int, ...] = ()
     printed: str = ""
+    given: tuple = ()
 
 
 class TimeUp(BaseException):
@@ -44,7 +50,8 @@ class TimeUp(BaseException):
 
 def call(function, arguments, uses=(), seconds=TIME_LIMIT):
     """The Outcome of function(*arguments). uses: what of minigpt it may call; None: anything."""
-    given, found, printed = copy.deepcopy(arguments), [], io.StringIO()
+    given, printed = copy.deepcopy(arguments), io.StringIO()
+    watch, seen = (None, []) if uses is None else _watch(uses)
     outcome = Outcome(problem="time", message=f"it had not ended after {seconds:g} seconds: is there an endless loop?")
 
     def work():
@@ -52,14 +59,14 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
         try:
             # What is not finite is reported once, in words, and not by NumPy at every operation.
             with np.errstate(all="ignore"):
-                watch = None if uses is None else _watch(uses, found)
                 threading.setprofile(watch)  # in threads that it may start
                 sys.setprofile(watch)
                 try:
                     value = function(*given)
+                    # An error that happens inside `watch`, such as too deep a recursion, also takes it away. But who
+                    # ends with an error has no result that needs watching.
+                    is_watched = (sys.getprofile(), threading.getprofile()) == (watch, watch)
                 finally:
-                    if (sys.getprofile(), threading.getprofile()) != (watch, watch):
-                        found.append(SWITCHED_OFF)
                     sys.setprofile(None)
                     threading.setprofile(None)
         except TimeUp:
@@ -69,9 +76,9 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
         except BaseException as error:  # SystemExit too: whatever it does, it ends here
             outcome = Outcome(problem="crash", message=error_in_words(error))
         else:
-            outcome = Outcome(value)
+            outcome = Outcome(value) if is_watched else Outcome(problem="minigpt", message=SWITCHED_OFF)
 
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), _nobody_to_ask():
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
         worker.join(seconds)
@@ -81,10 +88,25 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
             # A loop that catches everything gets it again.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUp))
             worker.join(0.05)
-    if found:
-        outcome = Outcome(problem="minigpt", message=found[0])
+    if seen:
+        outcome = Outcome(problem="minigpt", message=seen[0])
     changed = tuple(i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not same(a, b))
-    return Outcome(outcome.value, outcome.problem, outcome.message, changed, printed.getvalue())
+    left = given if changed else ()
+    return Outcome(outcome.value, outcome.problem, outcome.message, changed, printed.getvalue(), left)
+
+
+@contextlib.contextmanager
+def _nobody_to_ask():
+    """Inside, input() fails at once: it would wait for ever, as an endless loop does."""
+    asking, builtins.input = builtins.input, _refuse_input
+    try:
+        yield
+    finally:
+        builtins.input = asking
+
+
+def _refuse_input(prompt=""):
+    raise EOFError("input() waits for somebody to type, but a function gets what it needs as its arguments")
 
 
 def same(a, b):
@@ -98,22 +120,26 @@ def same(a, b):
     return type(a) is type(b) and a == b
 
 
-def _watch(uses, found):
-    """A profiler that notes the functions of minigpt that are called, but for those in `uses` and what these call."""
-    allowed = None  # the frame of a call that is allowed
+def _watch(uses, home=HOME):
+    """A profiler, and the list of what it notes: that functions of minigpt are called, but for those in `uses`.
+
+    What minigpt calls itself, below those, does not count. The function of the student is called from this file.
+    """
+    seen = []
+
+    def is_minigpts(frame):
+        return frame is not None and frame.f_code.co_filename.startswith(home)
 
     def profile(frame, event, _):
-        nonlocal allowed
-        if event == "return" and frame is allowed:
-            allowed = None
-        elif event == "call" and allowed is None and frame.f_code.co_filename.startswith(HOME):
-            name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
-            if name in uses:
-                allowed = frame
-            else:
-                found.append(f"it calls {name}, which is minigpt's own solution: write it yourself")
+        if event != "call" or not is_minigpts(frame) or frame.f_code is _refuse_input.__code__:
+            return
+        if is_minigpts(frame.f_back) and frame.f_back.f_code.co_filename != __file__:
+            return
+        name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+        if name not in uses:
+            seen.append(f"it calls {name}, which is minigpt's own solution: write it yourself")
 
-    return profile
+    return profile, seen
 
 
 def error_in_words(error):
@@ -122,6 +148,7 @@ def error_in_words(error):
     inside = [f for f in lines if "site-packages" not in f.filename and not f.filename.startswith(sys.base_prefix)]
     try:
         text = str(error)
+        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     except BaseException:  # an exception of the student's own, which fails at this, too
         text = ""
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis.errors import Flaky, NoSuchExample
 
 from minigpt.exercises.calling import call, same
-from minigpt.exercises.result import Result, shown
+from minigpt.exercises.result import Result, shown, shown_apart
 
 EXAMPLES = 25  # drawn from each probe
 SHRINKING = 15  # seconds that are spent at most on finding a small input
@@ -63,8 +63,11 @@ def find(name):
     return EXERCISES[name]
 
 
-def examine(exercise, run):
-    """The Result of an exercise for a function that run(arguments) calls, giving its Outcome."""
+def examine(exercise, run, shrink=True):
+    """The Result of an exercise for a function that run(arguments) calls, giving its Outcome.
+
+    shrink: look for a smaller input where it goes wrong, which takes many calls. Without, the first one is shown.
+    """
     trials = []
     for probe, arguments in drawn_inputs(exercise):
         trial = Trial.of(exercise, probe, arguments, run)
@@ -80,17 +83,22 @@ def examine(exercise, run):
         verdict = (
             f"the result is right, but the function changes its argument {names[0]}: whoever called it, still needs it"
         )
-        return Result(exercise.name, False, verdict, (("on the input", _inputs(exercise, changed.arguments)),))
+        details = [("on the input", _inputs(exercise, changed.arguments))]
+        if changed.outcome.given:
+            left = dict(zip(parameter_names(exercise), changed.outcome.given, strict=True))
+            details.append(("afterwards", f"{names[0]} = {shown(left[names[0]])}"))
+        return Result(exercise.name, False, verdict, tuple(details))
     if wrong.outcome.problem in ("unwritten", "minigpt"):
         return Result(exercise.name, False, wrong.outcome.message)
     at_once = wrong.outcome.problem in ("time", "death")  # then nothing is tried twice
-    smallest = wrong if at_once else _smallest(exercise, wrong, run)
+    smallest = _smallest(exercise, wrong, run) if shrink and not at_once else wrong
     mistake = recognised(exercise, trials)
     verdict = mistake.hint if mistake else smallest.sentence
     details = [] if at_once else [("where to look", wrong.probe.shows)]
-    details.append(("smallest input", _inputs(exercise, smallest.arguments)))
+    details.append(("smallest input" if shrink else "on the input", _inputs(exercise, smallest.arguments)))
     if not smallest.outcome.problem:
-        details += [("your result", shown(smallest.outcome.value)), ("expected", shown(smallest.expected))]
+        result, expected = shown_apart(smallest.outcome.value, smallest.expected)
+        details += [("your result", result), ("expected", expected)]
     if mistake:
         details.append(("first difference", smallest.sentence))
     if smallest.outcome.printed:
@@ -168,24 +176,38 @@ def _smallest(exercise, wrong, run):
 def recognised(exercise, trials):
     """The Mistake whose results are those of the trials, or None.
 
-    If none is at first, then where the results are numbers: of two mistakes at once, one is told.
+    If none is, there may be two mistakes at once, of which one is told: the one that remains where the results are
+    numbers, or where all inputs are those of one probe, if it is the only one there.
     """
     returned = [trial for trial in trials if not trial.outcome.problem]
     sound = [trial for trial in returned if not _has_nan(trial.outcome.value)]
-    for some in (trials, sound) if returned else ():
-        for mistake in exercise.mistakes:
-            wrong = False  # on some input: one that is right on all of these tells nothing
-            for trial in some:
-                outcome = call(mistake.function, trial.arguments, uses=None)
-                if not _same_outcome(trial.outcome, outcome):
-                    break
-                wrong = wrong or bool(
-                    outcome.problem or difference(outcome.value, trial.expected, trial.probe.part, exercise.returns)
-                )
-            else:
-                if wrong:
-                    return mistake
+    for some in (trials, sound):
+        if returned and any(trial.is_wrong for trial in some):
+            for mistake in _fitting(exercise, some):
+                return mistake
+    for probe in exercise.probes:
+        some = [trial for trial in trials if trial.probe is probe]
+        if any(trial.is_wrong for trial in some) and not any(trial.outcome.problem for trial in some):
+            fitting = list(_fitting(exercise, some))
+            if len(fitting) == 1:
+                return fitting[0]
     return None
+
+
+def _fitting(exercise, trials):
+    """The mistakes whose results are those of the trials, of which some are wrong."""
+    for mistake in exercise.mistakes:
+        wrong = False  # on some input: one that is right on all of these tells nothing
+        for trial in trials:
+            outcome = call(mistake.function, trial.arguments, uses=None)
+            if not _same_outcome(trial.outcome, outcome):
+                break
+            wrong = wrong or bool(
+                outcome.problem or difference(outcome.value, trial.expected, trial.probe.part, exercise.returns)
+            )
+        else:
+            if wrong:
+                yield mistake
 
 
 def _has_nan(value):
@@ -195,11 +217,14 @@ def _has_nan(value):
 
 
 def _same_outcome(a, b):
+    """Whether a student's outcome is that of a mistake, b."""
     if a.problem or b.problem:
         return a.problem == b.problem
-    if isinstance(a.value, tuple) and isinstance(b.value, tuple) and len(a.value) == len(b.value):
-        return all(not difference(x, y, nan_is_wrong=False) for x, y in zip(a.value, b.value, strict=True))
-    return not difference(a.value, b.value, nan_is_wrong=False)
+    if not isinstance(b.value, tuple):
+        return not difference(a.value, b.value, nan_is_wrong=False)
+    if not isinstance(a.value, tuple | list) or len(a.value) != len(b.value):
+        return False
+    return all(not difference(x, y, nan_is_wrong=False) for x, y in zip(a.value, b.value, strict=True))
 
 
 # ---------------------------------------------------------------- comparing
@@ -207,45 +232,73 @@ def _same_outcome(a, b):
 
 def difference(found, expected, part=lambda result: result, names=(), tolerance=TOLERANCE, nan_is_wrong=True):
     """What is wrong with a result, as a sentence; empty if nothing is. part: the part of it that is compared."""
+    try:
+        return _any_difference(found, expected, part, names, tolerance, nan_is_wrong)
+    except Exception:  # something of the student's own, which fails when one looks into it
+        return f"the result cannot be compared with what is expected: it is {_on_one_line(found)}"
+
+
+def _any_difference(found, expected, part, names, tolerance, nan_is_wrong):
     if found is None and expected is not None:
         return "it returns None: is there a return?"
     if isinstance(expected, tuple) and names:
-        if not isinstance(found, tuple | list) or len(found) != len(expected):
-            return f"it must return {len(expected)} things, {', '.join(names)}, not {shown(found)}"
-        for name, one, other in zip(names, found, expected, strict=True):
-            sentence = _shape_difference(one, other, f"{name} ")
-            if sentence:
-                return sentence
-        parts, wanted = part(tuple(found)), part(expected)
-        if not isinstance(wanted, tuple):
-            parts, wanted = (parts,), (wanted,)
-        for one, other in zip(parts, wanted, strict=True):
-            name = next(
-                (f"{name} " for name, whole in zip(names, expected, strict=True) if whole is other), "the result "
-            )
-            sentence = _difference(one, other, name, tolerance, nan_is_wrong)
-            if sentence:
-                return sentence
-        return ""
-    if isinstance(found, list) and isinstance(expected, list) and not all(map(_has_shape, (found, expected))):
-        return "" if same(found, expected) else f"the result is {shown(found)}, expected {shown(expected)}"
+        return _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong)
+    if isinstance(expected, list):
+        return _list_difference(found, expected)
     sentence = _shape_difference(found, expected)
     return sentence or _difference(part(_array(found)), part(_array(expected)), "the result ", tolerance, nan_is_wrong)
 
 
+def _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong):
+    if not isinstance(found, tuple | list) or len(found) != len(expected):
+        return f"it must return {len(expected)} things, {', '.join(names)}, not {_on_one_line(found)}"
+    for name, one, other in zip(names, found, expected, strict=True):
+        sentence = _shape_difference(one, other, f"{name} ")
+        if sentence:
+            return sentence
+    parts, wanted = part(tuple(map(_array, found))), part(expected)
+    if not isinstance(wanted, tuple):
+        parts, wanted = (parts,), (wanted,)
+    for one, other in zip(parts, wanted, strict=True):
+        name = next((f"{name} " for name, whole in zip(names, expected, strict=True) if whole is other), "the result ")
+        sentence = _difference(one, other, name, tolerance, nan_is_wrong)
+        if sentence:
+            return sentence
+    return ""
+
+
+def _list_difference(found, expected):
+    """For an expected list of ids, or of pairs of them. Arrays and tuples of the same are as good."""
+    if isinstance(found, np.ndarray) and (found.ndim not in (1, 2) or len(found) != len(expected)):
+        return f"the result has shape {found.shape}, expected a list of length {len(expected)}"
+    array, found = _array(found), _plain(found)
+    kind = " of tuples" if expected and isinstance(expected[0], tuple) else " of integers" if expected else ""
+    if not isinstance(found, list):
+        return f"the result must be a list{kind}, not {_on_one_line(found)}"
+    if isinstance(array, np.ndarray) and array.size and array.dtype.kind not in "iu":
+        return f"the result must be a list{kind}, not {_on_one_line(found)}"
+    for place, (one, other) in enumerate(zip(found, expected, strict=False)):
+        if not same(one, _plain(other)):
+            one = tuple(one) if isinstance(one, list) else one
+            return f"the result is {shown(one)}{_at((place,))}, expected {shown(other)}"
+    return "" if len(found) == len(expected) else f"the result has length {len(found)}, expected {len(expected)}"
+
+
+def _plain(value):
+    """Arrays and tuples as the lists that they would be."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
 def _array(value):
-    """A result as an array; lists that have no shape (merges, ids) stay lists."""
-    if isinstance(value, np.ndarray):
+    """A result as an array; lists that have no shape (merges, ids) stay lists, and masked arrays what they are."""
+    if isinstance(value, np.ma.MaskedArray):
         return value
     try:
-        array = np.asarray(value)
-    except (ValueError, TypeError):
+        array = np.asarray(value)  # also of a class of its own, which may compute in its own way
+    except Exception:  # whatever it is, it is none
         return value
     return value if array.dtype == object else array
-
-
-def _has_shape(value):
-    return isinstance(_array(value), np.ndarray)
 
 
 KINDS = {"b": "True and False", "i": "integers", "u": "integers", "f": "numbers"}
@@ -253,8 +306,10 @@ KINDS = {"b": "True and False", "i": "integers", "u": "integers", "f": "numbers"
 
 def _shape_difference(found, expected, name="the result "):
     found, expected = _array(found), _array(expected)
-    if not isinstance(found, np.ndarray):
-        return f"{name}must be an array of numbers, not {shown(found)}"
+    if isinstance(found, np.ma.MaskedArray):
+        return f"{name}is a masked array of numpy.ma; it must be an ordinary one, with a number in every place"
+    if not isinstance(found, np.ndarray) or not isinstance(expected, np.ndarray):
+        return f"{name}must be an array of numbers, not {_on_one_line(found)}"
     if found.dtype.kind not in KINDS:
         return f"{name}must be an array of numbers, not of {found.dtype}"
     if found.shape != expected.shape:
@@ -284,7 +339,13 @@ def _difference(found, expected, name, tolerance, nan_is_wrong):
     if right.all():
         return ""
     place = tuple(map(int, np.argwhere(~right)[0]))
-    return f"{name}is {shown(found[place])}{_at(place)}, expected {shown(expected[place])}"
+    result, wanted = shown_apart(found[place], expected[place])
+    return f"{name}is {result}{_at(place)}, expected {wanted}"
+
+
+def _on_one_line(value):
+    text = " ".join(shown(value).split())
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _at(place):

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigpt import sampling
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, numbers, sizes
+from minigpt.exercises.attention import HUGE
+from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.ops import plain
 from minigpt.ops.plain import causal_mask, softmax
 
@@ -35,6 +36,13 @@ POWERS = st.sampled_from([0.25, 0.5, 2.0, 4.0])
 @st.composite
 def logits_and_temperature(draw, temperatures, elements=None):
     return draw(arrays(draw(sizes(2, 4)), elements=elements)), draw(temperatures)
+
+
+@st.composite
+def distant_logits_and_temperature(draw):
+    """Logits near -1000, 0 and 1000."""
+    logits, t = draw(logits_and_temperature(POWERS))
+    return logits + draw(arrays(len(logits), elements=st.sampled_from([0.0, 1000.0, -1000.0]))), t
 
 
 @st.composite
@@ -70,6 +78,18 @@ def temperature_only_above(logits, t):
 
 def temperature_overflows(logits, t):
     return np.exp(logits / t) / np.exp(logits / t).sum()
+
+
+def temperature_minimum_subtracted(logits, t):
+    return temperature_overflows(logits - logits.min(), t)
+
+
+def temperature_mean_subtracted(logits, t):
+    return temperature_overflows(logits - logits.mean(), t)
+
+
+def temperature_first_subtracted(logits, t):
+    return temperature_overflows(logits - logits[0], t)
 
 
 # ---------------------------------------------------------------- top_k
@@ -150,17 +170,20 @@ def top_p(logits, p):
 
 
 @st.composite
-def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0):
+def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=False):
     """Different logits, and a p that lies well between the mass of some of the tokens and that of one more.
 
     How a program rounds or orders equals does not matter then. in_order: the most probable token comes first; around:
-    what the logits are near to; kept_at_least: how many tokens p must not be reached with.
+    what the logits are near to; kept_at_least: how many tokens p must not be reached with. distant: some logits are so
+    far below the others that their probability is 0.
     """
     V = draw(sizes(2, 4))
     logits = draw(distinct(V, whole(-2, 2))) + around
+    if distant:
+        logits -= draw(arrays(V, elements=st.sampled_from([0.0, 1000.0, 4000.0])))
     highest_first = np.sort(logits)[::-1]
     mass = np.concatenate([[0.0], np.cumsum(softmax(highest_first))])
-    kept = draw(st.integers(kept_at_least, V))
+    kept = draw(st.integers(kept_at_least, int((softmax(logits) > 0).sum())))
     p = round(float(mass[kept - 1] + mass[kept]) / 2, 3)
     return highest_first if in_order else logits, p
 
@@ -238,6 +261,16 @@ def top_p_probabilities(logits, p):
 
 def top_p_overflows(logits, p):
     probabilities = np.exp(logits) / np.exp(logits).sum()
+    return kept_tokens(logits, probabilities, lambda before, mass: before < p)
+
+
+def top_p_minimum_subtracted(logits, p):
+    probabilities = temperature_minimum_subtracted(logits, 1)
+    return kept_tokens(logits, probabilities, lambda before, mass: before < p)
+
+
+def top_p_mean_subtracted(logits, p):
+    probabilities = temperature_mean_subtracted(logits, 1)
     return kept_tokens(logits, probabilities, lambda before, mass: before < p)
 
 
@@ -359,14 +392,18 @@ def appended(k, v, k_cache, v_cache):
     return np.concatenate([k_cache, k], axis=1), np.concatenate([v_cache, v], axis=1)  # [H, S, K], S = P + T
 
 
-ONE = st.just(1)
+ONE, SMALL = st.just(1), whole(-2, 2)
 
 
 @st.composite
-def cached(draw, past, new, heads=ONE):
-    """q, k, v of `new` tokens and the caches of `past`; how many these and the heads are, strategies say."""
+def cached(draw, past, new, heads=ONE, qk=SMALL):
+    """q, k, v of `new` tokens and the caches of `past`; how many these and the heads are, strategies say.
+
+    qk: a strategy for the numbers of q and k, old and new.
+    """
     H, P, T, K = draw(heads), draw(past), draw(new), draw(sizes())
-    q, k, v, k_cache, v_cache = (draw(arrays(H, n, K, elements=whole(-2, 2))) for n in (T, T, T, P, P))
+    q, k, k_cache = (draw(arrays(H, n, K, elements=qk)) for n in (T, T, P))
+    v, v_cache = (draw(arrays(H, n, K, elements=SMALL)) for n in (T, P))
     return q, k, v, k_cache, v_cache
 
 
@@ -403,6 +440,12 @@ def cached_scaled_by_tokens(q, k, v, k_cache, v_cache):
 def cached_without_scale(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
     return heads_of(q, k, v, right_mask(q, k), 1.0), k, v
+
+
+def cached_overflows(q, k, v, k_cache, v_cache):
+    k, v = appended(k, v, k_cache, v_cache)
+    exps = np.exp(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5) * right_mask(q, k)
+    return exps @ v / exps.sum(axis=-1, keepdims=True), k, v
 
 
 def cached_returns_new(q, k, v, k_cache, v_cache):
@@ -447,6 +490,11 @@ EXERCISES = [
                 "These logits are large, and their exponentials beyond all numbers. Their differences are small.",
                 logits_and_temperature(POWERS, whole(990, 1000)),
             ),
+            Probe(
+                "Some logits are near 0, others near 1000 or -1000. Only with the greatest one subtracted is none of "
+                "them above 0, so that no exponential can overflow.",
+                distant_logits_and_temperature(),
+            ),
             Probe("Any logits and any temperature.", logits_and_temperature(numbers(0, 4).map(lambda t: t + 0.125))),
         ),
         mistakes=(
@@ -482,6 +530,21 @@ EXERCISES = [
                 temperature_overflows,
                 "Your function takes the exponential of large numbers, which becomes infinite. Subtract the greatest "
                 "one first: the softmax stays the same, because the factor cancels.",
+            ),
+            Mistake(
+                temperature_minimum_subtracted,
+                "Your function subtracts the smallest logit, so that all others are above 0 and their exponentials can "
+                "overflow. Subtract the greatest one.",
+            ),
+            Mistake(
+                temperature_mean_subtracted,
+                "Your function subtracts the mean of the logits. Those far above it still overflow: subtract the "
+                "greatest one.",
+            ),
+            Mistake(
+                temperature_first_subtracted,
+                "Your function subtracts the first logit, whichever it is. Those far above it still overflow: subtract "
+                "the greatest one.",
             ),
         ),
     ),
@@ -579,6 +642,11 @@ EXERCISES = [
                 "These logits are large, and their exponentials beyond all numbers. Their differences are small.",
                 logits_and_p(around=1000.0),
             ),
+            Probe(
+                "Some logits are far below the others. Only with the greatest one subtracted is none of them above 0, "
+                "so that no exponential can overflow.",
+                logits_and_p(around=1000.0, distant=True),
+            ),
             Probe("Any logits and any p.", logits_and_p() | logits_and_small_p() | logits_and_p(around=-1000.0)),
         ),
         mistakes=(
@@ -636,6 +704,16 @@ EXERCISES = [
                 top_p_overflows,
                 "Your function takes the exponential of large numbers, which becomes infinite. Subtract the greatest "
                 "logit first: the softmax stays the same.",
+            ),
+            Mistake(
+                top_p_minimum_subtracted,
+                "Your softmax subtracts the smallest logit, so that all others are above 0 and their exponentials can "
+                "overflow. Subtract the greatest one.",
+            ),
+            Mistake(
+                top_p_mean_subtracted,
+                "Your softmax subtracts the mean of the logits. Those far above it still overflow: subtract the "
+                "greatest one.",
             ),
         ),
     ),
@@ -757,7 +835,15 @@ EXERCISES = [
                 cached(sizes(1, 3), sizes(2, 4)),
                 part=lambda result: result[0],
             ),
+            Probe(
+                "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
+                "subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
+                "-1600: it is -inf that hides.",
+                cached(sizes(1, 3), sizes(2, 4), qk=HUGE),
+                part=lambda result: result[0],
+            ),
             Probe("Any number of new and cached tokens, and of heads.", cached(sizes(0, 4), sizes(), sizes(1, 2))),
+            large_input(lambda rng: tuple(small_integers(rng, 1, n, 4) for n in (20, 20, 20, 30, 30))),
         ),
         mistakes=(
             Mistake(
@@ -782,6 +868,11 @@ EXERCISES = [
             Mistake(
                 cached_without_scale,
                 "Your function does not divide the scores by sqrt(K).",
+            ),
+            Mistake(
+                cached_overflows,
+                "Your function takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
+                "Subtract each row's maximum first: it cancels in the fraction.",
             ),
             Mistake(
                 cached_returns_new,

@@ -41,9 +41,10 @@ class Exercise:
     """A function to be written, and what tells a right one from a wrong one.
 
     name: of the function. signature: as in "softmax(x)". task: formula and shapes, what the student is asked for.
-    reference: a right solution; it must not be fast, but plain. probes: from the most special to the general; the last
-    one draws everything. mistakes: the known wrong solutions. returns: names of the results, if there are several.
-    uses: what of minigpt a solution may call, as "minigpt.ops.plain.softmax"; by itself nothing.
+    reference: a right solution; it must not be fast, but plain. probes: from the most special to the general, one that
+    draws everything, and where sizes matter a large input at the end. mistakes: the known wrong solutions. returns:
+    names of the results, if there are several. uses: what of minigpt a solution may call, as
+    "minigpt.ops.plain.softmax"; by itself nothing.
     """
 
     name: str
@@ -69,3 +70,17 @@ def arrays(*shape, elements=None):
 def sizes(low=1, high=4):
     """A strategy for the size of a dimension."""
     return st.integers(low, high)
+
+
+def large_input(make):
+    """The probe of one large input, make(rng), which is not made smaller: small ones came before."""
+    return Probe(
+        "All small inputs were right, and this large one is not: look for a size that is written as a number, as in a "
+        "mask of fixed size, or for a loop that ends too early.",
+        st.just(0).map(lambda seed: make(np.random.default_rng(seed))),
+    )
+
+
+def small_integers(rng, *shape):
+    """An array of -2.0 to 2.0."""
+    return rng.integers(-2, 3, shape).astype(float)

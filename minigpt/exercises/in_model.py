@@ -6,6 +6,7 @@ way the forward pass is minigpt's, and the first activation that differs from an
 function goes wrong.
 """
 
+import functools
 import time
 
 import numpy as np
@@ -14,7 +15,7 @@ from minigpt.bundled import DEFAULT_MODEL
 from minigpt.cache import KVCache
 from minigpt.exercises.calling import call
 from minigpt.exercises.checking import find
-from minigpt.exercises.result import Result, shown
+from minigpt.exercises.result import Result, shown, shown_apart
 from minigpt.model import GPT2, merge_heads, split_heads
 from minigpt.ops.plain import causal_mask, softmax
 from minigpt.tokenizer import Tokenizer
@@ -22,6 +23,7 @@ from minigpt.trace import activation_names
 
 PROMPT = "Once upon a time there was a little"
 NEW_TOKENS, SECONDS = 40, 10  # how long the model speaks at most
+TIME_LIMIT = 60  # seconds that the function may take for a whole text
 TOLERANCE = 1e-4  # of an activation's largest number: single precision, added up in another order
 
 
@@ -35,35 +37,86 @@ def in_model(name, function, model=DEFAULT_MODEL, prompt=PROMPT):
     exercise = find(name)
     if name not in PLACES:
         raise ValueError(f"{name} has no place in the forward pass: check({name!r}, {name}) is all there is to it")
+    if not callable(function):
+        return Result(exercise.name, False, f"{exercise.name} must be a function, not {shown(function)}")
     # The formulas, so that nothing but the function differs; and weights that a function cannot change by mistake.
     gpt2, tokenizer = GPT2.from_pretrained(model, ops="plain"), Tokenizer.from_pretrained(model)
     _protect(gpt2.params)
     ids = np.array(tokenizer.encode(prompt))
+    run = PLACES[name](gpt2, _handed_in(function, exercise.returns))
 
-    expected = {}
+    if wrong := _wrong(run, gpt2, ids):
+        return Result(exercise.name, False, wrong, (("text", prompt),))
+    spoken = call(lambda: _speech(run, ids, gpt2.config), (), uses=None, seconds=TIME_LIMIT)
+    text = prompt if spoken.problem else tokenizer.decode(spoken.value, skip_special_tokens=True)
+    # The text is longer now: what was right for a few tokens need not be for more.
+    if wrong := _in_words(spoken) or _wrong(run, gpt2, spoken.value):
+        return Result(exercise.name, False, wrong, (("text", text),))
+    verdict = f"every activation is the same, and {model} speaks through your function"
+    return Result(exercise.name, True, verdict, (("text", text),))
+
+
+class WrongResult(Exception):
+    """What a function returned cannot stand in its place; the text says why."""
+
+
+def _handed_in(function, returns):
+    """The student's function, which gets copies of what it could write into, and whose lists become arrays.
+
+    returns: the names of its results, if there are several. Raises WrongResult for what is no array of numbers.
+    """
+
+    @functools.wraps(function)  # an attention may have more parameters, as ops.replace_ops says
+    def run(*arguments):
+        result = function(*(a.copy() if isinstance(a, np.ndarray) and a.flags.writeable else a for a in arguments))
+        if returns and isinstance(result, tuple | list):
+            if len(result) != len(returns):
+                raise WrongResult(f"it must return {len(returns)} things, {', '.join(returns)}, not {len(result)}")
+            return tuple(map(_numbers, result))
+        return _numbers(result)
+
+    return run
+
+
+def _numbers(result):
+    if result is None:
+        raise WrongResult("it returns None: is there a return?")
+    array = np.asarray(result)
+    if array.dtype.kind not in "biuf":
+        raise WrongResult(f"it must return an array of numbers, not a {type(result).__name__}")
+    return array
+
+
+def _fitting(result, shape):
+    """The result, if it has that shape. Raises WrongResult."""
+    if result.shape != shape:
+        raise WrongResult(f"it returns an array of shape {result.shape}, expected {shape}")
+    return result
+
+
+def _wrong(run, gpt2, ids):
+    """What goes wrong on a text, as a sentence; empty if nothing does."""
+    expected, found = {}, {}
     gpt2(ids, trace=expected)
-    run = PLACES[name](gpt2, function)
-    found = {}
-    outcome = call(lambda: run(ids, found), (), uses=None, seconds=60)
+    outcome = call(lambda: run(ids, found), (), uses=None, seconds=TIME_LIMIT)
     for activation in activation_names(gpt2.config.n_layer):
         if activation in found and (difference := _difference(activation, found[activation], expected[activation])):
-            return Result(exercise.name, False, difference, (("text", prompt),))
-    if outcome.problem:
-        return Result(exercise.name, False, outcome.message, (("text", prompt),))
-    if difference := _difference("logits", outcome.value, expected["logits"][0, -len(outcome.value) :]):
-        return Result(exercise.name, False, difference, (("text", prompt),))
-    verdict = f"every activation is the same, and {model} speaks through your function"
-    return Result(exercise.name, True, verdict, (("text", _speech(run, ids, tokenizer, gpt2.config)),))
+            return difference
+    return _in_words(outcome) or _difference("logits", outcome.value, expected["logits"][0])
 
 
-def _speech(run, ids, tokenizer, config):
-    """The most probable continuation; without a cache, which few of the functions know."""
+def _in_words(outcome):
+    return outcome.message.removeprefix(f"{WrongResult.__name__}: ")
+
+
+def _speech(run, ids, config):
+    """The ids with the most probable continuation; without a cache, which few of the functions know."""
     deadline, n = time.monotonic() + SECONDS, len(ids)
     while len(ids) < min(n + NEW_TOKENS, config.n_positions) and time.monotonic() < deadline:
         ids = np.append(ids, run(ids, {})[-1].argmax())
         if ids[-1] in config.eos_token_ids:
             break
-    return tokenizer.decode(ids, skip_special_tokens=True)
+    return ids
 
 
 def _protect(tree):
@@ -80,6 +133,8 @@ AXES = {"q": "bht", "k": "bht", "v": "bht", "heads": "bht", "scores": "bht", "we
 
 def _difference(name, found, expected):
     """Where an activation differs first, as a sentence; empty if nowhere."""
+    if found.shape != expected.shape:
+        return f"{name} has shape {found.shape}, expected {expected.shape}"
     tolerance = TOLERANCE * np.abs(expected).max()
     wrong = ~(np.abs(found - expected) <= tolerance)
     if not wrong.any():
@@ -90,8 +145,8 @@ def _difference(name, found, expected):
     where = [f"layer {parts[1]}"] if parts[0] == "h" else []
     where += [f"head {i}" for axis, i in zip(axes, place, strict=False) if axis == "h"]
     where += [f"position {i}" for axis, i in zip(axes, place, strict=False) if axis == "t"]
-    values = f"{shown(found[place])}, expected {shown(expected[place])}"
-    return f"{name} is the first activation that differs: {', '.join(where)}: {values}"
+    result, wanted = shown_apart(found[place], expected[place])
+    return f"{name} is the first activation that differs: {', '.join(where)}: {result}, expected {wanted}"
 
 
 # ---------------------------------------------------------------- the places
@@ -116,7 +171,9 @@ def _linear(model, function):
 def _attention_head(model, function):
     def attention(q, k, v):
         sequences = zip(q, k, v, strict=True)
-        return np.stack([[function(*head) for head in zip(*sequence, strict=True)] for sequence in sequences])
+        one = q.shape[2:]
+        heads = [[_fitting(function(*head), one) for head in zip(*sequence, strict=True)] for sequence in sequences]
+        return np.array(heads)
 
     return _operation("attention")(model, attention)
 
@@ -124,8 +181,9 @@ def _attention_head(model, function):
 def _scores(model, function):
     def attention(q, k, v, tap):
         sequences = zip(q, k, strict=True)
-        scores = np.stack([[function(*head) for head in zip(*sequence, strict=True)] for sequence in sequences])
-        scores = tap("scores", np.asarray(scores, q.dtype))  # [B, H, T, T]
+        one = q.shape[2], k.shape[2]
+        scores = [[_fitting(function(*head), one) for head in zip(*sequence, strict=True)] for sequence in sequences]
+        scores = tap("scores", np.array(scores, q.dtype))  # [B, H, T, T]
         weights = tap("weights", softmax(np.where(causal_mask(q.shape[2], k.shape[2]), scores, -np.inf)))
         return weights @ v
 
@@ -135,7 +193,8 @@ def _scores(model, function):
 def _causal_mask(model, function):
     def attention(q, k, v, tap):
         scores = tap("scores", q @ k.swapaxes(-1, -2) * q.dtype.type(q.shape[-1] ** -0.5))
-        weights = tap("weights", softmax(np.where(function(q.shape[2]), scores, -np.inf)))
+        visible = _fitting(function(q.shape[2]), (q.shape[2], q.shape[2]))
+        weights = tap("weights", softmax(np.where(visible, scores, -np.inf)))
         return weights @ v
 
     return _operation("attention")(model, attention)
@@ -172,8 +231,9 @@ def _part(source, target, compute):
             if before not in edits:
                 edits[before] = _remember(remembered, before)
 
-            def edit(_, before=before, after=after, block=block):
-                computed = np.asarray(compute(function, remembered[before], block, n_head), model.dtype)
+            def edit(activation, before=before, after=after, block=block):
+                computed = compute(function, remembered[before], block, n_head)
+                computed = np.asarray(_fitting(computed, activation.shape), model.dtype)
                 remembered[after] = computed.copy()
                 return computed
 
@@ -185,21 +245,27 @@ def _part(source, target, compute):
 
 def _embeddings(model, function, remembered):
     wte, wpe = model.params["wte"]["weight"], model.params["wpe"]["weight"]
-    return {"embed": lambda _: np.asarray(function(remembered["ids"], wte, wpe))[None]}
+    return {"embed": lambda embed: _fitting(function(remembered["ids"], wte, wpe), embed.shape[1:])[None]}
 
 
 def _split_heads(model, function, remembered):
     names = [f"h.{i}.attn.{part}" for i in range(model.config.n_layer) for part in "qkv"]
-    return {name: lambda heads: function(merge_heads(heads), model.config.n_head) for name in names}
+    return {
+        name: lambda heads: _fitting(function(merge_heads(heads), model.config.n_head), heads.shape) for name in names
+    }
 
 
 def _merge_heads(model, function, remembered):
     names = [f"h.{i}.attn.heads" for i in range(model.config.n_layer)]
-    return {name: lambda heads: split_heads(function(heads), model.config.n_head) for name in names}
+    n_head = model.config.n_head
+    return {
+        name: lambda heads: split_heads(_fitting(function(heads), merge_heads(heads).shape), n_head) for name in names
+    }
 
 
 def _gpt2(model, function):
-    return lambda ids, trace: np.asarray(function(ids, model.params, model.config.n_head))
+    V = len(model.params["wte"]["weight"])
+    return lambda ids, trace: _fitting(function(ids, model.params, model.config.n_head), (len(ids), V))
 
 
 def _cached_attention(model, function):
@@ -207,8 +273,14 @@ def _cached_attention(model, function):
 
     def attention(q, k, v):
         past = k.shape[2] - q.shape[2]
-        sequences = zip(q, k, v, strict=True)
-        return np.stack([function(q, k[:, past:], v[:, past:], k[:, :past], v[:, :past])[0] for q, k, v in sequences])
+
+        def heads(q, k, v):
+            results = function(q, k[:, past:], v[:, past:], k[:, :past], v[:, :past])
+            if not isinstance(results, tuple):
+                raise WrongResult("it must return 3 things, heads, k_cache, v_cache, not an array alone")
+            return _fitting(results[0], q.shape)
+
+        return np.array([heads(*sequence) for sequence in zip(q, k, v, strict=True)])
 
     changed = model.with_ops(attention=attention)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, numbers, sizes
+from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.ops.plain import causal_mask, softmax
 from minigpt.sampling import log_softmax
 from minigpt.training import backward, optimizer
@@ -48,9 +48,9 @@ def equal_logits(draw):
 
 @st.composite
 def shifted_logits(draw):
-    """Logits whose exponentials are all infinite, or all 0."""
+    """Logits whose exponentials are all infinite, or all 0: each row has its own height."""
     logits, targets = draw(logits_and_targets(elements=whole(-4, 4)))
-    return logits + draw(st.sampled_from([1000.0, -1000.0])), targets
+    return logits + draw(arrays(len(logits), 1, elements=st.sampled_from([1000.0, -1000.0]))), targets
 
 
 @st.composite
@@ -114,6 +114,13 @@ def loss_overflows(logits, targets):
     counted = targets != IGNORED
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return -np.log(probabilities[counted, targets[counted]]).mean()
+
+
+def loss_with_one_maximum(logits, targets):
+    counted = targets != IGNORED
+    shifted = logits - logits.max()
+    logprobs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -logprobs[counted, targets[counted]].mean()
 
 
 def loss_of_rounded_probabilities(logits, targets):
@@ -526,8 +533,8 @@ EXERCISES = [
                 logits_and_targets(sizes(2, 4), masked=True),
             ),
             Probe(
-                "These logits are large, or very negative, but near to each other: "
-                "only their exponentials are beyond all numbers.",
+                "The logits of a row are large, or very negative, but near to each other: only their exponentials "
+                "are beyond all numbers, and each row has a maximum of its own.",
                 shifted_logits(),
             ),
             Probe(
@@ -593,6 +600,11 @@ EXERCISES = [
                 loss_overflows,
                 "Your function takes exponentials of the logits as they are, which become infinite for large ones and "
                 "all 0 for very negative ones. Subtract the row's greatest logit first: the softmax stays the same.",
+            ),
+            Mistake(
+                loss_with_one_maximum,
+                "Your function subtracts the greatest of all logits. In a row far below it every exponential becomes "
+                "0, and log 0 is minus infinity: subtract from each row its own maximum.",
             ),
             Mistake(
                 loss_of_rounded_probabilities,
@@ -823,6 +835,7 @@ EXERCISES = [
                 part=lambda result: result[1],
             ),
             Probe("Any number of texts, heads and tokens.", attended(sizes(), single=False)),
+            large_input(lambda rng: tuple(small_integers(rng, 1, 1, 24, 4) for _ in range(4))),
         ),
         mistakes=(
             Mistake(

@@ -42,25 +42,55 @@ class Result:
         )
 
 
-def shown(value):
-    """An argument or a result as a reader wants to see it: short numbers, the shape where there are several."""
+FEW = 60  # numbers that are shown one by one; of more only the first and the last
+
+
+def shown(value, digits=4):
+    """An argument or a result as a reader wants to see it: short numbers, the shape where there are several.
+
+    digits: of the numbers in arrays; numbers alone have two more.
+    """
+    try:
+        return _shown(value, digits)
+    except Exception:  # of the student's own making, and cannot be shown; or an integer of thousands of digits
+        return f"a {type(value).__name__}"
+
+
+def shown_apart(found, expected):
+    """Both as `shown`, with more digits where they would read the same."""
+    for digits in (4, 7, 10, 15):
+        texts = shown(found, digits), shown(expected, digits)
+        if texts[0] != texts[1]:
+            return texts
+    return shown(found), shown(expected)
+
+
+def _shown(value, digits):
     if isinstance(value, np.ndarray):
-        value = value + 0.0 if value.dtype.kind == "f" else value  # -0 is 0
-        text = _on_one_line(value.tolist())
-        if len(text) > 100:
-            text = np.array2string(value, precision=4, suppress_small=True, threshold=60, separator=", ")
-        return text if value.ndim == 0 else f"{text}   shape {value.shape}"
+        return _array_shown(np.asarray(value), digits)
     if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
+        return f"{value:.{digits + 2}g}"
     if isinstance(value, np.generic):
         return str(value.item())
     if isinstance(value, dict):
         lines = (f"{name}: {shown(item)}".splitlines() for name, item in _leaves(value))
         return "\n    ".join(["{", *("\n        ".join(line) for line in lines)]) + "\n}"
     if isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
-        return "(" + ",\n ".join(map(shown, value)) + ")"
+        return "(" + ",\n ".join(shown(item, digits) for item in value) + ")"
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def _array_shown(array, digits):
+    text = ""
+    if array.size <= FEW:
+        array = array + 0.0 if array.dtype.kind == "f" else array  # -0 is 0
+        text = _on_one_line(array.tolist(), digits) if array.size else "[]"  # [1000000, 0] would be a million lists
+    elif array.ndim > 4:  # the first and the last along each axis are still too many
+        text = f"an array of {array.dtype}"
+    if not text or len(text) > 100:
+        text = np.array2string(array, precision=digits, suppress_small=True, threshold=FEW, separator=", ")
+    return text if array.ndim == 0 else f"{text}   shape {array.shape}"
 
 
 def _leaves(tree, path=()):
@@ -71,7 +101,7 @@ def _leaves(tree, path=()):
     return [leaf for key, item in items for leaf in _leaves(item, (*path, str(key)))]
 
 
-def _on_one_line(numbers):
+def _on_one_line(numbers, digits):
     if isinstance(numbers, list):
-        return "[" + ", ".join(map(_on_one_line, numbers)) + "]"
-    return f"{numbers:.4g}" if isinstance(numbers, float) else str(numbers)
+        return "[" + ", ".join(_on_one_line(number, digits) for number in numbers) + "]"
+    return f"{numbers:.{digits}g}" if isinstance(numbers, float) else str(numbers)

@@ -5,19 +5,22 @@ here. So a submission may crash, never end, take all memory, print, exit, close 
 exercises fail, and the next submission is none the worse.
 
 What is defended, and how:
-- A right result must be computed: there is no expected value in the process, and answers are compared here.
-- minigpt's own functions are seen when they are called, as in `check` (calling.py), and hiding a call is refused.
-- Time, by the clock, of a call and of a submission; memory, the processor's time and the size of files, by limits that
-  the system holds (not on Windows; on macOS not the memory).
-- The teacher's files: only copies are handed to the process; writing outside of its folder, starting processes, the
-  network, and reading what others handed in are refused by an audit hook, which cannot be removed.
+- Answers are compared here, and there is no expected value in the process.
+- The usual ways of calling minigpt's own functions are seen, as in `check` (calling.py).
+- Time, by the clock, of a call and of a submission; memory, the processor's time and the size of each file, by limits
+  that the system holds (not on Windows; on macOS not the memory).
+- Everything is copied before the first submission runs, so none can change what another one handed in.
+- Writing outside of its folder, starting processes, the network, and reading what others handed in are refused, as far
+  as Python tells its audit hooks of it (answering.py).
 
-What is not: somebody who pastes minigpt's source passes, as does anybody who writes it. And this is no sandbox: who
-takes Python apart from inside, or brings native code, gets past the hook. For submissions of strangers use a container.
+What is not: libraries that write files by themselves, native code, reading whatever else the teacher can read, and
+those who take Python apart from inside. This is no sandbox: for submissions of strangers use a container. Somebody who
+pastes minigpt's source passes, as does anybody who writes it; and the inputs are always the same.
 """
 
 import contextlib
 import csv
+import hashlib
 import os
 import secrets
 import shutil
@@ -30,12 +33,13 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.answering import packed, receive, send, unpacked
 from minigpt.exercises.calling import TIME_LIMIT, Outcome
-from minigpt.exercises.workbook import results
+from minigpt.exercises.workbook import PACKAGE, notebooks, results
 
 START = 120  # seconds that Python and NumPy may take to begin; they count for nobody
 DEFINITIONS = 30  # seconds that reading a file may take, and as many to run its definitions
@@ -48,30 +52,70 @@ PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "death")
 # ---------------------------------------------------------------- what was handed in
 
 
+class Copies:
+    """Files as they were before any of them ran. They lie in one file without a name, so no path leads there."""
+
+    def __init__(self):
+        self._file, self._places = tempfile.TemporaryFile(), {}  # noqa: SIM115, it is there as long as they are
+
+    def add(self, path):
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            if path.stat().st_size > LARGEST:
+                raise OSError(0, f"it has {path.stat().st_size:,} bytes")
+            with open(path, "rb") as original:
+                shutil.copyfileobj(original, self._file)
+            self._places[path] = start, self._file.tell() - start
+        except OSError as error:
+            self._places[path] = error
+
+    def content(self, path):
+        """The bytes of a file. Raises OSError if it could not be read."""
+        place = self._places[path]
+        if isinstance(place, OSError):
+            raise place
+        self._file.seek(place[0])
+        return self._file.read(place[1])
+
+
 @dataclass(frozen=True)
 class Submission:
-    """What one student handed in: a file in `folder`, or a folder there. files: those that count, relative to it."""
+    """What one student handed in: a file in `folder`, or a folder there.
+
+    files: those that count, relative to it; copies has the first SEVERAL. own: how many are minigpt's own, unchanged.
+    """
 
     name: str
     folder: Path
     files: tuple[Path, ...]
+    copies: Copies = field(repr=False, compare=False)
+    own: int = 0
+
+    @classmethod
+    def of(cls, name, folder, files, copies):
+        counting = tuple(path for path in sorted(files) if not _is_minigpts_own(folder / path))
+        for path in counting[:SEVERAL]:
+            copies.add(folder / path)
+        return cls(name, folder, counting, copies, len(files) - len(counting))
 
 
 def find_submissions(folder):
     """The submissions in a folder: each .py and .ipynb in it is one, and each folder in it, with all that is below.
 
-    Not looked at are hidden files and what Python and Jupyter leave behind, and links: they would lead to somebody
-    else's work. Raises ValueError if there are no submissions.
+    They are copied at once, so what is graded later is what is there now. Not looked at are hidden files and what
+    Python and Jupyter leave behind, and links: they would lead to somebody else's work. Raises ValueError if there are
+    no submissions.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
-    found = []
+    found, copies = [], Copies()
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not _is_left_behind(path.name):
-            found.append(Submission(path.name, folder, tuple(sorted(_files_below(path, folder)))))
+            found.append(Submission.of(path.name, folder, list(_files_below(path, folder)), copies))
         elif path.suffix in SUFFIXES and not _is_left_behind(path.name):
-            found.append(Submission(path.name, folder, (Path(path.name),) if _is_file(path) else ()))
+            files = [Path(path.name)] if _is_file(path) else []
+            found.append(Submission.of(path.name, folder, files, copies))
     if not found:
         raise ValueError(f"there are no submissions in {folder}: neither folders nor .py or .ipynb files")
     return found
@@ -79,6 +123,9 @@ def find_submissions(folder):
 
 def _files_below(folder, root):
     for parent, folders, files in os.walk(folder):
+        if "pyvenv.cfg" in files:  # an environment: thousands of files, and none of the student's
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not _is_left_behind(name)]
         paths = [Path(parent, name) for name in files if not _is_left_behind(name)]
         yield from (path.relative_to(root) for path in paths if path.suffix in SUFFIXES and _is_file(path))
@@ -90,6 +137,27 @@ def _is_left_behind(name):
 
 def _is_file(path):
     return stat.S_ISREG(path.lstat().st_mode)  # reading from a pipe would never end
+
+
+def _is_minigpts_own(path):
+    """Whether a file is one of minigpt's, unchanged: some hand in the whole project with their work in it."""
+    try:
+        return path.name in _minigpts_own() and _digest(path) in _minigpts_own()[path.name]
+    except OSError:  # it cannot be read: copying says so
+        return False
+
+
+@cache
+def _minigpts_own():
+    """{name: digests of the files of that name}."""
+    digests = {}
+    for path in (*PACKAGE.rglob("*.py"), *notebooks()):
+        digests.setdefault(path.name, set()).add(_digest(path))
+    return digests
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).digest()
 
 
 # ---------------------------------------------------------------- grading
@@ -129,7 +197,9 @@ def grade(submission, seconds=120, memory=2048):
     """
     grade = Grade(submission.name)
     clock = Clock(seconds)
-    if not submission.files:
+    if submission.own:
+        grade.remarks.append(f"minigpt's own files, unchanged, were not looked at: {submission.own}")
+    if not submission.files and not submission.own:
         grade.remarks.append("there is no file in it that is .py or .ipynb and no link")
     if len(submission.files) > SEVERAL:
         grade.remarks.append(f"{len(submission.files)} files; only the first {SEVERAL} were looked at")
@@ -137,13 +207,16 @@ def grade(submission, seconds=120, memory=2048):
         copies = []
         for path in submission.files[:SEVERAL]:
             try:
-                copies.append(_copy(submission.folder / path, Path(folder) / path))
+                content, copy = submission.copies.content(submission.folder / path), Path(folder) / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
+                copies.append(copy)
             except OSError as error:
                 grade.remarks.append(f"{path.name} cannot be read: {error.strerror}")
         for copy in copies:
             prefix, said = f"{copy.name}: " if len(copies) > 1 else "", set()
             with RemoteWorkbook(copy, folder, submission.folder, clock, memory * 1_000_000) as workbook:
-                for result in results(workbook):
+                for result in results(workbook, shrink=False):  # its time is for what counts
                     said.add(result.verdict)
                     if result.passed or result.exercise not in grade.results:
                         grade.results[result.exercise] = result
@@ -154,14 +227,6 @@ def grade(submission, seconds=120, memory=2048):
     if not grade.results and not grade.remarks:
         grade.remarks.append("it defines no exercise")
     return grade
-
-
-def _copy(original, copy):
-    if original.stat().st_size > LARGEST:
-        raise OSError(0, f"it has {original.stat().st_size:,} bytes")
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(original, copy, follow_symlinks=False)
-    return copy
 
 
 def as_table(grades):

@@ -1,7 +1,8 @@
 """What students work in: the notebooks without their solutions, and the definitions in a notebook or Python file.
 
 `start` makes the copies. A `Workbook` is what somebody wrote, read but not run; `define` runs its definitions and
-nothing else: imports, functions, classes and constants. So a notebook that trains for an hour is checked at once.
+nothing else: imports, functions, classes, constants, and what has only these in it, such as `try: import`. So a
+notebook that trains for an hour is checked at once.
 """
 
 import ast
@@ -203,6 +204,7 @@ class Workbook:
         self.problems, self.functions, self.failed = [], {}, {}
         self._definitions = []  # (name of the piece, statement)
         self._missing = {}  # {name: why} of what is not defined, though some statement would
+        self._not_run = {}  # of these, what is handed in by the look of it
         statements = []
         for name, source in _pieces(path):
             # Where messages find the line, though there may be no such file.
@@ -213,7 +215,10 @@ class Workbook:
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a null character
                 self._fail(re.findall(r"^[ \t]*def\s+(\w+)", source, re.MULTILINE), _not_python(name, error))
         used = _used_names([statement for _, statement in statements])
-        known, self.names = set(dir(builtins)), list(self.failed)
+        # What stands below if __name__ == "__main__" is not wanted here.
+        known = dict.fromkeys({*dir(builtins)} - {"__name__"}) | dict.fromkeys(COMPUTING, "computes")
+        self.names = list(self.failed)
+        checked = _checked_names([statement for _, statement in statements])
         for name, statement in statements:
             try:
                 bound, is_definition = _bound_names(statement), _is_definition(statement, known)
@@ -223,10 +228,11 @@ class Workbook:
             if not is_definition:
                 why = f"{_place(name, statement.lineno)} would set it, but is not run, as it is no definition"
                 self._missing |= dict.fromkeys(bound, why)
+                handed_in = {*_functions(statement), *checked}
+                self._not_run |= {other: f"it is not defined: {why}" for other in bound if other in handed_in}
                 continue
-            known.update(bound)
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                bound = [other for other in bound if other not in used]  # imported to be used: not handed in
+            known |= dict.fromkeys(bound) | _what_computes(statement)
+            bound = [other for other in bound if other not in _imported(statement) or other not in used]
             self._definitions.append((name, statement, bound))
             self.names += [] if _is_number(statement) else bound
 
@@ -250,6 +256,8 @@ class Workbook:
             for bound in handed_in:
                 if callable(value := module.__dict__.get(bound)):
                     self.functions[bound] = value
+        there = {*self.functions, *self.failed}
+        self.failed |= {name: why for name, why in self._not_run.items() if name in EXERCISES and name not in there}
         return self
 
     def call(self, name, arguments, uses, **options):
@@ -296,13 +304,21 @@ def defined(path, only=()):
     return workbook
 
 
-def results(workbook, only=()):
-    """The Result of every exercise that a workbook hands in, or of those in `only`, in the order of the notebooks."""
+def results(workbook, only=(), shrink=True):
+    """The Result of every exercise that a workbook hands in, or of those in `only`, in the order of the notebooks.
+
+    shrink: see checking.examine. Whatever goes wrong with one costs no other one.
+    """
     for name, exercise in EXERCISES.items():
         if only and name not in only:
             continue
         if name in workbook.functions:
-            yield examine(exercise, partial(workbook.call, name, uses=exercise.uses))
+            try:
+                yield examine(exercise, partial(workbook.call, name, uses=exercise.uses), shrink=shrink)
+            except OSError:  # not the function's doing, but this machine's
+                raise
+            except Exception as error:
+                yield Result(name, False, f"it could not be judged: {error_in_words(error)}")
         elif name in workbook.failed:
             yield Result(name, False, workbook.failed[name])
 
@@ -322,13 +338,38 @@ def _not_python(name, error):
 # ---------------------------------------------------------------- statements
 
 
+# A name is known as what computes, as a constant, which has methods that compute, or as neither (None).
+COMPUTING = (
+    "abs", "bool", "bytes", "chr", "complex", "dict", "float", "frozenset", "int", "len", "list", "max", "min", "ord",
+    "pow", "range", "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip",
+)  # fmt: skip
+MODULES = ("functools", "math", "numpy")  # whose functions compute, and do nothing else
+
+
 def _is_definition(statement, known):
-    """Whether a statement defines something: an import, a function, a class, a constant made of known names."""
+    """Whether a statement defines something: an import, a function, a class, a constant made of known names.
+
+    A condition or an attempt is one if there is nothing else in it.
+    """
+    if isinstance(statement, ast.If) and not _is_constant(statement.test, known):
+        return False
+    if isinstance(statement, ast.If | ast.Try):
+        known = known | dict.fromkeys(_bound_names(statement))
+        return all(isinstance(part, ast.Pass | ast.Raise) or _is_definition(part, known) for part in _parts(statement))
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         names = all(isinstance(t, ast.Name) or (isinstance(t, ast.Tuple) and _all_names(t)) for t in targets)
         return names and statement.value is not None and _is_constant(statement.value, known)
-    return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+    return isinstance(statement, DEFINITION | ast.Import | ast.ImportFrom)
+
+
+DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def _parts(statement):
+    """The statements in a condition or an attempt."""
+    inside = [*getattr(statement, "body", []), *getattr(statement, "orelse", []), *getattr(statement, "finalbody", [])]
+    return inside + [part for handler in getattr(statement, "handlers", []) for part in handler.body]
 
 
 def _all_names(targets):
@@ -336,33 +377,70 @@ def _all_names(targets):
 
 
 CONSTANT = (
-    ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Name, ast.Attribute, ast.Subscript, ast.Slice,
-    ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.keyword,
+    ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Attribute, ast.Subscript, ast.Slice, ast.IfExp,
+    ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.keyword, ast.comprehension,
     ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
+COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def _is_constant(value, known):
-    """Whether an expression is a lambda, or a number of other numbers, such as np.sqrt(2 / np.pi)."""
+    """Whether an expression is a lambda, or made of known names by what computes, such as np.sqrt(2 / np.pi)."""
     if isinstance(value, ast.Lambda):
         return True
-    if isinstance(value, ast.Call):
-        function = value.func
-        if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
-            return False
-        if function.value.id not in ("math", "np", "numpy"):
+    if isinstance(value, ast.Name):
+        return value.id in known or "*" in known
+    if isinstance(value, COMPREHENSION):
+        stored = (node for node in ast.walk(value) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+        known = known | {node.id: "constant" for node in stored}
+    elif isinstance(value, ast.Call):
+        if not _computes(value.func, known):
             return False
     elif not isinstance(value, CONSTANT):
         return False
-    if isinstance(value, ast.Name) and not known & {value.id, "*"}:
-        return False
     return all(_is_constant(part, known) for part in ast.iter_child_nodes(value))
+
+
+def _computes(function, known):
+    """Whether what is called computes and does nothing else: float, math.sqrt, the method of a constant."""
+    is_method = isinstance(function, ast.Attribute)
+    while is_method and isinstance(function, ast.Attribute | ast.Subscript):
+        function = function.value
+    if isinstance(function, ast.Name):
+        how = known.get(function.id, known.get("*"))
+        return how == "computes" or (is_method and how == "constant")
+    return is_method  # of something that is written out
+
+
+def _what_computes(statement):
+    """{name: how it is known} of the names that a definition binds to what computes."""
+    if isinstance(statement, ast.If | ast.Try):
+        return {name: how for part in _parts(statement) for name, how in _what_computes(part).items()}
+    if isinstance(statement, ast.Import):
+        modules = [alias.name.partition(".")[0] for alias in statement.names]
+        names = zip(_bound_names(statement), modules, strict=True)
+        return {name: "computes" for name, module in names if module in MODULES}
+    if isinstance(statement, ast.ImportFrom):
+        is_one = not statement.level and statement.module.partition(".")[0] in MODULES
+        return dict.fromkeys(_bound_names(statement), "computes") if is_one else {}
+    return dict.fromkeys(_bound_names(statement), "constant") if _is_number(statement) else {}
 
 
 def _is_number(statement):
     """Whether a constant is no function by the look of it."""
     named = ast.Lambda | ast.Name | ast.Attribute
     return isinstance(statement, ast.Assign | ast.AnnAssign) and not isinstance(statement.value, named)
+
+
+def _imported(statement):
+    """The names that a statement binds by imports: if they are used, they are not handed in."""
+    parts = _parts(statement) if isinstance(statement, ast.If | ast.Try) else [statement]
+    return [name for part in parts if isinstance(part, ast.Import | ast.ImportFrom) for name in _bound_names(part)]
+
+
+def _functions(statement):
+    """The names of functions that a statement defines somewhere in it."""
+    return [node.name for node in ast.walk(statement) if isinstance(node, DEFINITION)]
 
 
 def _bound_names(statement):
@@ -389,6 +467,13 @@ def _used_names(statements):
             names.add(node.id)
         rest += ast.iter_child_nodes(node)
     return names
+
+
+def _checked_names(statements):
+    """The names of the exercises that are given to check: check("softmax", ...)."""
+    calls = [node for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    first = [call.args[0] for call in calls if _is_check(call.func) and call.args]
+    return {name.value for name in first if isinstance(name, ast.Constant) and isinstance(name.value, str)}
 
 
 def _is_check(function):

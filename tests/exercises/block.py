@@ -145,7 +145,8 @@ def attention_token_by_token(x, c_attn, c_proj, n_head):
             q = qkv[t, h * K : (h + 1) * K]
             k = qkv[: t + 1, D + h * K : D + (h + 1) * K]
             v = qkv[: t + 1, 2 * D + h * K : 2 * D + (h + 1) * K]
-            exps = [math.exp(sum(q * key) / math.sqrt(K)) for key in k]
+            scores = [sum(q * key) / math.sqrt(K) for key in k]
+            exps = [math.exp(score - max(scores)) for score in scores]
             for weight, value in zip(exps, v, strict=True):
                 merged[t, h * K : (h + 1) * K] += weight / sum(exps) * value
     return linear_by_elements(merged, c_proj["weight"], c_proj["bias"])

@@ -174,7 +174,8 @@ def cached_attention_in_loops(q, k, v, k_cache, v_cache):
             all_k[h, s] = k_cache[h, s] if s < P else k[h, s - P]
             all_v[h, s] = v_cache[h, s] if s < P else v[h, s - P]
         for t in range(T):
-            weights = [math.exp(float(q[h, t] @ all_k[h, s]) / math.sqrt(K)) for s in range(P + t + 1)]
+            scores = [float(q[h, t] @ all_k[h, s]) / math.sqrt(K) for s in range(P + t + 1)]
+            weights = [math.exp(score - max(scores)) for score in scores]
             for s, weight in enumerate(weights):
                 heads[h, t] += weight / sum(weights) * all_v[h, s]
     return heads, all_k, all_v
@@ -192,7 +193,8 @@ def cached_attention_token_by_token(q, k, v, k_cache, v_cache):
     for t in range(q.shape[1]):
         k_cache = np.append(k_cache, k[:, t : t + 1], axis=1)
         v_cache = np.append(v_cache, v[:, t : t + 1], axis=1)
-        weights = np.exp((k_cache * q[:, t : t + 1]).sum(axis=-1) / q.shape[-1] ** 0.5)
+        scores = (k_cache * q[:, t : t + 1]).sum(axis=-1) / q.shape[-1] ** 0.5
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         heads.append((weights[..., None] * v_cache).sum(axis=1) / weights.sum(axis=-1, keepdims=True))
     return np.stack(heads, axis=1), k_cache, v_cache
 
@@ -200,7 +202,9 @@ def cached_attention_token_by_token(q, k, v, k_cache, v_cache):
 def cached_attention_in_float32(q, k, v, k_cache, v_cache):
     q, k, v, k_cache, v_cache = (array.astype(np.float32) for array in (q, k, v, k_cache, v_cache))
     k, v = np.append(k_cache, k, axis=1), np.append(v_cache, v, axis=1)
-    exp = np.exp(q @ k.mT / math.sqrt(q.shape[-1])) * np.tri(q.shape[1], k.shape[1], k_cache.shape[1], dtype=np.float32)
+    visible = np.tri(q.shape[1], k.shape[1], k_cache.shape[1], dtype=bool)
+    scores = np.where(visible, q @ k.mT / math.sqrt(q.shape[-1]), -np.inf)
+    exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exp / exp.sum(axis=-1, keepdims=True) @ v, k, v
 
 
