@@ -378,7 +378,7 @@ def test_a_bot_that_answers(tmp_path):
     path = tmp_path / "pairs.jsonl"
     lines = [json.dumps({"prompt": question, "completion": f" {answer}"}) for question, answer in pairs]
     path.write_text("\n".join(lines))
-    sizes = {"batch_size": 20, "steps": 300, "eval_every": 300, "block_size": 48, "lr": 2e-3, "warmup": 20}
+    sizes = {"batch_size": 20, "steps": 500, "eval_every": 500, "block_size": 48, "lr": 2e-3, "warmup": 20}
     chosen = {"init": DEFAULT_MODEL, "text": (), "data": str(path), "validation": str(path), "ops": "jit"}
     training = Training.start(tmp_path / "bot", settings(path, **chosen | sizes))
     training.run()
