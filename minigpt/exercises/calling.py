@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minigpt.exercises.result import shortened
+
 SWITCHED_OFF = "it calls sys.setprofile, which switches off what watches over it"
 TIME_LIMIT = 5.0  # seconds for one call; the inputs are tiny
-LONGEST = 300  # letters of an error's text; some show whole arrays
 HOME = str(Path(__file__).parent.parent) + os.sep  # of minigpt
 
 
@@ -147,8 +148,7 @@ def error_in_words(error):
     lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HOME)]
     inside = [f for f in lines if "site-packages" not in f.filename and not f.filename.startswith(sys.base_prefix)]
     try:
-        text = str(error)
-        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+        text = shortened(str(error))  # some show whole arrays
     except BaseException:  # an exception of the student's own, which fails at this, too
         text = ""
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__

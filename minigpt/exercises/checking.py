@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis.errors import Flaky, NoSuchExample
 
 from minigpt.exercises.calling import call, same
-from minigpt.exercises.result import Result, shown, shown_apart
+from minigpt.exercises.result import Result, shortened, shown, shown_apart
 
 EXAMPLES = 25  # drawn from each probe
 SHRINKING = 15  # seconds that are spent at most on finding a small input
@@ -344,8 +344,7 @@ def _difference(found, expected, name, tolerance, nan_is_wrong):
 
 
 def _on_one_line(value):
-    text = " ".join(shown(value).split())
-    return text if len(text) <= 200 else f"{text[:200]} ..."
+    return shortened(" ".join(shown(value).split()), 200)
 
 
 def _at(place):

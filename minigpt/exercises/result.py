@@ -65,6 +65,11 @@ def shown_apart(found, expected):
     return shown(found), shown(expected)
 
 
+def shortened(text, most=300):
+    """A text of more letters than that with its beginning alone."""
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
 def _shown(value, digits):
     if isinstance(value, np.ndarray):
         return _array_shown(np.asarray(value), digits)
@@ -77,15 +82,14 @@ def _shown(value, digits):
         return "\n    ".join(["{", *("\n        ".join(line) for line in lines)]) + "\n}"
     if isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
         return "(" + ",\n ".join(shown(item, digits) for item in value) + ")"
-    text = repr(value)
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    return shortened(repr(value))
 
 
 def _array_shown(array, digits):
     text = ""
     if array.size <= FEW:
         array = array + 0.0 if array.dtype.kind == "f" else array  # -0 is 0
-        text = _on_one_line(array.tolist(), digits) if array.size else "[]"  # [1000000, 0] would be a million lists
+        text = _numbers_shown(array.tolist(), digits) if array.size else "[]"  # [1000000, 0] would be a million lists
     elif array.ndim > 4:  # the first and the last along each axis are still too many
         text = f"an array of {array.dtype}"
     if not text or len(text) > 100:
@@ -101,7 +105,7 @@ def _leaves(tree, path=()):
     return [leaf for key, item in items for leaf in _leaves(item, (*path, str(key)))]
 
 
-def _on_one_line(numbers, digits):
+def _numbers_shown(numbers, digits):
     if isinstance(numbers, list):
-        return "[" + ", ".join(_on_one_line(number, digits) for number in numbers) + "]"
+        return "[" + ", ".join(_numbers_shown(number, digits) for number in numbers) + "]"
     return f"{numbers:.{digits}g}" if isinstance(numbers, float) else str(numbers)
