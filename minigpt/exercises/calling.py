@@ -3,7 +3,8 @@
 It runs in a thread of its own with copies of its arguments. What it is compared with is computed only afterwards, so
 there is nothing to find by looking around.
 
-One thing cannot be ended: a single call of C code that takes for ever, such as sum(itertools.repeat(1)).
+Two things cannot be ended: a single call of C code that takes for ever, such as sum(itertools.repeat(1)), and loops
+within loops that catch everything each.
 """
 
 import builtins
@@ -24,6 +25,7 @@ import numpy as np
 from minigpt.exercises.result import shortened
 
 SWITCHED_OFF = "it calls sys.setprofile, which switches off what watches over it"
+STILL_RUNS = "It still runs: start Python (in a notebook, the kernel) anew, or all that follows is slow"
 TIME_LIMIT = 5.0  # seconds for one call; the inputs are tiny
 HOME = str(Path(__file__).parent.parent) + os.sep  # of minigpt
 
@@ -46,7 +48,24 @@ class Outcome:
 
 
 class TimeUp(BaseException):
-    """Thrown into a call that takes too long. No Exception: `except Exception` is not to catch it."""
+    """Thrown into a call that takes too long. No Exception: `except Exception` is not to catch it.
+
+    A bare `except:` does, and a loop around it would go on for ever. So whoever catches one gets the next with the next
+    line, in the handler already: raised there, it leaves the loop.
+    """
+
+    def __init__(self):
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != __file__:
+            frame.f_trace = _time_is_up
+            frame = frame.f_back
+        sys.settrace(_time_is_up)
+
+
+def _time_is_up(frame, event, _):
+    """A tracer: sees the next line of each function that is under way, and each that begins."""
+    if frame.f_code.co_filename != __file__:
+        raise TimeUp
 
 
 def call(function, arguments, uses=(), seconds=TIME_LIMIT):
@@ -71,6 +90,7 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
                     sys.setprofile(None)
                     threading.setprofile(None)
         except TimeUp:
+            sys.settrace(None)
             return
         except NotImplementedError:
             outcome = Outcome(problem="unwritten", message="it is not written yet")
@@ -86,9 +106,10 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
         for _ in range(20):
             if not worker.is_alive():
                 break
-            # A loop that catches everything gets it again.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUp))
             worker.join(0.05)
+        if worker.is_alive():
+            outcome = Outcome(problem="time", message=f"{outcome.message} {STILL_RUNS}")
     if seen:
         outcome = Outcome(problem="minigpt", message=seen[0])
     changed = tuple(i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not same(a, b))
@@ -132,7 +153,7 @@ def _watch(uses, home=HOME):
         return frame is not None and frame.f_code.co_filename.startswith(home)
 
     def profile(frame, event, _):
-        if event != "call" or not is_minigpts(frame) or frame.f_code is _refuse_input.__code__:
+        if event != "call" or not is_minigpts(frame) or frame.f_code in NOT_CALLED:
             return
         if is_minigpts(frame.f_back) and frame.f_back.f_code.co_filename != __file__:
             return
@@ -141,6 +162,9 @@ def _watch(uses, home=HOME):
             seen.append(f"it calls {name}, which is minigpt's own solution: write it yourself")
 
     return profile, seen
+
+
+NOT_CALLED = (_refuse_input.__code__, TimeUp.__init__.__code__)  # by the function itself
 
 
 def error_in_words(error):
