@@ -3,6 +3,7 @@
 Heavy imports stand inside the commands, so that --help answers at once.
 """
 
+import io
 import json
 import os
 import signal
@@ -298,9 +299,9 @@ SETTINGS = (
     click.option("--lr", type=float, help="The highest learning rate."),
     click.option("--min-lr", type=float, help="The last one."),
     click.option("--warmup", type=int, help="Steps until the highest one."),
-    click.option("--beta2", type=float, help="AdamW's second."),
+    click.option("--beta2", type=float, help="AdamW's beta2: how long it remembers squared gradients."),
     click.option("--weight-decay", type=float, help="Of matrices."),
-    click.option("--grad-clip", type=float, help="The longest gradient."),
+    click.option("--grad-clip", type=float, help="Shorten a gradient that is longer."),
     click.option("--grad-accum", type=int, help="Batches of a step."),
     click.option("--dropout", type=float, help="The share of numbers that are set to 0."),
     click.option("--eval-every", type=int, help="Steps between measurements; then it is saved, too."),
@@ -405,7 +406,7 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
 @click.option("--out", type=click.Path(dir_okay=False), help="Write them to this file: a text to train on.")
 @click.option("--check", "to_check", metavar="FILE", help='Say where texts ("-": standard input) are no such stories.')
 @click.option(
-    "--judge", "model", metavar="MODEL", help="How near MODEL comes to the best possible loss. Default: 1000."
+    "--judge", "model", metavar="MODEL", help="How near MODEL comes to the best, on --count stories (or else 1000)."
 )
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="How --judge draws MODEL's stories.")
 @json_option
@@ -425,7 +426,7 @@ def stories(context, count, seed, out, to_check, model, temperature, as_json):
         from weights_loader import write_file
 
         def write(path):
-            with path.open("w", encoding="utf-8") as file:
+            with path.open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(f"{story.text}{grammar.SEPARATOR}" for story in _progress(drawn, count, "story"))
 
         drawn = grammar.stories(count, seed)
@@ -467,12 +468,13 @@ def _judge(name, count, seed, temperature, as_json):
     if as_json:
         wrong = [{"text": text, "problem": str(problem)} for text, problem in result.wrong]
         fields = {"loss": result.loss, "best": result.best, "entropy": grammar.entropy(), "excess": result.excess}
-        _print_json({"model": name, "count": count} | fields | {"accepted": result.accepted, "wrong": wrong})
+        fields |= {"temperature": temperature, "accepted": result.accepted, "wrong": wrong}
+        _print_json({"model": name, "count": count} | fields)
         return
     warmth = "" if temperature == 1 else f" at temperature {temperature:g}"
     _write(
-        f"on {count:,} new stories: {result.loss:.2f} nats a story; the least possible {result.best:.2f}, "
-        f"the entropy {grammar.entropy():.2f}: {result.excess:.1%} above it\n"
+        f"on {count:,} new stories: {result.loss:.2f} nats a story; the grammar itself {result.best:.2f}, on "
+        f"average {grammar.entropy():.2f}, the entropy: {result.excess:.1%} above it\n"
         f"of {count:,} stories of its own{warmth} {result.accepted:.1%} are stories of the grammar\n"
     )
     for _, problem in result.wrong[:3]:
@@ -564,6 +566,8 @@ def grade_exercises(folder, out, time, memory):
         grades.append(submissions.grade(one, time, memory))
         submissions.write_csv(grades, out)
     _write(submissions.as_table(grades) + f"\n\nthe table is in {_printable(str(out))}\n")
+    if others := submissions.not_looked_at(folder, out):
+        click.echo(f"minigpt: not looked at: {_printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
         click.echo("minigpt: this system does not limit the memory of a process; time was limited", err=True)
 
@@ -604,6 +608,9 @@ def _size(n_bytes):
 
 def main():
     """The entry point: errors become one line on standard error and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a file or terminal of another encoding gets ? for what it does not have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli(standalone_mode=False)  # which ends quietly by itself when the reader of our output is gone
     except (KeyboardInterrupt, click.Abort):

@@ -1228,18 +1228,18 @@ def test_a_folder_is_a_submission_and_the_best_counts(tmp_path):
     (anna / "week 1" / "my_softmax.py").write_text(
         "from numpy import exp\nf = lambda x: exp(x) / exp(x).sum(-1, keepdims=True)"
     )
-    (anna / "z.py").write_text("def softmax(x):\n    raise NotImplementedError\n\ndef causal_mask(T):\n    pass\n")
+    (anna / "Z.PY").write_text("def softmax(x):\n    raise NotImplementedError\n\ndef causal_mask(T):\n    pass\n")
     (anna / "week 1" / "b.py").write_text("from my_softmax import f as softmax")
     (tmp_path / "ben").mkdir()
     (tmp_path / "ben" / "softmax.py").symlink_to(anna / "week 1" / "a.ipynb")
-    (tmp_path / "carl.py").symlink_to(anna / "z.py")
+    (tmp_path / "carl.PY").symlink_to(anna / "Z.PY")
     os.mkfifo(tmp_path / "dora.py")
     (tmp_path / "grades.csv").touch()
     (tmp_path / ".git").mkdir()
     found = find_submissions(tmp_path)
-    assert [one.name for one in found] == ["anna", "ben", "carl.py", "dora.py"]
+    assert [one.name for one in found] == ["anna", "ben", "carl.PY", "dora.py"]
     assert [path.as_posix() for path in found[0].files] == [
-        "anna/week 1/a.ipynb", "anna/week 1/b.py", "anna/week 1/my_softmax.py", "anna/z.py",
+        "anna/Z.PY", "anna/week 1/a.ipynb", "anna/week 1/b.py", "anna/week 1/my_softmax.py",
     ]  # fmt: skip
     result = grade(found[0], seconds=600)
     verdicts = summary(result)
@@ -1261,9 +1261,12 @@ def test_grade_as_a_command(tmp_path, snapshot):
     strange = os.fsdecode(b"d\xffra.py")
     (folder / strange).write_text("def softmax(x):\n    import os\n    os._exit(1)\n")
     (folder / "eve").mkdir()
+    for name in ("smith.zip", "lee.ipynb.txt", ".hidden"):
+        (folder / name).touch()
     before = snapshot()
     result = run("grade", folder, "--csv", out, "--time", 300, "--memory", 1500)
     assert result.returncode == 0, result
+    assert result.stderr.endswith("minigpt: not looked at: lee.ipynb.txt, smith.zip\n")
     assert {name: file for name, file in snapshot().items() if "new" not in name} == before
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

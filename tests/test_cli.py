@@ -36,6 +36,13 @@ def test_generate():
     assert run("generate", "-", "--seed", "1", stdin="Once upon a time\n").stdout == result.stdout
 
 
+def test_where_the_output_has_another_encoding(tmp_path):
+    (tmp_path / "anna.py").write_text("def softmax(x):\n    return x\n")
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    result = run("exercises", "check", str(tmp_path / "anna.py"), encoding="cp1252", env=environment)
+    assert result.returncode == 1 and "softmax" in result.stdout and "?" in result.stdout and result.stderr == ""
+
+
 def test_without_a_number_the_text_goes_on_to_its_end_or_that_of_the_context():
     story = json.loads(run("generate", "Once upon a time", "--seed", "1", "--json").stdout)["continuations"][0]
     assert story["finish_reason"] == "eos" and "<|" not in story["text"]

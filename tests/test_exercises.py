@@ -156,13 +156,38 @@ def loop_that_catches_everything_below(x):
             continue
 
 
-@pytest.mark.parametrize("softmax", [plain_loop, loop_that_catches_everything, loop_that_catches_everything_below])
+def loops_in_a_loop(x):
+    while True:
+        try:
+            loop_that_catches_everything(x)
+        except:  # noqa: E722
+            continue
+
+
+def loop_that_sleeps(x):
+    while True:
+        try:
+            time.sleep(0.01)
+        except:  # noqa: E722
+            continue
+
+
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        plain_loop,
+        loop_that_catches_everything,
+        loop_that_catches_everything_below,
+        loops_in_a_loop,
+        loop_that_sleeps,
+    ],
+)
 def test_an_endless_loop_ends(softmax):
     # One that goes on in its thread takes the time of all that comes after.
     before = set(threading.enumerate())
     verdict = check("softmax", softmax).verdict
     assert "endless loop" in verdict and "still runs" not in verdict
-    assert set(threading.enumerate()) <= before
+    assert set(threading.enumerate()) <= before and threading.getprofile() is None
 
 
 def test_what_cannot_be_ended_is_told():

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,25 @@ def test_the_same_twice_and_resumed(tmp_path, text, options):
     other = Training.start(tmp_path / "four", settings(text, **options, seed=1))
     other.run()
     assert not np.array_equal(other.model.params["wte"]["weight"], resumed.model.params["wte"]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda text: text.replace('"threads": 1', '"threads": 999'),
+            "this training used 999 threads, but threads must",
+        ),
+        (lambda text: text[:50], "training.json is not what a training wrote: "),
+        (lambda text: text.replace('"seed"', '"sead"'), "training.json is not what a training wrote: "),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path, text, change, sentence):
+    Training.start(tmp_path / "out", settings(text, threads=1))
+    path = tmp_path / "out" / "training.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Training.resume(tmp_path / "out")
 
 
 def command(*arguments):

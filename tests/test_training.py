@@ -1,5 +1,8 @@
 """Gradients by hand against PyTorch's, and against what they mean: how the loss changes with a parameter."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +124,27 @@ def test_bad_input(inputs, targets, sentence):
 def test_packed_weights_are_not_trained():
     with pytest.raises(ValueError, match="cannot be trained"):
         loss_and_grads(GPT2.random(GPT2Config(**CONFIG), dtype="bfloat16"), [1, 2], [2, 3])
+
+
+def test_replaced_operations_are_not_trained():
+    model = GPT2.random(GPT2Config(**CONFIG)).with_ops(attention=lambda q, k, v: v).with_ops(gelu_new=np.tanh)
+    with pytest.raises(ValueError, match="^attention, gelu_new: replaced, and minigpt has no backward"):
+        loss_and_grads(model, [1, 2], [2, 3])
+
+
+def test_the_formulas_need_no_numba():
+    code = """if True:
+        import sys
+        sys.modules["numba"] = None
+        from minigpt import GPT2, GPT2Config
+        from minigpt.training import AdamW, loss_and_grads
+
+        model = GPT2.random(GPT2Config(vocab_size=5, n_positions=4, n_layer=1, n_head=2, n_embd=4), ops="plain")
+        before = model.params["wte"]["weight"].copy()
+        AdamW(model.params).step(loss_and_grads(model, [1, 2], [2, 3])[1])
+        assert (model.params["wte"]["weight"] != before).any()
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_ten_steps_equal_pytorch():

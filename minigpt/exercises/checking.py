@@ -47,7 +47,7 @@ def check(name, function):
     if not callable(function):
         return Result(exercise.name, False, f"{exercise.name} must be a function, not {function!r}")
     result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses))
-    if not result.passed and os.environ.get("NBGRADER_EXECUTION"):
+    if not result.passed and any(map(os.environ.get, ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING"))):
         raise NotPassedError(str(result))
     return result
 
@@ -81,7 +81,8 @@ def examine(exercise, run, shrink=True):
             return Result(exercise.name, True, f"right, on {len(trials)} inputs")
         names = [parameter_names(exercise)[i] for i in changed.outcome.changed]
         verdict = (
-            f"the result is right, but the function changes its argument {names[0]}: whoever called it, still needs it"
+            f"the result is right, but the function changes its argument {names[0]}: the caller still needs it, so "
+            "work on a copy"
         )
         details = [("on the input", _inputs(exercise, changed.arguments))]
         if changed.outcome.given:
@@ -131,7 +132,10 @@ class Trial:
 
 
 def drawn_inputs(exercise):
-    """The inputs [(probe, arguments)] that every solution of an exercise has to get right; always the same."""
+    """The inputs [(probe, arguments)] that every solution of an exercise has to get right: the same every time.
+
+    On another machine they may be others, as hypothesis also draws numbers that it finds in modules beside it.
+    """
     return [(probe, arguments) for probe in exercise.probes for arguments in _drawn(probe)]
 
 

@@ -40,7 +40,7 @@ def in_model(name, function, model=DEFAULT_MODEL, prompt=PROMPT):
     if not callable(function):
         return Result(exercise.name, False, f"{exercise.name} must be a function, not {shown(function)}")
     # The formulas, so that nothing but the function differs; and weights that a function cannot change by mistake.
-    gpt2, tokenizer = GPT2.from_pretrained(model, ops="plain"), Tokenizer.from_pretrained(model)
+    gpt2, tokenizer = GPT2.from_pretrained(model, ops="plain", dtype="float32"), Tokenizer.from_pretrained(model)
     _protect(gpt2.params)
     ids = np.array(tokenizer.encode(prompt))
     run = PLACES[name](gpt2, _handed_in(function, exercise.returns))

@@ -27,15 +27,21 @@ class Result:
     __repr__ = __str__
 
     def _repr_html_(self):
-        colour = "#2e7d32" if self.passed else "#c62828"
+        colour = "#388e3c" if self.passed else "#e53935"  # readable on white and on black
+        # Jupyter's own: to the right and in the middle; a background, and lines that break within words.
+        cell = "vertical-align:top; text-align:left"
+        pre = (
+            "margin:0; background:none; font-family:menlo,consolas,monospace; white-space:pre-wrap; "
+            "word-break:normal; overflow-wrap:anywhere"
+        )
         rows = "".join(
-            f"<tr style='vertical-align:top;text-align:left'><td style='color:#777'>{html.escape(label)}</td>"
-            f"<td style='text-align:left'><pre style='margin:0'>{html.escape(text)}</pre></td></tr>"
+            f"<tr><td style='{cell}; opacity:0.7; white-space:nowrap'>{html.escape(label)}</td>"
+            f"<td style='{cell}'><pre style='{pre}'>{html.escape(text)}</pre></td></tr>"
             for label, text in self.details
         )
         mark = "✓" if self.passed else "✗"
         return (
-            f"<div style='border-left:4px solid {colour};padding:4px 12px;margin:4px 0'>"
+            f"<div style='border-left:4px solid {colour}; padding:4px 12px; margin:4px 0; overflow-wrap:anywhere'>"
             f"<div><b style='color:{colour}'>{mark} {html.escape(self.exercise)}</b>: {html.escape(self.verdict)}</div>"
             + (f"<table style='margin:4px 0'>{rows}</table>" if rows else "")
             + "</div>"

@@ -113,12 +113,19 @@ def find_submissions(folder):
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not _is_left_behind(path.name):
             found.append(Submission.of(path.name, folder, list(_files_below(path, folder)), copies))
-        elif path.suffix in SUFFIXES and not _is_left_behind(path.name):
+        elif path.suffix.lower() in SUFFIXES and not _is_left_behind(path.name):
             files = [Path(path.name)] if _is_file(path) else []
             found.append(Submission.of(path.name, folder, files, copies))
     if not found:
         raise ValueError(f"there are no submissions in {folder}: neither folders nor .py or .ipynb files")
     return found
+
+
+def not_looked_at(folder, table):
+    """The names of what else is in a folder of submissions but the table: perhaps somebody handed in an archive."""
+    paths = [path for path in Path(folder).iterdir() if path.is_symlink() or not path.is_dir()]
+    others = [path for path in paths if path.suffix.lower() not in SUFFIXES and not _is_left_behind(path.name)]
+    return sorted(path.name for path in others if path.resolve() != Path(table).resolve())
 
 
 def _files_below(folder, root):
@@ -128,7 +135,7 @@ def _files_below(folder, root):
             continue
         folders[:] = [name for name in folders if not _is_left_behind(name)]
         paths = [Path(parent, name) for name in files if not _is_left_behind(name)]
-        yield from (path.relative_to(root) for path in paths if path.suffix in SUFFIXES and _is_file(path))
+        yield from (path.relative_to(root) for path in paths if path.suffix.lower() in SUFFIXES and _is_file(path))
 
 
 def _is_left_behind(name):

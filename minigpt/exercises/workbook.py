@@ -157,9 +157,9 @@ def _code_cells(notebook):
 
 def _pieces(path):
     """What is compiled by itself: (its name, its source). Of a notebook every cell, "cell 12"; else the file."""
-    if path.suffix == ".ipynb":
+    if path.suffix.lower() == ".ipynb":
         return [(f"cell {number}", cell) for number, cell in enumerate(_code_cells(_read_notebook(path)), 1)]
-    if path.suffix != ".py":
+    if path.suffix.lower() != ".py":
         raise ValueError(f"{path.name} is neither a Python file (.py) nor a notebook (.ipynb)")
     content = path.read_bytes()
     try:
@@ -202,7 +202,7 @@ class Workbook:
     def __init__(self, path):
         path = Path(path)
         self.problems, self.functions, self.failed = [], {}, {}
-        self._definitions = []  # (name of the piece, statement)
+        self._definitions = []  # (name of the piece, statement, the names that it hands in)
         self._missing = {}  # {name: why} of what is not defined, though some statement would
         self._not_run = {}  # of these, what is handed in by the look of it
         statements = []

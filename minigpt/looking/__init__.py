@@ -7,9 +7,10 @@
     curves.py       how a training went
     source.py       the source of a function, to read it where it is used
     stepping.py     the forward pass, one activation at a time
-    figures.py, tokens.py    what the pictures have in common
+    figures.py, pixels.py, tokens.py    what the pictures have in common
 
-Each function returns its numbers; `.plot()` draws them and returns a Figure of matplotlib, which a notebook shows.
+Each function but show and step returns its numbers; `.plot()` draws them and returns a Figure of matplotlib, which a
+notebook shows. show and step show themselves.
 """
 
 from minigpt.looking.attention import attention_maps

@@ -49,10 +49,11 @@ def ablate_heads(model, tokenizer, text, answer):
     model = settled(model)
 
     def logprob(edit):
-        return log_softmax(model(ids, edit=edit, last_only=True)[-1])[answer_id]
+        # Traced, so that the untouched run is on the formulas as the edited ones are: no difference is rounding.
+        return log_softmax(model(ids, trace={}, edit=edit, last_only=True)[-1])[answer_id]
 
     L, H = model.config.n_layer, model.config.n_head
-    untouched = logprob({"h.0.attn.heads": lambda heads: heads})
+    untouched = logprob(None)
     effect = [[logprob({f"h.{layer}.attn.heads": without(head)}) for head in range(H)] for layer in range(L)]
     return Ablation(np.array(effect) - untouched, float(untouched), answer)
 
@@ -123,8 +124,8 @@ def patch(model, tokenizer, clean, corrupted, answer, wrong, activation="resid")
     names = names_of(activation, model.config.n_layer)
     model = settled(model)
 
-    def run(ids, trace=None, edit=None):
-        logits = model(ids, trace=trace, edit=edit)[-1]
+    def run(ids, trace, edit=None):
+        logits = model(ids, trace=trace, edit=edit)[-1]  # traced, as in ablate_heads
         return logits[answer_id] - logits[wrong_id]
 
     trace = {}
@@ -132,7 +133,7 @@ def patch(model, tokenizer, clean, corrupted, answer, wrong, activation="resid")
     if at_clean == at_corrupted:
         raise ValueError("clean and corrupted have the same difference of logits: there is nothing to bring back")
     T = len(clean_ids)
-    difference = [[run(corrupted_ids, edit={name: put(trace[name], t)}) for t in range(T)] for name in names]
+    difference = [[run(corrupted_ids, {}, {name: put(trace[name], t)}) for t in range(T)] for name in names]
     difference = np.array(difference)
     return Patching(
         (difference - at_corrupted) / (at_clean - at_corrupted),

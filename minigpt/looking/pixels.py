@@ -52,7 +52,11 @@ def as_png(matrix, largest, signed=True):
 
 
 def as_image(matrix, largest, width, height, signed=True):
-    """A matrix as an HTML image of that size, whose data stand in the page itself."""
-    data = base64.b64encode(as_png(matrix, largest, signed)).decode()
+    """A matrix as an HTML image of that size, whose data stand in the page itself.
+
+    Enlarged here: Jupyter strikes image-rendering from a notebook that it does not trust, and would blur it.
+    """
+    rows, columns = (np.arange(size) * n // size for size, n in zip((height, width), matrix.shape, strict=True))
+    data = base64.b64encode(as_png(matrix[rows][:, columns], largest, signed)).decode()
     style = f"width:{width}px; height:{height}px; image-rendering:pixelated; border:1px solid #ddd; margin:0"
     return f'<img alt="" src="data:image/png;base64,{data}" style="{style}">'

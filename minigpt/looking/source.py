@@ -10,6 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]  # of the project
 FRAME = "background:#fafafa; color:#222; border-left:3px solid #bbb; padding:6px 12px; overflow-x:auto"
+# Without it Jupyter's own <pre> is dark in a dark theme, and breaks lines within words.
+PRE = (
+    "margin:0; color:#222; background:none; font-family:menlo,consolas,monospace; font-size:85%; line-height:1.3; "
+    "white-space:pre-wrap; word-break:normal; overflow-wrap:anywhere"
+)
 
 
 @dataclass(frozen=True)
@@ -82,4 +87,5 @@ def highlighted(text):
         from pygments.lexers import PythonLexer
     except ImportError:
         return f"<pre>{html.escape(text)}</pre>"
-    return highlight(text, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))
+    # nowrap: without the formatter's own <div class="highlight">, to which Jupyter gives a background.
+    return f'<pre style="{PRE}">{highlight(text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True))}</pre>'

@@ -15,7 +15,7 @@ import numpy as np
 
 from minigpt.looking.figures import checked_index
 from minigpt.looking.pixels import as_characters, as_image, pooled
-from minigpt.looking.source import file_name
+from minigpt.looking.source import PRE, file_name
 from minigpt.looking.tokens import encode, readable, token_texts
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
@@ -30,7 +30,10 @@ MOST_PIXELS = 192  # columns of one in a notebook
 # the stream is what the block is given.
 FORMULAS = {
     "embed": ("wte[ids] + wpe[positions]", "a vector for each token: what it is, and where it stands"),
-    "ln_1": ("layer_norm(stream)", "the stream as attention reads it, every vector with mean 0 and variance 1"),
+    "ln_1": (
+        "layer_norm(stream)",
+        "the stream as attention reads it: every vector of mean 0 and variance 1, times a weight, plus a bias",
+    ),
     "attn.q": ("linear(ln_1, c_attn), the first third, a part for each head", "queries: what a token looks for"),
     "attn.k": ("linear(ln_1, c_attn), the second third", "keys: what a token is found by"),
     "attn.v": ("linear(ln_1, c_attn), the last third", "values: what a token hands on"),
@@ -103,8 +106,7 @@ class Step:
             f"<div><b><code>{self.name}</code></b> <span style='color:#666'>{list(self.shape)}</span></div>"
             f"<div>= {html.escape(self.formula)}</div><div style='color:#666'>{html.escape(self.meaning)}</div>"
             f"<div style='color:#666; font-size:85%; margin-top:3px'>{place}</div>"
-            f"<pre style='font-size:85%; margin:0; color:#222; background:none; white-space:pre-wrap'>"
-            f"{html.escape(self.source)}</pre>"
+            f"<pre style='{PRE}'>{html.escape(self.source)}</pre>"
         )
         return (
             f"<div style='{CARD}'><div style='flex:1 1 300px; min-width:260px'>{words}</div>"
@@ -184,8 +186,8 @@ class Steps(Sequence):
         tokens = " ".join(readable(token) for token in self.tokens)
         return (
             f"{len(self.tokens)} tokens: {tokens}\n"
-            "pictures: a row a token, ▁ the most negative number, ▄ 0, █ the most positive; of weights: from 0 to 1.\n"
-            f"Of several numbers in one place the greatest; of more than {MOST_ROWS} tokens the last."
+            "pictures: a row a token; from ▁, -m, to █, m, the number farthest from 0; of weights: from 0 to m.\n"
+            f"Of several numbers in one place the one farthest from 0; of more than {MOST_ROWS} tokens the last."
         )
 
     def _repr_html_(self):
@@ -195,7 +197,7 @@ class Steps(Sequence):
         tokens = " ".join(f"<code>{html.escape(readable(token))}</code>" for token in self.tokens)
         parts = [
             f"<div>{len(self.tokens)} tokens: {tokens}</div>"
-            "<div style='color:#666'>Pictures: a row a token; blue above 0, white 0, red below.</div>",
+            "<div style='opacity:0.7'>Pictures: a row a token; blue above 0, white 0, red below.</div>",
             cards(self.steps[:1]),
         ]
         for layer in range(self.n_layer):

@@ -141,10 +141,11 @@ class _WhenReady:
 
 
 class _Replaced:
-    """A set of operations with some of them replaced."""
+    """A set of operations with some of them replaced: `replaced` has the names of all that are."""
 
-    def __init__(self, ops, functions):
+    def __init__(self, ops, functions, names):
         self._ops = ops
+        self.replaced = (*getattr(ops, "replaced", ()), *names)
         self.__dict__.update(functions)
 
     def __getattr__(self, name):
@@ -167,14 +168,12 @@ def replace_ops(ops, **functions):
     if "attention" in functions:
         changed["attention"] = _with_full_arguments(functions["attention"])
     if "softmax" in functions:
-        if "attention" in functions or getattr(ops, "attention_is_replaced", False):
+        if "attention" in (*functions, *getattr(ops, "replaced", ())):
             raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
     if hasattr(ops, "start"):
         ops.start()  # a replaced attention would never do so
-    replaced = _Replaced(ops, changed)
-    replaced.attention_is_replaced = "attention" in functions or getattr(ops, "attention_is_replaced", False)
-    return replaced
+    return _Replaced(ops, changed, functions)
 
 
 def _checked(name, function):

@@ -1,9 +1,9 @@
 """Short stories for children from a grammar of our own: a corpus whose best possible loss is known.
 
 Every choice in a story has a known probability. So the probability of each story is known, and the entropy of all of
-them: no model of any size can have a lower loss on new stories, and how near one comes is measured and not guessed.
-Whether a text is such a story is no matter of taste either: `check` finds the first pronoun, colour or comma that is
-wrong.
+them: on new stories no model of any size can have a lower loss on average, and how near one comes is measured and not
+guessed. Whether a text is such a story is no matter of taste either: `check` finds the first pronoun, colour or comma
+that is wrong.
 
     plots.py      the stories
     world.py      who and what they are about

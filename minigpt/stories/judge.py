@@ -1,7 +1,7 @@
 """How near a model of the stories comes to the best there can be.
 
-Its loss on stories that the grammar writes is held against the entropy, which no model can beat; the stories that it
-writes itself go to the checker.
+Its loss on stories that the grammar writes is held against what they cost the grammar itself, on average the entropy,
+which no model can beat on new stories; the stories that it writes itself go to the checker.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Judgement:
-    """loss: of the model on n stories by the grammar, nats a story with its end; best: the least possible on these.
+    """loss: of the model on n stories by the grammar, nats a story with its end; best: that of the grammar itself.
 
     wrong: [(text, Problem)] of those among the model's own n stories that are none.
     """
@@ -42,8 +42,8 @@ class Judgement:
 def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
     """A Judgement of a model by n stories of the grammar and n of its own, drawn at a temperature: 1, as it predicts.
 
-    A seed that the model was not trained with, for stories that are new to it. Raises ValueError for a model that has
-    no end-of-text token or too short a context.
+    A seed that the model was not trained with, for stories that are new to it: the bundled one knows those of 1 and 2.
+    Raises ValueError for a model that has no end-of-text token or too short a context.
     """
     check_fit(tokenizer, model.config)
     beginning, end = beginning_of_text(model.config), end_of_text(model.config, tokenizer)

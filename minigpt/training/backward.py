@@ -47,14 +47,14 @@ class Recorder:
         self.masks[name] = kept * activation.dtype.type(1 / (1 - self.dropout))
         return activation * self.masks[name]
 
-    def undropped(self, name, gradient):
-        """The gradient before dropout of what has this gradient after it: y = x mask, dx = dy mask."""
-        return gradient * self.masks[name] if name in self.masks else gradient
+    def masked(self, name, array):
+        """An array times the mask of that place: forwards y = x mask, backwards dx = dy mask."""
+        return array * self.masks[name] if name in self.masks else array
 
 
 def operations(ops):
     """The set of the operations below that goes with a set of the forward's: compiled if that one is."""
-    if ops is not sys.modules.get("minigpt.ops.jit"):
+    if ops is None or ops is not sys.modules.get("minigpt.ops.jit"):
         return sys.modules[__name__]
     from minigpt.training import jit
 
@@ -197,12 +197,12 @@ def transformer_block_backward(dx, x, block, grads, layer, config, ops, recorder
     Where the stream is copied into a part that adds to it, both ways count: the gradient comes back as a sum.
     """
     eps, trace, name = config.layer_norm_epsilon, recorder.trace, f"h.{layer}"
-    dout = recorder.undropped(f"{name}.mlp.out", dx)
+    dout = recorder.masked(f"{name}.mlp.out", dx)
     dnormed = mlp_backward(dout, trace[f"{name}.ln_2"], block["mlp"], grads["mlp"], config, ops, trace, f"{name}.mlp")
     resid_mid = trace[f"{name}.resid_mid"]
     dx = dx + ops.layer_norm_backward(dnormed, resid_mid, block["ln_2"]["weight"], *_both(grads["ln_2"]), eps)
 
-    dout = recorder.undropped(f"{name}.attn.out", dx)
+    dout = recorder.masked(f"{name}.attn.out", dx)
     normed = trace[f"{name}.ln_1"]
     dnormed = self_attention_backward(dout, normed, block["attn"], grads["attn"], layer, config, ops, recorder)
     return dx + ops.layer_norm_backward(dnormed, x, block["ln_1"]["weight"], *_both(grads["ln_1"]), eps)
@@ -220,10 +220,10 @@ def gpt2_backward(dlogits, ids, params, grads, config, ops, recorder):
     dx = ops.layer_norm_backward(dx, x, params["ln_f"]["weight"], *_both(grads["ln_f"]), config.layer_norm_epsilon)
     for layer in reversed(range(config.n_layer)):
         # What the block saw; the embedding with dropout applied.
-        x = trace[f"h.{layer - 1}.resid"] if layer else recorder.undropped("embed", trace["embed"])
+        x = trace[f"h.{layer - 1}.resid"] if layer else recorder.masked("embed", trace["embed"])
         block, block_grads = params["h"][layer], grads["h"][layer]
         dx = transformer_block_backward(dx, x, block, block_grads, layer, config, ops, recorder)
-    ops.embedding_backward(recorder.undropped("embed", dx), ids, grads["wte"]["weight"], grads["wpe"]["weight"])
+    ops.embedding_backward(recorder.masked("embed", dx), ids, grads["wte"]["weight"], grads["wpe"]["weight"])
 
 
 def _both(grads):

@@ -136,7 +136,7 @@ class PairBatches:
 
     def __init__(self, pairs, batch_size, seed):
         if not pairs:
-            raise ValueError("there are no pairs of prompt and completion to train on")
+            raise ValueError("there are no pairs to train on: of those given some are kept to measure on")
         self.pairs, self.batch_size, self.seed = pairs, batch_size, seed
 
     def draw(self, number):

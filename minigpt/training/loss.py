@@ -16,9 +16,13 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Gives the loss, a float,
     and the gradients in a tree like model.params. With grads, a tree of an earlier call, they are added to it, `scale`
     times: gradient accumulation. dropout with a numpy Generator rng: see Recorder. Raises ValueError for ids or targets
-    that the model does not have.
+    that the model does not have, and for replaced operations, whose backward is not known.
     """
     inputs, targets = checked_batch(model, inputs, targets)
+    if replaced := getattr(model.ops, "replaced", ()):
+        raise ValueError(
+            f"{', '.join(replaced)}: replaced, and minigpt has no backward of yours; train without with_ops"
+        )
     grads = zeros_like(model.params) if grads is None else grads
     count = max(1, int((targets != IGNORED).sum()))
     keep_freed_memory(all_of_it=True)

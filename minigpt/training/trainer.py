@@ -176,7 +176,10 @@ class Training:
 
     @classmethod
     def resume(cls, folder):
-        """The training of a folder, as it was when it was last saved."""
+        """The training of a folder, as it was when it was last saved.
+
+        Raises ValueError, OSError, weights_loader.CheckpointError.
+        """
         from minigpt.tokenizer import Tokenizer
 
         folder = Path(folder)
@@ -184,8 +187,13 @@ class Training:
             raise ValueError(f"{folder} has no training to resume: there is no {SETTINGS}")
         try:
             settings = Settings(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{folder / SETTINGS} is not what a training wrote: {error}") from error
+        try:
+            set_threads(settings.threads)
+        except ValueError as error:
+            other = f'with another "threads" in {folder / SETTINGS} it goes on, but not bit for bit'
+            raise ValueError(f"this training used {settings.threads} threads, but {error}; {other}") from error
         model = GPT2.from_pretrained(str(folder / "last"), settings.ops, dtype="float32", threads=settings.threads)
         training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
         training.step, training.best = checkpoint.load_last(folder, model, training.optimizer)
@@ -230,9 +238,10 @@ class Training:
         checkpoint.save_last(self.folder, self.model, self.optimizer, self.step, self.best)
 
     def _not_finite(self, step, what):
-        saved, _ = checkpoint.saved_step(self.folder)
+        last, (saved, _) = self.folder / "last", checkpoint.saved_step(self.folder)
         return NotFiniteError(
-            f"step {step}: {what}; stopped. {self.folder / 'last'} has step {saved}, before it. A smaller lr may help"
+            f"step {step}: {what}; stopped. {last} has step {saved}, before it; a smaller lr may help: --init {last} "
+            "trains it anew"
         )
 
     def train_step(self):
