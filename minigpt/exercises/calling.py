@@ -3,14 +3,15 @@
 It runs in a thread of its own with copies of its arguments. What it is compared with is computed only afterwards, so
 there is nothing to find by looking around.
 
-Two things cannot be ended: a single call of C code that takes for ever, such as sum(itertools.repeat(1)), and loops
-within loops that catch everything each.
+Some things cannot be ended, and are told: a single call of C code that takes for ever, such as
+sum(itertools.repeat(1)), and on Python 3.12 and later loops in the handlers of loops.
 """
 
 import builtins
 import contextlib
 import copy
 import ctypes
+import functools
 import io
 import linecache
 import os
@@ -48,25 +49,27 @@ class Outcome:
 
 
 class TimeUp(BaseException):
-    """Thrown into a call that takes too long. No Exception: `except Exception` is not to catch it.
+    """Thrown into a call that takes too long. No Exception: `except Exception` is not to catch it."""
 
-    A bare `except:` does, and a loop around it would go on for ever. So whoever catches one gets the next with the next
-    line, in the handler already: raised there, it leaves the loop.
-    """
+
+class TimeUpForGood(TimeUp):
+    """The first one. A bare `except:` catches it, and a loop around that would go on for ever. So from now on the next
+    one comes with every line, in the handler already: thrown there, it leaves the loop."""
 
     def __init__(self):
+        # A tracer, which is called with every line. It is written in C: one in Python would get the exception itself.
+        again = functools.partial(THROW_AT_LINE, threading.get_ident(), TimeUp)
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != __file__:
-            frame.f_trace = _time_is_up
+            frame.f_trace = again
             frame = frame.f_back
-        sys.settrace(_time_is_up)
+        sys.settrace(again)
 
 
-def _time_is_up(frame, event, _):
-    """A tracer: sees the next line of each function that is under way, and each that begins."""
-    if event in ("line", "call") and frame.f_code.co_filename != __file__:
-        raise TimeUp
-    return _time_is_up
+# PyThreadState_SetAsyncExc(thread, exception), which does not look at a tracer's arguments (frame, event, value).
+THROW_AT_LINE = ctypes.PYFUNCTYPE(None, ctypes.c_ulong, *[ctypes.py_object] * 4)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+)
 
 
 def call(function, arguments, uses=(), seconds=TIME_LIMIT):
@@ -88,9 +91,8 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
                     # ends with an error has no result that needs watching.
                     is_watched = (sys.getprofile(), threading.getprofile()) == (watch, watch)
                 finally:
-                    sys.settrace(None)  # first: it would stop what comes next
+                    sys.settrace(None)
                     sys.setprofile(None)
-                    threading.setprofile(None)
         except TimeUp:
             return
         except NotImplementedError:
@@ -107,8 +109,9 @@ def call(function, arguments, uses=(), seconds=TIME_LIMIT):
         for _ in range(20):
             if not worker.is_alive():
                 break
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUp))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUpForGood))
             worker.join(0.05)
+        threading.setprofile(None)  # not in the worker, which may be thrown out at any moment
         if worker.is_alive():
             outcome = Outcome(problem="time", message=f"{outcome.message} {STILL_RUNS}")
     if seen:
@@ -165,7 +168,7 @@ def _watch(uses, home=HOME):
     return profile, seen
 
 
-NOT_CALLED = (_refuse_input.__code__, TimeUp.__init__.__code__)  # by the function itself
+NOT_CALLED = (_refuse_input.__code__, TimeUpForGood.__init__.__code__)  # by the function itself
 
 
 def error_in_words(error):
