@@ -467,9 +467,9 @@ def _judge(name, count, seed, temperature, as_json):
     result = judge(model, Tokenizer.from_pretrained(name), count, seed, temperature)
     if as_json:
         wrong = [{"text": text, "problem": str(problem)} for text, problem in result.wrong]
-        fields = {"loss": result.loss, "best": result.best, "entropy": grammar.entropy(), "excess": result.excess}
-        fields |= {"temperature": temperature, "accepted": result.accepted, "wrong": wrong}
-        _print_json({"model": name, "count": count} | fields)
+        of_loss = {"loss": result.loss, "best": result.best, "entropy": grammar.entropy(), "excess": result.excess}
+        of_stories = {"temperature": temperature, "accepted": result.accepted, "wrong": wrong}
+        _print_json({"model": name, "count": count} | of_loss | of_stories)
         return
     warmth = "" if temperature == 1 else f" at temperature {temperature:g}"
     _write(

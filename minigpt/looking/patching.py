@@ -48,13 +48,12 @@ def ablate_heads(model, tokenizer, text, answer):
     answer_id = single_token(tokenizer, answer, "answer")
     model = settled(model)
 
-    def logprob(edit):
-        # Traced, so that the untouched run is on the formulas as the edited ones are: no difference is rounding.
-        return log_softmax(model(ids, trace={}, edit=edit, last_only=True)[-1])[answer_id]
+    def logprob(trace=None, edit=None):
+        return log_softmax(model(ids, trace=trace, edit=edit, last_only=True)[-1])[answer_id]
 
     L, H = model.config.n_layer, model.config.n_head
-    untouched = logprob(None)
-    effect = [[logprob({f"h.{layer}.attn.heads": without(head)}) for head in range(H)] for layer in range(L)]
+    untouched = logprob(trace={})  # traced, so on the formulas as the edited runs are: no difference is rounding
+    effect = [[logprob(edit={f"h.{layer}.attn.heads": without(head)}) for head in range(H)] for layer in range(L)]
     return Ablation(np.array(effect) - untouched, float(untouched), answer)
 
 
@@ -124,16 +123,16 @@ def patch(model, tokenizer, clean, corrupted, answer, wrong, activation="resid")
     names = names_of(activation, model.config.n_layer)
     model = settled(model)
 
-    def run(ids, trace, edit=None):
-        logits = model(ids, trace=trace, edit=edit)[-1]  # traced, as in ablate_heads
+    def run(ids, trace=None, edit=None):
+        logits = model(ids, trace=trace, edit=edit)[-1]
         return logits[answer_id] - logits[wrong_id]
 
     trace = {}
-    at_clean, at_corrupted = run(clean_ids, trace), run(corrupted_ids, {})
+    at_clean, at_corrupted = run(clean_ids, trace), run(corrupted_ids, {})  # both traced, as in ablate_heads
     if at_clean == at_corrupted:
         raise ValueError("clean and corrupted have the same difference of logits: there is nothing to bring back")
     T = len(clean_ids)
-    difference = [[run(corrupted_ids, {}, {name: put(trace[name], t)}) for t in range(T)] for name in names]
+    difference = [[run(corrupted_ids, edit={name: put(trace[name], t)}) for t in range(T)] for name in names]
     difference = np.array(difference)
     return Patching(
         (difference - at_corrupted) / (at_clean - at_corrupted),

@@ -194,7 +194,7 @@ class Training:
         except ValueError as error:
             other = f'with another "threads" in {folder / SETTINGS} it goes on, but not bit for bit'
             raise ValueError(f"this training used {settings.threads} threads, but {error}; {other}") from error
-        model = GPT2.from_pretrained(str(folder / "last"), settings.ops, dtype="float32", threads=settings.threads)
+        model = GPT2.from_pretrained(str(folder / "last"), settings.ops, dtype="float32")
         training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
         training.step, training.best = checkpoint.load_last(folder, model, training.optimizer)
         checkpoint.remove_partial_files(folder)
