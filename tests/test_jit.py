@@ -429,15 +429,20 @@ def test_cross_entropy(data, N, V):
     assert np.abs(dlogits - exact).max() <= 1e-6
 
 
-@given(data=st.data(), shape=st.sampled_from([(5,), (7, 3), (2**19,)]), decay=st.sampled_from([0, 0.1]))
-def test_adamw_update(data, shape, decay):
-    p, g, m = (draw_array(data, shape) for _ in range(3))
-    p, m, v = p.copy(order="K"), m.copy(order="K"), np.square(draw_array(data, shape))  # orders differ: p's counts
-    exact = in_float64(p, g, m, v)
-    training.adamw_update(p, g, m, v, 0.1, (0.9, 0.99), 1e-8, decay, 3)
-    optimizer.adamw_update(*exact, 0.1, (0.9, 0.99), 1e-8, decay, 3)
-    for ours, expected in zip((p, m, v), (exact[0], *exact[2:]), strict=True):
-        assert_near(ours, expected)
+@given(data=st.data(), shapes=st.lists(st.sampled_from([(5,), (7, 3), (2**18 + 1,), (2**19,)]), max_size=4))
+def test_adamw_update(data, shapes):
+    parameters, expected = [], []
+    for shape in shapes:
+        p, g, m = (draw_array(data, shape) for _ in range(3))
+        p, m, v = p.copy(order="K"), m.copy(order="K"), np.square(draw_array(data, shape))  # orders differ: p's counts
+        decay = data.draw(st.sampled_from([0, 0.1]))
+        parameters.append((p, g, m, v, decay))
+        expected.append((*in_float64(p, g, m, v), decay))
+    training.adamw_update_all(parameters, 0.1, (0.9, 0.99), 1e-8, 3)
+    optimizer.adamw_update_all(expected, 0.1, (0.9, 0.99), 1e-8, 3)
+    for ours, exact in zip(parameters, expected, strict=True):
+        for array, exact_array in zip(ours[:4], exact[:4], strict=True):
+            assert_near(array, exact_array)
 
 
 @settings(deadline=None)

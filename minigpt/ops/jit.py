@@ -94,7 +94,7 @@ def share_out(work, n):
     The threads of BLAS itself stay out of it: after a product they spin for a tenth of a second, waiting for the next
     one, on the cores that the kernels want. A new token after a prompt took up to eight times as long.
     """
-    if _of_thread.alone:
+    if _of_thread.alone or not n:
         return work(0, n)
     with _one_at_a_time, blas_on_one_thread() as threads:
         bounds = [n * i // threads for i in range(threads + 1)]

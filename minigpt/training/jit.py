@@ -15,6 +15,7 @@ from minigpt.ops.jit import (  # noqa: F401  the forward's, as they are
     EXACT,
     FLOAT32,
     QUERIES,
+    SMALL,
     by_rows,
     causal_softmax,
     exp,
@@ -315,16 +316,29 @@ def _cross_entropy(logits, targets, share, losses):
         x[target] -= share
 
 
-def adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t):
-    """One step of AdamW, see optimizer.py, in one pass over memory."""
-    same_order = p.flags.forc and p.strides == g.strides == m.strides == v.strides
-    arrays = [array.ravel(order="K") for array in (p, g, m, v)] if same_order else []  # views, in memory's order
-    if not arrays or not all(suits(flat) for flat in arrays):
-        return optimizer.adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
+def adamw_update_all(parameters, lr, betas, eps, t):
+    """AdamW for every (p, g, m, v, weight_decay), see optimizer.py, in one pass over memory.
+
+    The cores share the parameters, large ones in pieces: to wake them for each costs a small model more than it saves.
+    """
     beta1, beta2 = betas
-    factors = (1 - beta1, beta2, 1 - lr * weight_decay, lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), eps)
-    factors = np.array(factors, np.float32)
-    by_rows(lambda some: _adamw_update(*(flat[some] for flat in arrays), factors), arrays[0])
+    pieces = []
+    for p, g, m, v, weight_decay in parameters:
+        same_order = p.flags.forc and p.strides == g.strides == m.strides == v.strides
+        arrays = [array.ravel(order="K") for array in (p, g, m, v)] if same_order else []  # views, in memory's order
+        if not arrays or not all(suits(flat) for flat in arrays):
+            optimizer.adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
+            continue
+        factors = (1 - beta1, beta2, 1 - lr * weight_decay, lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), eps)
+        factors = np.array(factors, np.float32)
+        for start in range(0, p.size, SMALL):
+            pieces.append([*(flat[start : start + SMALL] for flat in arrays), factors])
+
+    def work(first, last):
+        for piece in pieces[first:last]:
+            _adamw_update(*piece)
+
+    share_out(work, len(pieces))
 
 
 @kernel("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)

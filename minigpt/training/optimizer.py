@@ -33,10 +33,18 @@ class AdamW:
         self.t += 1
         lr = self.lr if lr is None else lr
         grads = flatten(grads)
-        update = getattr(operations(self.ops or sys.modules.get("minigpt.ops.jit")), "adamw_update", adamw_update)
-        for name, p in self.params.items():
-            decay = self.weight_decay if p.ndim > 1 else 0.0
-            update(p, grads[name], self.m[name], self.v[name], lr, self.betas, self.eps, decay, self.t)
+        parameters = [
+            (p, grads[name], self.m[name], self.v[name], self.weight_decay if p.ndim > 1 else 0.0)
+            for name, p in self.params.items()
+        ]
+        ops = operations(self.ops or sys.modules.get("minigpt.ops.jit"))
+        getattr(ops, "adamw_update_all", adamw_update_all)(parameters, lr, self.betas, self.eps, self.t)
+
+
+def adamw_update_all(parameters, lr, betas, eps, t):
+    """One step of AdamW for every parameter, given as (p, g, m, v, weight_decay)."""
+    for p, g, m, v, weight_decay in parameters:
+        adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
 
 
 def adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t):
