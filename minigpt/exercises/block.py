@@ -159,6 +159,14 @@ def coefficient_cubed(x):
     return half_and_tanh(x, ROOT * (x + (0.044715 * x) ** 3))
 
 
+def coefficient_rounded(x):
+    return half_and_tanh(x, ROOT * (x + 0.0447 * x**3))
+
+
+def root_rounded(x):
+    return half_and_tanh(x, 0.798 * (x + 0.044715 * x**3))
+
+
 def coefficient_for_both(x):
     return half_and_tanh(x, ROOT * 0.044715 * (x + x**3))
 
@@ -802,8 +810,10 @@ EXERCISES = [
             ),
             Probe(
                 "These numbers are between -3 and -1. There the cubic term counts, and there the formulas that go by "
-                "the name of GELU differ most.",
+                "the name of GELU differ most. Results are compared to six digits: if yours differ only in the last of "
+                "these, you have rounded 0.044715 or sqrt(2/pi).",
                 any_shape(numbers(-3, -1)),
+                tolerance=2e-6,
             ),
             Probe("These are numbers of all kinds, drawn at random.", any_shape(numbers(-8, 8))),
         ),
@@ -856,6 +866,15 @@ EXERCISES = [
             Mistake(
                 coefficient_cubed,
                 "You raise 0.044715 to the third power too. It is 0.044715 times x^3.",
+            ),
+            Mistake(
+                coefficient_rounded,
+                "Your factor of x^3 is 0.0447, which is rounded: the whole number is 0.044715. GPT-2 was trained with "
+                "it, and its results differ in the sixth digit.",
+            ),
+            Mistake(
+                root_rounded,
+                "Your factor sqrt(2/pi) is 0.798, which is rounded. Let NumPy compute the root.",
             ),
             Mistake(
                 coefficient_for_both,

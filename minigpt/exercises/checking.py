@@ -17,11 +17,11 @@ import numpy as np
 from hypothesis.errors import Flaky, NoSuchExample
 
 from minigpt.exercises.calling import call, same
+from minigpt.exercises.exercise import TOLERANCE
 from minigpt.exercises.result import Result, shortened, shown, shown_apart
 
 EXAMPLES = 25  # drawn from each probe
 SHRINKING = 15  # seconds that are spent at most on finding a small input
-TOLERANCE = 2e-5  # of the largest number that is expected: single precision is right, another formula is not
 VISIBLE = 0.05  # as large a difference a reader sees at once
 SETTINGS = {
     "database": None,
@@ -118,11 +118,12 @@ class Trial:
     sentence: str
 
     @classmethod
-    def of(cls, exercise, probe, arguments, run, tolerance=TOLERANCE):
+    def of(cls, exercise, probe, arguments, run, tolerance=None):
         outcome = run(arguments)
         expected = call(exercise.reference, arguments, uses=None, seconds=60).value  # after the call: see calling.py
         sentence = outcome.message
         if not outcome.problem:
+            tolerance = tolerance or probe.tolerance
             sentence = difference(outcome.value, expected, probe.part, exercise.returns, tolerance)
         return cls(probe, arguments, outcome, expected, sentence)
 
@@ -156,7 +157,7 @@ def _smallest(exercise, wrong, run):
     """The Trial of the smallest input of the same probe that goes wrong in the same way, if possible visibly."""
     phases, until = [hypothesis.Phase.generate, hypothesis.Phase.shrink], time.monotonic() + SHRINKING
     settings = hypothesis.settings(max_examples=200, phases=phases, **SETTINGS)
-    for tolerance in (VISIBLE, TOLERANCE):
+    for tolerance in (VISIBLE, wrong.probe.tolerance):
         found = []
 
         def fails(arguments, tolerance=tolerance, found=found):
@@ -204,10 +205,12 @@ def _fitting(exercise, trials):
         wrong = False  # on some input: one that is right on all of these tells nothing
         for trial in trials:
             outcome = call(mistake.function, trial.arguments, uses=None)
-            if not _same_outcome(trial.outcome, outcome):
+            tolerance = trial.probe.tolerance
+            if not _same_outcome(trial.outcome, outcome, tolerance):
                 break
+            value, part = outcome.value, trial.probe.part
             wrong = wrong or bool(
-                outcome.problem or difference(outcome.value, trial.expected, trial.probe.part, exercise.returns)
+                outcome.problem or difference(value, trial.expected, part, exercise.returns, tolerance)
             )
         else:
             if wrong:
@@ -220,15 +223,16 @@ def _has_nan(value):
     return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.isnan(a).any() for a in arrays)
 
 
-def _same_outcome(a, b):
+def _same_outcome(a, b, tolerance):
     """Whether a student's outcome is that of a mistake, b."""
     if a.problem or b.problem:
         return a.problem == b.problem
     if not isinstance(b.value, tuple):
-        return not difference(a.value, b.value, nan_is_wrong=False)
+        return not difference(a.value, b.value, tolerance=tolerance, nan_is_wrong=False)
     if not isinstance(a.value, tuple | list) or len(a.value) != len(b.value):
         return False
-    return all(not difference(x, y, nan_is_wrong=False) for x, y in zip(a.value, b.value, strict=True))
+    pairs = zip(a.value, b.value, strict=True)
+    return all(not difference(x, y, tolerance=tolerance, nan_is_wrong=False) for x, y in pairs)
 
 
 # ---------------------------------------------------------------- comparing

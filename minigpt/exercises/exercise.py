@@ -11,6 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+TOLERANCE = 2e-5  # of the largest number that is expected: single precision is right, another formula is not
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -28,12 +30,14 @@ class Probe:
     """Inputs that show one mechanism alone. If results differ here and nowhere before, that mechanism is wrong.
 
     shows: a sentence that says what these inputs leave over, and so where to look. inputs: a strategy for the tuple of
-    arguments. part: which part of a result is compared; all of it unless told.
+    arguments. part: which part of a result is compared; all of it unless told. tolerance: how much a number may differ,
+    as a share of the largest that is expected, or of 1 if all are smaller.
     """
 
     shows: str
     inputs: st.SearchStrategy
     part: Callable = lambda result: result
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
