@@ -185,9 +185,13 @@ def loop_that_sleeps(x):
 def test_an_endless_loop_ends(softmax):
     # One that goes on in its thread takes the time of all that comes after.
     before = set(threading.enumerate())
-    verdict = check("softmax", softmax).verdict
-    assert "endless loop" in verdict and "still runs" not in verdict
+    outcome = call(softmax, (np.zeros(3),), seconds=0.5)
+    assert outcome.problem == "time" and "endless loop" in outcome.message and "still runs" not in outcome.message
     assert set(threading.enumerate()) <= before and threading.getprofile() is None
+
+
+def test_an_endless_loop_is_a_verdict():
+    assert "had not ended after 5 seconds: is there an endless loop?" in check("softmax", plain_loop).verdict
 
 
 def test_what_cannot_be_ended_is_told():
