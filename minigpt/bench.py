@@ -148,17 +148,13 @@ def as_dicts(measurements):
 
 def plot(measurements, path):
     """Draw the measurements and their bounds to a file. Needs matplotlib."""
-    import matplotlib
+    from minigpt.looking.figures import new_figure, save_figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, work in zip(axes, ("prompt", "new token"), strict=True):
+    figure = new_figure(10, 4)
+    for axis, work in zip(figure.subplots(1, 2), ("prompt", "new token"), strict=True):
         some = [m for m in measurements if m.work == work]
         axis.plot([m.tokens for m in some], [m.achieved for m in some], "o-", label="minigpt")
         axis.axhline(some[0].bound, linestyle="--", color="grey", label="this machine")
         axis.set(title=work, xlabel="tokens in the context", ylabel=some[0].unit, ylim=(0, None))
         axis.legend()
-    figure.savefig(path)
-    plt.close(figure)
+    save_figure(figure, path)

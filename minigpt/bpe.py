@@ -118,9 +118,8 @@ def train_bpe(text_or_path, vocab_size, special_tokens=("<|endoftext|>",), ties=
 
     text_or_path: a text, or a pathlib.Path to a file in UTF-8, which may be larger than memory: of it, only the counts
     of its pre-tokens are kept; or a list of these. Special tokens in the text are not learnt from, and nothing is
-    merged across them.
-    vocab_size counts everything: the special tokens have the first ids, then the 256 bytes in the order of
-    BYTE_CHARACTERS, then the merges. There are fewer merges if the text runs out of pairs.
+    merged across them. vocab_size counts everything: the special tokens have the first ids, then the 256 bytes in the
+    order of BYTE_CHARACTERS, then the merges. There are fewer merges if the text runs out of pairs.
 
     ties: which of several most frequent pairs is merged. "bytes": the greatest, as pairs of byte strings compare.
     "tokenizers": the one of the smallest ids, as in the tokenizers library, whose trainer gives these ids and merges.

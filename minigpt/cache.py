@@ -51,6 +51,7 @@ class KVCache:
             )
 
     def advance(self, n_tokens):
+        """Count the tokens whose keys and values every layer has appended."""
         self.length += n_tokens
 
     def clear(self):

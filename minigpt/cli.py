@@ -45,6 +45,7 @@ run_options = (
 
 
 def with_run_options(command):
+    """A command that is told how to run a model."""
     for option in reversed(run_options):
         command = option(command)
     return command
@@ -314,6 +315,7 @@ SETTINGS = (
 
 
 def with_settings(command):
+    """A command that is told the settings of a training."""
     for option in reversed(SETTINGS):
         command = option(command)
     return command
@@ -370,8 +372,9 @@ def train(out, resume, preset, plot, **settings):
             raise
     if plot:
         from minigpt.looking import loss_curves
+        from minigpt.looking.figures import save_figure
 
-        loss_curves(training.folder).plot().savefig(plot)
+        save_figure(loss_curves(training.folder).plot(), plot)
     _write(f"validation loss {training.best:.4f}; run it: minigpt generate TEXT --model {training.folder}\n")
 
 
@@ -620,6 +623,8 @@ def main():
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
+    except ImportError as error:
+        _fail(f"{error}: install it, or do without what needs it; --ops plain needs no kernels")
     except MemoryError as error:
         _fail(f"not enough memory: {error}")
     except (ValueError, OSError) as error:

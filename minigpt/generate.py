@@ -232,7 +232,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
         so_far = [text[start:length] for text, start in zip(running.reshape(B * beams, -1), padding_of, strict=True)]
         logprobs = process(log_softmax(logits), so_far, options, min_keep)
         V = logprobs.shape[-1]
-        scores = (logprobs.reshape(B, beams, V) + running_scores[:, :, None]).reshape(B, beams * V)
+        scores = (logprobs.reshape(B, beams, V) + running_scores[:, :, None]).reshape(B, beams * V)  # [B, beams V]
         check_choice_is_left(scores)
 
         if options.do_sample:

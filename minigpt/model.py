@@ -40,12 +40,12 @@ def self_attention(x, attn, layer, config, ops, cache, padding, tap, wanted):
     qkv = ops.linear(x, **attn["c_attn"])  # [B, T, 3 D]
     q = tap("q", split_heads(qkv[:, -wanted:, :D], config.n_head))  # [B, H, wanted, K]
     k = tap("k", split_heads(qkv[..., D : 2 * D], config.n_head))  # [B, H, T, K]
-    v = tap("v", split_heads(qkv[..., 2 * D :], config.n_head))
+    v = tap("v", split_heads(qkv[..., 2 * D :], config.n_head))  # [B, H, T, K]
     if cache is not None:
         k, v = cache.append(layer, k, v)  # [B, H, S, K], the tokens before included
 
-    heads = tap("heads", ops.attention(q, k, v, config.attention_scale(layer), padding, tap))  # [B, H, T, K]
-    return tap("out", ops.linear(merge_heads(heads), **attn["c_proj"]))  # [B, T, D]
+    heads = tap("heads", ops.attention(q, k, v, config.attention_scale(layer), padding, tap))
+    return tap("out", ops.linear(merge_heads(heads), **attn["c_proj"]))  # [B, wanted, D]
 
 
 def mlp(x, c_fc, c_proj, activation, ops, tap):
@@ -156,6 +156,7 @@ class GPT2:
 
     @property
     def dtype(self):
+        """What it computes in: float64, or float32, with weights of 8 and 16 bits too."""
         return self.params["wte"]["weight"].dtype
 
     def __call__(self, ids, *, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
@@ -172,7 +173,8 @@ class GPT2:
         past = 0 if cache is None else cache.length
         if past + batch.shape[1] > self.config.n_positions:
             raise ContextLengthError(
-                f"{past + batch.shape[1]} tokens, but the model has {self.config.n_positions} positions"
+                f"{past + batch.shape[1]} tokens, but the model has {self.config.n_positions} positions: "
+                "shorten the text"
             )
         if cache is not None:
             cache.check_fit(*batch.shape, self.dtype)
@@ -224,7 +226,7 @@ class GPT2:
             raise ValueError(f"token ids must be [T] or [B, T] with at least one token, not of shape {ids.shape}")
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
             bad = ids.min() if ids.min() < 0 else ids.max()
-            raise ValueError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")
+            raise ValueError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}: another model's?")
         return ids
 
 

@@ -231,7 +231,7 @@ def checked_format(dtype, quantize=None):
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize must be None or int8, not {quantize!r}")
-    if quantize and name:
+    if quantize and name not in (None, "float32"):  # float32 is what 8 bits are computed with
         raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
     return name, quantize
 

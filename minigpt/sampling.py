@@ -46,7 +46,7 @@ def temperature(scores, temperature):
 
 
 def top_k(scores, k, min_keep=1):
-    """Keep the k highest scores, and all that tie with the k-th.    Fan et al. 2018, section 4.1"""
+    """Keep the k highest scores, and all that tie with the k-th.    Fan et al. 2018, section 5.4"""
     k = min(max(k, min_keep), scores.shape[-1])
     kept = np.full_like(scores, -np.inf)
     for row, kept_row in zip(scores, kept, strict=True):

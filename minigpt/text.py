@@ -12,8 +12,8 @@ class Continuation:
     """The text of new ids as they come: iterate for the pieces; then `text`, `ids` and `finish_reason` are known.
 
     It ends at an end-of-text id ("eos"), before a stop string ("stop"), or with the ids ("length"). A piece never ends
-    in half a character or in what could become a stop string. `ids` are all that were read,
-    those of the stop string too.
+    in half a character or in what could become a stop string. `ids` are all that were read, those of the stop string
+    too.
     """
 
     def __init__(self, tokenizer, prompt_ids, new_ids, eos_token_ids, stop=()):

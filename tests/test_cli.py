@@ -128,6 +128,13 @@ def test_bench(tmp_path):
     fails_with("at least 2 are needed", "bench", "--text", os.devnull)
 
 
+def test_without_the_kernels(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['minigpt.ops.jit'] = None\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "MINIGPT_OPS": ""}
+    assert run("generate", "Once", "--max-new-tokens", "3", env=environment).returncode == 0
+    fails_with("--ops plain needs no kernels", "generate", "Once", "--ops", "jit", env=environment)
+
+
 def test_bench_draws_a_plot(tmp_path):
     pytest.importorskip("matplotlib")
     assert run("bench", "--plot", str(tmp_path / "plot.png")).returncode == 0

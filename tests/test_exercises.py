@@ -294,7 +294,7 @@ def test_large_results_are_told_at_once():
     assert shown(np.broadcast_to(1.0, (1000, 1000, 1000))).endswith("shape (1000, 1000, 1000)")
     assert shown(np.broadcast_to(1.0, (6,) * 12)).startswith("an array of float64   shape (6, ")
     assert time.monotonic() - began < 2
-    assert [shown(value) for value in (10**5000, FailsWhenShown(), NESTED)] == ["a int", "a FailsWhenShown", "a dict"]
+    assert [shown(value) for value in (10**5000, FailsWhenShown(), NESTED)] == ["an int", "a FailsWhenShown", "a dict"]
 
 
 def test_what_differs_reads_differently():

@@ -343,8 +343,19 @@ def test_unknown_ops():
         lambda: GPT2.random(GPT2Config(n_layer=1), ops="fast"),
         lambda: GPT2.from_pretrained("stories", ops=3),
     ):
-        with pytest.raises(ValueError, match='ops must be "plain", "jit" or "auto"'):
+        with pytest.raises(ValueError, match='^ops must be "plain", "jit" or "auto"'):
             build()
+
+
+def test_the_environment_decides_what_auto_is(monkeypatch):
+    tiny = GPT2Config(n_layer=1, n_head=2, n_embd=8)
+    for value, expected in (("", plain), ("auto", plain), ("plain", plain), ("jit", jit)):
+        monkeypatch.setenv("MINIGPT_OPS", value)
+        assert GPT2.random(tiny).ops is expected
+        assert GPT2.random(tiny, ops="plain").ops is plain
+    monkeypatch.setenv("MINIGPT_OPS", "fast")
+    with pytest.raises(ValueError, match="^MINIGPT_OPS must be .* not 'fast'"):
+        GPT2.random(tiny)
 
 
 # ---------------------------------------------------------------- training

@@ -166,6 +166,8 @@ def test_choosing_two_ways_to_keep_weights(folder):
         GPT2.from_pretrained(folder, quantize="int8", dtype="float64")
     with pytest.raises(ValueError, match="quantize must be None or int8, not 'int4'"):
         GPT2.from_pretrained(folder, quantize="int4")
+    eight_bits, explicit = (GPT2.from_pretrained(folder, quantize="int8", **o) for o in ({}, {"dtype": "float32"}))
+    assert (explicit([1, 2, 3]) == eight_bits([1, 2, 3])).all() and explicit.dtype == np.float32
 
 
 def test_bfloat16_in_a_file_stays_so(folder, tmp_path):

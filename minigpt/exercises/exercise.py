@@ -45,7 +45,7 @@ class Exercise:
     """A function to be written, and what tells a right one from a wrong one.
 
     name: of the function. signature: as in "softmax(x)". task: formula and shapes, what the student is asked for.
-    reference: a right solution; it must not be fast, but plain. probes: from the most special to the general, one that
+    reference: a right solution; it need not be fast, but plain. probes: from the most special to the general, one that
     draws everything, and where sizes matter a large input at the end. mistakes: the known wrong solutions. returns:
     names of the results, if there are several. uses: what of minigpt a solution may call, as
     "minigpt.ops.plain.softmax"; by itself nothing.

@@ -59,7 +59,8 @@ def shown(value, digits=4):
     try:
         return _shown(value, digits)
     except Exception:  # of the student's own making, and cannot be shown; or an integer of thousands of digits
-        return f"a {type(value).__name__}"
+        name = type(value).__name__
+        return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def shown_apart(found, expected):

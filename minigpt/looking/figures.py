@@ -5,10 +5,12 @@ matplotlib is an extra and slow to import: only what draws imports it.
 
 import io
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from minigpt.looking.tokens import readable
+from weights_loader import write_file
 
 AMOUNTS, CHANGES = "Blues", "RdBu"  # colours of what is at least 0, and of what can have either sign
 # DejaVu Sans, matplotlib's own, has no Chinese.
@@ -26,6 +28,12 @@ def new_figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     figure._repr_png_ = partial(_as_png, figure)
     return figure
+
+
+def save_figure(figure, path):
+    """Write a figure to a file whose name ends as its format is called, by rename. Raises ValueError, OSError."""
+    path = Path(path)
+    write_file(path, lambda partial: figure.savefig(partial, format=path.suffix[1:] or "png"))
 
 
 def _as_png(figure):

@@ -43,17 +43,16 @@ def choose_ops(name, config, threads=None):
     """
     set_threads(threads) if threads is not None else get_threads()  # which sets the default, if none is set
     keep_freed_memory()
-    if name == "auto":
-        name = os.environ.get("MINIGPT_OPS") or ("jit when ready" if config.parameter_count() >= LARGE else "plain")
-    if name == "plain":
+    choice = os.environ.get("MINIGPT_OPS") or "auto" if name == "auto" else name
+    if choice == "auto":
+        return _WhenReady(config) if config.parameter_count() >= LARGE else plain
+    if choice == "plain":
         return plain
-    if name == "jit":
+    if choice == "jit":
         from minigpt.ops import jit
 
         return jit
-    if name == "jit when ready":
-        return _WhenReady(config)
-    raise ValueError(f'ops must be "plain", "jit" or "auto", not {name!r}')
+    raise ValueError(f'{"ops" if choice == name else "MINIGPT_OPS"} must be "plain", "jit" or "auto", not {choice!r}')
 
 
 def ready(ops):

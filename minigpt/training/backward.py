@@ -92,7 +92,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     y[r, o] = sum_i x[r, i] weight[i, o] + bias[o], so
     dx[r, i] = sum_o dy[r, o] weight[i, o],   dweight[i, o] = sum_r x[r, i] dy[r, o],   dbias[o] = sum_r dy[r, o]
     """
-    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # [R, out], [R, in]
     dweight += x_rows.T @ dy_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
@@ -151,7 +151,7 @@ def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
     Two products and a softmax, undone one after the other; where causality hid a key its weight is 0, so is dscores.
     """
     if weights is None:
-        scores = q @ k.swapaxes(-1, -2) * scale
+        scores = q @ k.swapaxes(-1, -2) * scale  # [B, H, T, T]
         weights = softmax(np.where(causal_mask(q.shape[2], k.shape[2]), scores, -np.inf))
     dropped = weights if mask is None else weights * mask
     dv = dropped.swapaxes(-1, -2) @ dheads  # [B, H, T, K]

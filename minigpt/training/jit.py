@@ -1,4 +1,4 @@
-"""The operations of backward.py, loss.py and optimizer.py compiled by Numba for float32: same names, same results.
+"""The operations of backward.py and optimizer.py compiled by Numba for float32: same names, same results.
 
 Products are BLAS's, shared out over the cores; kernels do in one pass over memory what lies between them. What they
 are not made for (float64, dropout) the formulas compute. The forward's operations are those of ops/jit.py.
@@ -45,10 +45,9 @@ relu_backward = backward.relu_backward  # one pass over memory: nothing to gain
 def share_batch(work, inputs, targets, grads, rng):
     """The sum of work(inputs, targets, grads, rng) over parts of the batch, one for each core.
 
-    work adds to the tree grads, unless it is None.
-    For a small model it costs more to wake the other cores for every operation than what they save: here it happens
-    once a step. Each core has gradients of its own, which are added in the order of the batch, so that the result is
-    always the same. A large model's would need too much memory.
+    work adds to the tree grads, unless it is None. For a small model it costs more to wake the other cores for every
+    operation than what they save: here it happens once a step. Each core has gradients of its own, which are added in
+    the order of the batch, so that the result is always the same. A large model's would need too much memory.
     """
     trees, losses, rngs = {0: grads}, {}, rng.spawn(len(inputs)) if rng else [None] * len(inputs)
 
@@ -152,6 +151,7 @@ def gelu_new_backward(dy, x):
 
 @kernel("void(f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _gelu_new_backward(dy, x, dx):
+    """One pass, with exp inline; NumPy makes eight arrays."""
     for i in range(x.size):
         square = x[i] * x[i]
         u = np.float32(0.7978845608) * x[i] * (np.float32(1) + np.float32(0.044715) * square)
@@ -169,6 +169,7 @@ def gelu_backward(dy, x):
 
 @kernel("void(f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _gelu_backward(dy, x, dx):
+    """One pass; NumPy has no erf."""
     for i in range(x.size):
         below = np.float32(0.5) * (np.float32(1) + math.erf(x[i] * np.float32(0.7071067812)))
         density = np.float32(0.3989422804) * exp(np.float32(-0.5) * x[i] * x[i])
@@ -281,6 +282,7 @@ def embedding_backward(dx, ids, dwte, dwpe):
 
 @kernel("void(f4[:,::1], i8[::1], f4[:,::1])", parallel=False)
 def _add_rows(rows, places, out):
+    """out[places[r]] += rows[r], as np.add.at, number by number."""
     for r in range(places.size):
         row, place = rows[r], out[places[r]]
         for i in range(row.size):
@@ -302,6 +304,7 @@ def cross_entropy(logits, targets, count):
 
 @kernel("void(f4[:,::1], i8[::1], f4, f8[::1])", parallel=False)
 def _cross_entropy(logits, targets, share, losses):
+    """Row by row, each of which stays in the cache from its maximum to its gradient."""
     for r in range(targets.size):
         x = logits[r]
         if targets[r] < 0:
@@ -317,7 +320,7 @@ def _cross_entropy(logits, targets, share, losses):
 
 
 def adamw_update_all(parameters, lr, betas, eps, t):
-    """AdamW for every (p, g, m, v, weight_decay), see optimizer.py, in one pass over memory.
+    """AdamW for every (p, g, m, v, weight_decay), see optimizer.py.
 
     The cores share the parameters, large ones in pieces: to wake them for each costs a small model more than it saves.
     """
@@ -343,6 +346,7 @@ def adamw_update_all(parameters, lr, betas, eps, t):
 
 @kernel("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _adamw_update(p, g, m, v, factors):
+    """One pass: each number is read and written once, where NumPy's formula goes through memory nine times."""
     new1, beta2, keep, step, correction, eps = factors
     for i in range(p.size):
         m[i] += new1 * (g[i] - m[i])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigpt.model import gpt2
+from minigpt.model import ContextLengthError, gpt2
 from minigpt.ops import LARGE, keep_freed_memory, ready
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten, zeros_like
@@ -33,7 +33,7 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
 
     def part(inputs, targets, grads, rng):
         recorder = Recorder(dropout, rng)
-        logits = gpt2(inputs, model.params, model.config, forward, tap=recorder)
+        logits = gpt2(inputs, model.params, model.config, forward, tap=recorder)  # [B, T, V]
         loss, dlogits = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), count)
         if scale != 1:
             dlogits *= dlogits.dtype.type(scale)
@@ -44,8 +44,10 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
 
 
 def over_batch(model, work, inputs, targets, grads=None, rng=None):
-    """work(inputs, targets, grads, rng), a sum over the batch that also adds to grads; where it pays, every core has a
-    part of the batch."""
+    """work(inputs, targets, grads, rng), a sum over the batch that also adds to grads.
+
+    Where it pays, every core has a part of the batch.
+    """
     ops = operations(ready(model.ops))
     if ops is not backward and model.config.parameter_count() < LARGE and len(inputs) >= get_threads() > 1:
         return ops.share_batch(work, inputs, targets, grads, rng)
@@ -62,7 +64,10 @@ def checked_batch(model, inputs, targets):
     if inputs.shape != targets.shape:
         raise ValueError(f"inputs have shape {inputs.shape}, targets {targets.shape}")
     if inputs.shape[-1] > model.config.n_positions:
-        raise ValueError(f"{inputs.shape[-1]} tokens, but the model has {model.config.n_positions} positions")
+        raise ContextLengthError(
+            f"{inputs.shape[-1]} tokens, but the model has {model.config.n_positions} positions: "
+            "cut the text into blocks"
+        )
     wrong = (targets != IGNORED) & ((targets < 0) | (targets >= model.config.vocab_size))
     if wrong.any():
         raise ValueError(f"target {targets[wrong][0]} is outside the vocabulary of {model.config.vocab_size}")

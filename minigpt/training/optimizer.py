@@ -18,8 +18,8 @@ class AdamW:
 
     Dividing by the root gives every parameter steps of about lr whatever the size of its gradient. m and v begin at 0;
     1 - beta^t makes up for it. As in GPT-1's training (Radford et al. 2018) and nanoGPT's only matrices decay, the
-    embeddings among them, not biases and layer norms. ops: the model's set of operations; None: the kernel
-    if another part of the program has loaded the kernels, else this formula.
+    embeddings among them, not biases and layer norms. ops: the model's set of operations; None: the kernel if
+    another part of the program has loaded the kernels, else this formula.
     """
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, ops=None):
