@@ -231,7 +231,7 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
     from minigpt.ops.threads import get_threads
 
     if plot:
-        _require_matplotlib()
+        _check_plot(plot)
     gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
     measurements = benchmarks.bench(gpt2)
     agreement = None
@@ -339,7 +339,7 @@ def train(out, resume, preset, plot, **settings):
     if resume and (given or preset):
         raise click.UsageError("--resume goes on as the training began: it takes no settings")
     if plot:
-        _require_matplotlib()
+        _check_plot(plot)
     from tqdm import tqdm
 
     from minigpt.training.trainer import Settings, Training
@@ -581,11 +581,15 @@ def _progress(iterable, total, unit):
     return tqdm(iterable, total=total, unit=unit, disable=None)
 
 
-def _require_matplotlib():
+def _check_plot(path):
+    """Before the work, not after it: whether a picture can be written in the format that the file's name asks for."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
         raise click.UsageError("--plot needs matplotlib: pip install matplotlib") from error
+    ending, formats = Path(path).suffix[1:], FigureCanvasBase.get_supported_filetypes()
+    if ending not in formats:
+        raise click.UsageError(f"--plot {path}: the name must end in one of {', '.join(sorted(formats))}")
 
 
 def _read_text(path):

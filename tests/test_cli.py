@@ -139,6 +139,7 @@ def test_bench_draws_a_plot(tmp_path):
     pytest.importorskip("matplotlib")
     assert run("bench", "--plot", str(tmp_path / "plot.png")).returncode == 0
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    fails_with("plot.xyz: the name must end in one of", "bench", "--plot", "plot.xyz")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")

@@ -33,7 +33,7 @@ def new_figure(width, height):
 def save_figure(figure, path):
     """Write a figure to a file whose name ends as its format is called, by rename. Raises ValueError, OSError."""
     path = Path(path)
-    write_file(path, lambda partial: figure.savefig(partial, format=path.suffix[1:] or "png"))
+    write_file(path, lambda partial: figure.savefig(partial, format=path.suffix[1:]))
 
 
 def _as_png(figure):
