@@ -46,7 +46,7 @@ def relu(x):
 
 
 def layer_norm(x, weight, bias, eps=1e-5):
-    """Every vector shifted to mean 0, scaled to variance 1, then stretched and moved as learned.
+    """Every vector shifted to mean 0, scaled to variance 1, then stretched and moved as learnt.
 
     layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias              Ba, Kiros and Hinton 2016
 
