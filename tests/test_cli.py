@@ -100,7 +100,7 @@ def test_slide_and_float64():
 
 
 def test_how_weights_are_kept_and_run():
-    args = ["generate", "JULIET:", "--greedy", "--max-new-tokens", "20"]
+    args = ["generate", "Once upon a time", "--greedy", "--max-new-tokens", "20"]
     exact = run(*args).stdout
     for options in (
         "--quantize int8",

@@ -42,7 +42,7 @@ class Judgement:
 def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
     """A Judgement of a model by n stories of the grammar and n of its own, drawn at a temperature: 1, as it predicts.
 
-    A seed that the model was not trained with, for stories that are new to it: the bundled one knows those of 1 and 2.
+    A seed that the model was not trained with, for stories that are new to it: the bundled one knows those of 1 to 3.
     Raises ValueError for a model that has no end-of-text token or too short a context.
     """
     check_fit(tokenizer, model.config)
