@@ -116,7 +116,7 @@ def test_how_weights_are_kept_and_run():
 
 def test_bench(tmp_path):
     text = tmp_path / "text"
-    text.write_text("\n".join(story.text for story in stories.stories(5, seed=0)))
+    text.write_text("<|endoftext|>".join(story.text for story in stories.stories(5, seed=0)))
     shown = json.loads(run("bench", "--quantize", "int8", "--text", str(text), "--json").stdout)
     assert [m["work"] for m in shown["measurements"]] == ["prompt", "prompt", "new token", "new token"]
     assert [m["tokens"] for m in shown["measurements"]] == [32, 128, 32, 128]  # those that fit the context of 256
