@@ -184,7 +184,7 @@ def test_fresh_cached_and_offline(hub, run, shakespeare_tokenizer):
 def test_offline_without_the_files(hub, run):
     for result in (run(load("user/tiny", offline=True)), run(load("user/tiny"), HF_HUB_OFFLINE="1")):
         assert "CheckpointError: user/tiny is not in the local cache, and the network is switched off." in result.stdout
-        assert "`hf download user/tiny --include '*.json' '*.txt' '*.safetensors' --local-dir FOLDER`" in result.stdout
+        assert "`hf download user/tiny --local-dir FOLDER`" in result.stdout
     assert hub.requests == []
 
 
@@ -214,7 +214,7 @@ def test_a_dead_network_fails_within_seconds(run):
     result = run(load("gpt2"), endpoint="http://127.0.0.1:9")
     assert time.monotonic() - start < 10
     assert "CheckpointError: openai-community/gpt2 could not be downloaded" in result.stdout, result.stderr
-    assert "`hf download openai-community/gpt2 --include" in result.stdout
+    assert "`hf download openai-community/gpt2 --local-dir FOLDER`, copy FOLDER here" in result.stdout
 
 
 def test_a_silent_network_fails_within_seconds(hub, run):

@@ -111,8 +111,7 @@ def _is_repository(name):
 
 def _by_hand(repo):
     return (
-        f"On a machine with a network run `hf download {repo} --include '*.json' '*.txt' '*.safetensors' --local-dir "
-        "FOLDER`, copy FOLDER here "
+        f"On a machine with a network run `hf download {repo} --local-dir FOLDER`, copy FOLDER here "
         "and give its path as the model's name"
     )
 

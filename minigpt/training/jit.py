@@ -151,7 +151,7 @@ def gelu_new_backward(dy, x):
 
 @kernel("void(f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _gelu_new_backward(dy, x, dx):
-    """One pass, with exp inline; NumPy makes eight arrays."""
+    """One pass, with exp inline, where NumPy makes an array of every step."""
     for i in range(x.size):
         square = x[i] * x[i]
         u = np.float32(0.7978845608) * x[i] * (np.float32(1) + np.float32(0.044715) * square)
@@ -346,7 +346,7 @@ def adamw_update_all(parameters, lr, betas, eps, t):
 
 @kernel("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", parallel=False, fastmath=EXACT)
 def _adamw_update(p, g, m, v, factors):
-    """One pass: each number is read and written once, where NumPy's formula goes through memory nine times."""
+    """One pass: each number is read and written once, where NumPy goes through memory with every operation."""
     new1, beta2, keep, step, correction, eps = factors
     for i in range(p.size):
         m[i] += new1 * (g[i] - m[i])
