@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigpt.exercises import EXERCISES, checking, submissions, workbook
-from minigpt.exercises.answering import Other, packed, unpacked
+from minigpt.exercises.answering import FILES, Other, packed, unpacked
 from minigpt.exercises.calling import same
 from minigpt.exercises.submissions import find_submissions, grade
 
@@ -742,6 +742,32 @@ def test_memory_has_a_limit(graded):
     assert re.match("MemoryError|its process ended", verdicts["causal_mask"])
     assert re.match(".*MemoryError: Unable to allocate", verdicts["linear"])
     assert verdicts["softmax"] == verdicts["merge_heads"] == ""
+
+
+def test_files_have_a_limit(graded):
+    """Of their size by the system, of their number by us: together a loop cannot fill the disk."""
+    text = """
+    import os
+    def causal_mask(T):
+        for number in range(10**6):
+            with open(f"{number}.txt", "wb") as file:
+                file.write(bytes(1000))
+    def split_heads(x, n_head):
+        with open("0.txt", "ab") as file:
+            file.write(bytes(1000))
+        raise RuntimeError(len(os.listdir()))
+    def linear(x, weight, bias):
+        with open("0.txt", "wb") as file:
+            for _ in range(11):
+                file.write(bytes(1_000_000))
+    """
+    found = graded(textwrap.dedent(text) + RIGHT)
+    verdicts = summary(found)
+    assert "PermissionError: an exercise needs no open" in verdicts["causal_mask"]
+    assert f"RuntimeError: {FILES + 1}" in verdicts["split_heads"]  # and its own file
+    if "files" in found.limits:
+        assert "OSError: [Errno 27]" in verdicts["linear"] or "SIGXFSZ" in verdicts["linear"]
+    assert verdicts["softmax"] == verdicts["merge_heads"] == "" and "refused: open" in found.remarks
 
 
 def test_limits_cannot_be_lifted(graded):
