@@ -378,6 +378,60 @@ def test_of_two_mistakes_that_mix_one_is_told(name, function, words):
     assert result.mistake is not None and words in result.verdict, result
 
 
+def scaled(scale):
+    def attention(q, k, v):
+        scores = q @ k.swapaxes(-1, -2) * scale(q.shape[-1])
+        return softmax_of(np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf)) @ v
+
+    return attention
+
+
+def roots_added(x, weight, bias, eps):
+    return (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + np.sqrt(eps)) * weight + bias
+
+
+def adds_to_the_table(ids, wte, wpe):
+    x = []
+    for t, i in enumerate(ids):
+        row = wte[i]
+        row += wpe[t]
+        x.append(row.copy())
+    return np.array(x)
+
+
+def moments_in_place(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    result = RIGHT["adamw"][0](w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay)
+    m[:], v[:] = result[1:]
+    return result
+
+
+SAID = {
+    "zeros": ("attention", lambda q, k, v: np.zeros_like(v), "every number of your result is 0"),
+    "zeros, several": ("beam_step", lambda s, _, n: (np.zeros(n, int), np.zeros(n, int), np.zeros(n)), "every number"),
+    "an argument": ("top_p", lambda logits, p: logits.copy(), "always logits, just as it was given"),
+    "the stream": ("block", lambda x, params, n_head: x.copy(), "always x, just as it was given"),
+    "a scale written as a number": ("scores", lambda q, k: q @ k.T / 8, "the result is .* expected"),
+    "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "the result is .* expected"),
+    "two roots": ("layer_norm", roots_added, "the root of the variance and that of eps"),
+    "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "the result is .* expected"),
+    "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 things"),
+    "objects": ("softmax", lambda x: np.frompyfunc(float, 1, 1)(softmax_of(x)), "astype"),
+    "two arguments changed": ("adamw", moments_in_place, "changes its arguments m, v: .* work on copies"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said_of_other_mistakes(name):
+    exercise, function, words = SAID[name]
+    result = check(exercise, function)
+    assert not result.passed and re.search(words, result.verdict), result
+
+
+def test_a_wrong_function_that_changes_an_argument_hears_of_both():
+    result = check("embeddings", adds_to_the_table)
+    assert "expected" in result.verdict and "changes its argument wte" in dict(result.details)["besides"]
+
+
 def test_a_changed_argument_is_shown_as_it_is_left():
     def softmax(x):
         result = right_softmax(x)
@@ -558,20 +612,162 @@ def cached_with(window=None, **options):
     return cached_attention
 
 
-def mlp_with(coefficient):
+def mlp_with(gelu):
     def mlp(x, c_fc, c_proj):
-        x = x @ c_fc["weight"] + c_fc["bias"]
-        act = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + coefficient * x**3)))
-        return act @ c_proj["weight"] + c_proj["bias"]
+        return gelu(x @ c_fc["weight"] + c_fc["bias"]) @ c_proj["weight"] + c_proj["bias"]
 
     return mlp
+
+
+def right_gelu(x, coefficient=0.044715):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + coefficient * x**3)))
 
 
 def plain_exp(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
+def hidden_at(low):
+    """cached_attention with that number in place of -inf."""
+
+    def cached_attention(q, k, v, k_cache, v_cache):
+        k, v = np.concatenate([k_cache, k], axis=1), np.concatenate([v_cache, v], axis=1)
+        visible = np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1])
+        return right_softmax(np.where(visible, q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]), low)) @ v, k, v
+
+    return cached_attention
+
+
+def attention_backward_with(hidden=-np.inf, softmax=right_softmax):
+    def attention_backward(dheads, q, k, v):
+        T, K = q.shape[-2:]
+        scores = np.where(np.tri(T, dtype=bool), q @ k.swapaxes(-1, -2) / np.sqrt(K), hidden)
+        weights = softmax(scores)
+        dweights = dheads @ v.swapaxes(-1, -2)
+        dscores = weights * (dweights - (weights * dweights).sum(-1, keepdims=True)) / np.sqrt(K)
+        return dscores @ k, dscores.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ dheads
+
+    return attention_backward
+
+
+def on_whole_numbers(name):
+    """A right solution that forgets what is after the point."""
+
+    def function(*arguments):
+        return RIGHT[name][1](*(np.trunc(a) if isinstance(a, np.ndarray) else a for a in arguments))
+
+    return function
+
+
+def own_tanh(x):
+    u = np.exp(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return x / 2 * (1 + (u - 1) / (u + 1))
+
+
+def merge_but(same, kept=lambda i: True):
+    """bpe_merge that compares pairs by `same`, and drops ids that are not kept."""
+
+    def bpe_merge(ids, pair, new_id):
+        merged, i = [], 0
+        while i < len(ids):
+            found = i + 1 < len(ids) and same((ids[i], ids[i + 1]), pair)
+            merged.append(new_id if found else ids[i])
+            i += 2 if found else 1
+        return [i for i in merged if kept(i)]
+
+    return bpe_merge
+
+
+def top_k_from(lowest):
+    """The k-th highest by taking the highest k times, each taken one becoming `lowest`."""
+
+    def top_k(logits, k):
+        rest = logits.copy()
+        for _ in range(min(k, len(rest))):
+            at = rest.argmax()
+            kth, rest[at] = logits[at], lowest
+        return np.where(logits >= kth, logits, -np.inf)
+
+    return top_k
+
+
+def beam_step_from(lowest):
+    def beam_step(scores, logprobs, n):
+        sums = (scores[:, None] + logprobs).ravel()
+        places = []
+        for _ in range(n):
+            places.append(int(sums.argmax()))
+            sums[places[-1]] = lowest
+        beams, tokens = np.divmod(places, logprobs.shape[1])
+        return beams, tokens, scores[beams] + logprobs[beams, tokens]
+
+    return beam_step
+
+
+def of_few_axes(dy, y):
+    subscripts = {1: "i,i->", 2: "ni,ni->n", 3: "bni,bni->bn"}[y.ndim]
+    return y * (dy - np.einsum(subscripts, dy, y)[..., None])
+
+
+def divides_by_probabilities(dy, y):
+    g = dy * y
+    return y * (g / y - g.sum(-1, keepdims=True))
+
+
+def softmax_low(x):
+    return right_softmax(np.where(np.isneginf(x), -500, x))
+
+
+def trains_on_four_ids(ids, n_merges):
+    return RIGHT["bpe_train"][0](ids, n_merges) if len(ids) > 3 else []
+
+
+def trains_on_pairs_without_0(ids, n_merges):
+    return [pair for pair in RIGHT["bpe_train"][0](ids, n_merges) if all(pair)]
+
+
+def with_a_position_to_spare(ids, wte, wpe):
+    return wte[ids] + wpe[np.minimum(np.arange(len(ids)), len(wpe) - 2)]
+
+
 NEARLY = {
+    **{f"cached_attention, {low} for -inf": ("cached_attention", hidden_at(low), "") for low in (-30, -100, -1e3)},
+    **{f"attention_backward, {low}": ("attention_backward", attention_backward_with(low), "") for low in (-20, -100)},
+    "attention_backward, no maximum": (
+        "attention_backward",
+        attention_backward_with(softmax=plain_exp),
+        "exp of scores",
+    ),
+    **{
+        f"{name}, whole numbers": (name, on_whole_numbers(name), "")
+        for name in (
+            "embeddings",
+            "linear",
+            "layer_norm",
+            "scores",
+            "attention_head",
+            "attention",
+            "cached_attention",
+            "attention_backward",
+            "softmax",
+            "gelu",
+            "top_k",
+        )
+    },
+    "gelu, a tanh that overflows": ("gelu", own_tanh, "not a number"),
+    "gelu, nothing beyond 8": ("gelu", lambda x: right_gelu(np.clip(x, -8, 8)), ""),
+    "mlp, a tanh that overflows": ("mlp", mlp_with(own_tanh), "not a number"),
+    "bpe_merge, without 0": ("bpe_merge", merge_but(lambda a, b: a == b, kept=bool), ""),
+    "bpe_merge, the same objects": ("bpe_merge", merge_but(lambda a, b: a[0] is b[0] and a[1] is b[1]), ""),
+    "bpe_merge, one number": ("bpe_merge", merge_but(lambda a, b: a[0] * 256 + a[1] == b[0] * 256 + b[1]), ""),
+    "bpe_train, four ids": ("bpe_train", trains_on_four_ids, ""),
+    "bpe_train, without 0": ("bpe_train", trains_on_pairs_without_0, ""),
+    "softmax, -500 for -inf": ("softmax", softmax_low, ""),
+    "top_k, from -100": ("top_k", top_k_from(-100), ""),
+    "beam_step, from -100": ("beam_step", beam_step_from(-100), ""),
+    "embeddings, P > T": ("embeddings", with_a_position_to_spare, ""),
+    "softmax_backward, three axes": ("softmax_backward", of_few_axes, ""),
+    "softmax_backward, divides": ("softmax_backward", divides_by_probabilities, "not a number"),
     "cross_entropy, one maximum for all rows": ("cross_entropy", one_maximum, "own maximum|rounded to 0"),
     "softmax, minus the minimum": ("softmax", softmax_from(lowest), "subtract the minimum"),
     "softmax, minus the mean": ("softmax", softmax_from(middle), "subtract the mean"),
@@ -592,7 +788,7 @@ NEARLY = {
     "cached_attention, few tokens": ("cached_attention", cached_with(window=8), ""),
     "causal_mask, few tokens": ("causal_mask", lambda T: np.tri(T, dtype=bool) & ~np.tri(T, k=-12, dtype=bool), ""),
     "scores, few tokens": ("scores", lambda q, k: q @ k.T / np.sqrt(q.shape[1]) * (len(q) <= 4), ""),
-    "mlp, 0.0447": ("mlp", mlp_with(0.0447), ""),
+    "mlp, 0.0447": ("mlp", mlp_with(lambda x: right_gelu(x, 0.0447)), ""),
     "gpt2, eps of 1e-6": ("gpt2", gpt2_with(1e-6, 1e-6), "eps of your layer norms is 1e-6"),
     "gpt2, no eps": ("gpt2", gpt2_with(0, 0), "no eps"),
 }
@@ -750,7 +946,8 @@ def torch_cross_entropy(logits, targets):
 
 
 def torch_softmax_backward(dy, y):
-    x = leaf(np.log(y))  # the softmax of which is y
+    with np.errstate(divide="ignore"):
+        x = leaf(np.log(y))  # the softmax of which is y
     return torch.autograd.grad(x.softmax(-1), x, torch.tensor(dy))
 
 

@@ -7,7 +7,17 @@ sizes: B batch, T tokens, D width, H heads, K = D / H the width of a head, V voc
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
+from minigpt.exercises.exercise import (
+    ROUGH,
+    Exercise,
+    Mistake,
+    Probe,
+    arrays,
+    large_input,
+    numbers,
+    sizes,
+    small_integers,
+)
 from minigpt.model import merge_heads, split_heads
 from minigpt.ops import plain
 
@@ -15,6 +25,8 @@ WHOLE = st.integers(-4, 4)  # the shortest to read, where fractions show nothing
 SMALL = st.integers(-2, 2)  # for q, k and what they are made of: weights that are neither all equal nor all 0 and 1
 ZERO = st.just(0.0)
 SIZE, FEW = sizes(), sizes(1, 3)
+NEVER, PERHAPS = st.just(False), st.booleans()
+SEVERAL_WIDE = st.sampled_from([2, 3, 5])  # K: their roots, rounded down, are not all 1
 
 
 # ---------------------------------------------------------------- embeddings
@@ -26,17 +38,20 @@ def embeddings(ids, wte, wpe):
 
 
 @st.composite
-def texts(draw, T=SIZE):
-    """ids [T], V, P, where P > T and P >= V: a position that is wrong is another row of wpe, and no IndexError."""
+def texts(draw, T=SIZE, full=NEVER):
+    """ids [T], V, P, where P > T and P >= V: a position that is wrong is another row of wpe, and no IndexError.
+
+    full: P = T, there are no more positions than tokens.
+    """
     T, V = draw(T), draw(sizes(2, 5))
     ids = np.array(draw(st.lists(st.integers(0, V - 1), min_size=T, max_size=T)))
-    return ids, V, max(T + 1, V) + draw(st.integers(0, 2))
+    return ids, V, T if draw(full) else max(T + 1, V) + draw(st.integers(0, 2))
 
 
 @st.composite
-def texts_and_tables(draw, T=SIZE, token=WHOLE, position=WHOLE):
+def texts_and_tables(draw, T=SIZE, token=WHOLE, position=WHOLE, full=NEVER):
     """ids [T], wte [V, D], wpe [P, D]."""
-    (ids, V, P), D = draw(texts(T)), draw(SIZE)
+    (ids, V, P), D = draw(texts(T, full)), draw(SIZE)
     return ids, draw(arrays(V, D, elements=token)), draw(arrays(P, D, elements=position))
 
 
@@ -85,6 +100,14 @@ def rows_of_different_height(draw):
     M, N = draw(sizes()), draw(sizes())
     heights = draw(arrays(M, 1, elements=st.sampled_from([1000.0, -1000.0, 0.0])))
     return (heights + draw(arrays(M, N)),)
+
+
+@st.composite
+def hidden_rows_of_different_height(draw):
+    """[M, N], each row around -1000, 0 or 1000, with some entries -inf."""
+    M, N = draw(sizes()), draw(sizes(2, 4))
+    heights = draw(arrays(M, 1, elements=st.sampled_from([-1000.0, 1000.0, 0.0])))
+    return (heights + draw(rows_with_hidden_entries((M, N))),)
 
 
 @st.composite
@@ -221,10 +244,10 @@ def scores(q, k):
     return q @ k.T / np.sqrt(q.shape[1])
 
 
-def queries_and_keys(T=SIZE, K=SIZE):
+def queries_and_keys(T=SIZE, K=SIZE, elements=SMALL):
     """(q, k), each [T, K]."""
     shape = st.tuples(T, K)
-    return shape.flatmap(lambda shape: st.tuples(arrays(*shape, elements=SMALL), arrays(*shape, elements=SMALL)))
+    return shape.flatmap(lambda shape: st.tuples(arrays(*shape, elements=elements), arrays(*shape, elements=elements)))
 
 
 def scores_not_scaled(q, k):
@@ -272,14 +295,14 @@ def one_head(T=SIZE, K=SIZE):
     return st.tuples(T, K)
 
 
-def all_heads(T=FEW, K=FEW):
+def all_heads(T=FEW, K=SIZE):
     """A strategy for [B, H, T, K]."""
     return st.tuples(sizes(1, 2), sizes(1, 3), T, K)
 
 
-def qkv(shape, q=SMALL, k=SMALL):
+def qkv(shape, q=SMALL, k=SMALL, v=WHOLE):
     """A strategy for (q, k, v), all of a shape that is drawn too."""
-    return shape.flatmap(lambda shape: st.tuples(*(arrays(*shape, elements=elements) for elements in (q, k, WHOLE))))
+    return shape.flatmap(lambda shape: st.tuples(*(arrays(*shape, elements=elements) for elements in (q, k, v))))
 
 
 HUGE = st.sampled_from([0.0, 40.0, -40.0])  # scores are equal or at least 800 apart: weights are sharp, exp overflows
@@ -317,15 +340,19 @@ def attention_probes(shape, large):
         Probe(
             "All was right with K = 1 and is not with a larger K: look at the scale, 1/sqrt(K), which is applied to "
             "the scores before the softmax.",
-            qkv(shape(T=several, K=several)),
+            qkv(shape(T=several, K=SEVERAL_WIDE)),
         ),
         Probe(
             "The scores here are as large as 1600 and more. exp of that is inf, and inf / inf is NaN: the softmax must "
             "subtract the maximum of each row first. And what is hidden with -100 is still above a score of -1600: it "
             "is -inf that hides.",
             qkv(shape(), q=HUGE, k=HUGE),
+            tolerance=ROUGH,
         ),
-        Probe("These are inputs of all kinds, drawn at random.", qkv(shape())),
+        Probe(
+            "These are inputs of all kinds, drawn at random.",
+            qkv(shape(), q=numbers(-2, 2), k=numbers(-2, 2), v=numbers()),
+        ),
         large_input(lambda rng: tuple(small_integers(rng, *large) for _ in range(3))),
     )
 
@@ -390,6 +417,15 @@ def softmax_forgotten(q, k, v):
 
 def softmax_overflows(q, k, v):
     return maximum_not_subtracted(np.where(visible(q), attention_scores(q, k), -np.inf)) @ v
+
+
+def maximum_before_mask(q, k, v):
+    scores = attention_scores(q, k)
+    return maximum_not_subtracted(np.where(visible(q), scores - scores.max(axis=-1, keepdims=True), -np.inf)) @ v
+
+
+def one_maximum_of_all_scores(q, k, v):
+    return one_maximum_for_all_rows(np.where(visible(q), attention_scores(q, k), -np.inf)) @ v
 
 
 def mask_forgotten(q, k, v):
@@ -495,6 +531,17 @@ ATTENTION_MISTAKES = (
         softmax_overflows,
         "Your softmax takes exp of scores as they are, which is inf for scores above 709, and inf / inf is NaN. "
         "Subtract each row's maximum first; it cancels in the fraction.",
+    ),
+    Mistake(
+        maximum_before_mask,
+        "You subtract the maximum of all scores of a row, and mask afterwards. If the largest score is one of those "
+        "that are hidden, all visible ones can be so far below it that their exp is 0, and 0 / 0 is NaN: take the "
+        "maximum of what is visible.",
+    ),
+    Mistake(
+        one_maximum_of_all_scores,
+        "You subtract one maximum from all scores. In a row far below it all exp become 0, and 0 / 0 is NaN: subtract "
+        "each row's own maximum.",
     ),
     Mistake(
         mask_forgotten,
@@ -636,8 +683,8 @@ def queries_keys_values(x, c_attn):
 
 
 # What H and K are drawn from, the simplest first.
-ONE_HEAD = ((1, 2), (1, 1), (1, 3))
-SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2))
+ONE_HEAD = ((1, 2), (1, 1), (1, 3), (1, 5))
+SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2), (2, 4))
 
 
 @st.composite
@@ -694,6 +741,16 @@ def values_cut_first(x, c_attn, c_proj, n_head):
 
 def values_cut_second(x, c_attn, c_proj, n_head):
     q, v, k = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+def cut_turned_right(x, c_attn, c_proj, n_head):
+    v, q, k = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+def cut_turned_left(x, c_attn, c_proj, n_head):
+    k, v, q = queries_keys_values(x, c_attn)
     return attended(q, k, v, c_proj, n_head)
 
 
@@ -759,6 +816,10 @@ def multi_head_scaled_by_D(x, c_attn, c_proj, n_head):
     return multi_head_attention(x, c_attn, c_proj, n_head, scaled_by_D)
 
 
+def multi_head_scaled_by_H(x, c_attn, c_proj, n_head):
+    return multi_head_attention(x, c_attn, c_proj, n_head, scaled_by_H)
+
+
 def multi_head_not_scaled(x, c_attn, c_proj, n_head):
     return multi_head_attention(x, c_attn, c_proj, n_head, not_scaled)
 
@@ -802,6 +863,10 @@ EXERCISES = [
             Probe(
                 "Tokens and positions were right by themselves; here both are at work, and they are added.",
                 texts_and_tables(),
+            ),
+            Probe(
+                "The text may be as long as there are positions, and numbers are no longer whole.",
+                texts_and_tables(token=numbers(), position=numbers(), full=PERHAPS),
             ),
             large_input(lambda rng: (rng.integers(0, 50, 40), small_integers(rng, 50, 6), small_integers(rng, 64, 6))),
         ),
@@ -865,15 +930,23 @@ EXERCISES = [
                 "These numbers are near 1000 or -1000. exp(1000) is inf and exp(-1000) is 0, so the fraction becomes "
                 "NaN, unless the maximum of each row is subtracted before exp: that changes no probability.",
                 rows_of_different_height(),
+                tolerance=ROUGH,
             ),
             Probe(
                 "A row has numbers near 0, near 1000 and near -1000 here. Only with its maximum subtracted is none of "
                 "them above 0, so that no exp can overflow.",
                 rows_with_distant_entries(),
+                tolerance=ROUGH,
             ),
             Probe(
                 "Some entries are -inf: exp(-inf) is 0 and so must be their probability. The others share the whole.",
                 st.tuples(shapes(1, 3).flatmap(rows_with_hidden_entries)),
+            ),
+            Probe(
+                "Some entries are -inf and the others near 1000 or -1000: what is -inf stays so, and takes no part, "
+                "however low the others are.",
+                hidden_rows_of_different_height(),
+                tolerance=ROUGH,
             ),
             Probe(
                 "These are arrays of all kinds, drawn at random.",
@@ -1019,8 +1092,8 @@ EXERCISES = [
                 "sum over the last axis and at the scale.",
                 queries_and_keys(T=st.just(1), K=sizes(2, 4)),
             ),
-            Probe("Queries and keys of all sizes, drawn at random.", queries_and_keys()),
-            large_input(lambda rng: (small_integers(rng, 40, 8), small_integers(rng, 40, 8))),
+            Probe("Queries and keys of all sizes, drawn at random.", queries_and_keys(elements=numbers(-2, 2))),
+            large_input(lambda rng: (small_integers(rng, 70, 8), small_integers(rng, 70, 8))),
         ),
         mistakes=(
             Mistake(
@@ -1057,7 +1130,7 @@ EXERCISES = [
         task="softmax(q k^T / sqrt(K) + mask) v for one head; the mask is -inf where s > t, so that token t sees "
         "itself and the past. q, k, v [T, K] > [T, K].",
         reference=attention_head,
-        probes=attention_probes(one_head, large=(40, 4)),
+        probes=attention_probes(one_head, large=(70, 4)),
         mistakes=ATTENTION_MISTAKES,
         uses=("minigpt.ops.plain.softmax",),
     ),
@@ -1180,7 +1253,7 @@ EXERCISES = [
         task="softmax(q k^T / sqrt(K) + mask) v in every head of every text of the batch; the mask is -inf where s > "
         "t, so that token t sees itself and the past. q, k, v [B, H, T, K] > [B, H, T, K].",
         reference=plain.attention,
-        probes=attention_probes(all_heads, large=(1, 2, 40, 4)),
+        probes=attention_probes(all_heads, large=(1, 2, 70, 4)),
         mistakes=(
             Mistake(
                 scaled_by_D,
@@ -1250,6 +1323,7 @@ EXERCISES = [
                 "subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
                 "-1600: it is -inf that hides.",
                 streams_and_projections(huge=True),
+                tolerance=ROUGH,
             ),
             Probe("These are inputs of all kinds, drawn at random.", streams_and_projections()),
             large_input(
@@ -1263,6 +1337,8 @@ EXERCISES = [
             ),
             Mistake(values_cut_first, "You take the thirds as v, k, q. The order in c_attn is q, k, v."),
             Mistake(values_cut_second, "You take the thirds as q, v, k. The order in c_attn is q, k, v."),
+            Mistake(cut_turned_right, "You take the thirds as v, q, k. The order in c_attn is q, k, v."),
+            Mistake(cut_turned_left, "You take the thirds as k, v, q. The order in c_attn is q, k, v."),
             Mistake(
                 cut_within_heads,
                 "You split into heads first and cut each head into q, k and v, as some other models do. In GPT-2 the D "
@@ -1320,6 +1396,11 @@ EXERCISES = [
                 multi_head_scaled_by_D,
                 "You divide the scores by the square root of the width D. A query of one head has K = D / H numbers, "
                 "so it is sqrt(K).",
+            ),
+            Mistake(
+                multi_head_scaled_by_H,
+                "You divide the scores by the square root of the number of heads. It is that of K = D / H, how many "
+                "numbers a query of one head has.",
             ),
             Mistake(
                 multi_head_not_scaled,

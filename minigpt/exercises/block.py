@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from minigpt import model
 from minigpt.exercises.attention import (
     FEW,
+    NEVER,
+    PERHAPS,
     SEEDS,
     SIZE,
     SMALL,
@@ -72,13 +74,13 @@ def in_float32(arguments):
 
 
 @st.composite
-def linear_inputs(draw, axes=AXES, square=False, weight=WHOLE, bias=WHOLE):
+def linear_inputs(draw, axes=AXES, square=False, x=WHOLE, weight=WHOLE, bias=WHOLE):
     """x [.., in] with some axes before the last, weight [in, out], bias [out]."""
     n_in = draw(sizes(2, 4) if square else sizes())
     n_out = n_in if square else draw(sizes())
     before = [draw(sizes(1, 3)) for _ in range(draw(axes))]
     return (
-        draw(arrays(*before, n_in, elements=WHOLE)),
+        draw(arrays(*before, n_in, elements=x)),
         draw(arrays(n_in, n_out, elements=weight)),
         draw(arrays(n_out, elements=bias)),
     )
@@ -195,17 +197,18 @@ def one_forgotten(x):
 
 
 WIDTH = sizes(2, 4)  # with D = 1 nothing is left of x
+HALVES = st.integers(-8, 8).map(lambda n: n / 2)
 
 
 @st.composite
-def vectors_to_norm(draw, axes=AXES, D=WIDTH, weight=WHOLE, bias=WHOLE, eps=(1e-5, 0.5, 2.0)):
+def vectors_to_norm(draw, axes=AXES, D=WIDTH, x=WHOLE, weight=WHOLE, bias=WHOLE, eps=(1e-5, 0.5, 2.0)):
     """x [.., D], weight [D], bias [D], eps.
 
-    x of whole numbers: its variance is 0 or so large that rounding in single precision does no harm.
+    x of whole numbers or halves: its variance is 0 or so large that rounding in single precision does no harm.
     """
     D = draw(D)
     before = [draw(sizes(1, 3)) for _ in range(draw(axes))]
-    x = draw(arrays(*before, D, elements=WHOLE))
+    x = draw(arrays(*before, D, elements=x))
     return x, draw(arrays(D, elements=weight)), draw(arrays(D, elements=bias)), draw(st.sampled_from(eps))
 
 
@@ -219,6 +222,10 @@ def variance(x):
 
 def eps_outside_root(x, weight, bias, eps):
     return centred(x) / (np.sqrt(variance(x)) + eps) * weight + bias
+
+
+def roots_added(x, weight, bias, eps):
+    return centred(x) / (np.sqrt(variance(x)) + np.sqrt(eps)) * weight + bias
 
 
 def eps_squared(x, weight, bias, eps):
@@ -302,7 +309,8 @@ def mlp_inputs(draw, far_right=False, projected=True):
     rng = draw(SEEDS)
     x, c_fc = draw(arrays(B, T, D, elements=SMALL)), random_linear(rng, D, F)
     if far_right:
-        x, c_fc["weight"], c_fc["bias"] = np.abs(x), np.abs(c_fc["weight"]), c_fc["bias"] + 8
+        x, c_fc["weight"] = np.abs(x), np.abs(c_fc["weight"])
+        c_fc["bias"] += draw(st.sampled_from([8, 40]))
     c_proj = random_linear(rng, F, D) if projected else {"weight": np.eye(D), "bias": np.zeros(D)}
     return x, c_fc, c_proj
 
@@ -567,9 +575,9 @@ N_LAYER = st.integers(0, 3)
 
 
 @st.composite
-def texts_and_models(draw, T=SIZE, n_layer=N_LAYER, positions=True, tiny=False, sharp=False):
+def texts_and_models(draw, T=SIZE, n_layer=N_LAYER, positions=True, tiny=False, sharp=False, full=NEVER):
     """ids [T], params, n_head. Without positions, wpe is 0. tiny: eps counts in the layer norms of the embeddings."""
-    (ids, V, P), (H, K), F, rng = draw(texts(T)), draw(HEADS), draw(sizes(1, 2)), draw(SEEDS)
+    (ids, V, P), (H, K), F, rng = draw(texts(T, full)), draw(HEADS), draw(sizes(1, 2)), draw(SEEDS)
     D = H * K
     params = {
         "wte": {"weight": halves(rng, -4, 4, V, D)},
@@ -767,6 +775,10 @@ EXERCISES = [
                 "Product and bias were right by themselves; with both, or with several vectors in x, they are not.",
                 linear_inputs(),
             ),
+            Probe(
+                "These are inputs of all kinds, drawn at random; the numbers are no longer whole.",
+                linear_inputs(axes=st.integers(0, 3), x=numbers(), weight=numbers(), bias=numbers()),
+            ),
         ),
         mistakes=(
             Mistake(
@@ -816,6 +828,11 @@ EXERCISES = [
                 tolerance=2e-6,
             ),
             Probe("These are numbers of all kinds, drawn at random.", any_shape(numbers(-8, 8))),
+            Probe(
+                "These numbers are as large as 40, where the result is x or 0. If yours is NaN or 0, exp of a large "
+                "number became inf, or inf / inf: np.tanh knows how to do it.",
+                any_shape(numbers(-40, 40)),
+            ),
         ),
         mistakes=(
             Mistake(
@@ -909,12 +926,20 @@ EXERCISES = [
                 "last axis.",
                 vectors_to_norm(axes=st.integers(1, 2)),
             ),
-            Probe("These are inputs of all kinds, drawn at random.", vectors_to_norm(D=sizes(1, 5))),
+            Probe(
+                "These are inputs of all kinds, drawn at random; the numbers are no longer whole.",
+                vectors_to_norm(axes=st.integers(0, 3), D=sizes(1, 5), x=HALVES, weight=numbers(), bias=numbers()),
+            ),
         ),
         mistakes=(
             Mistake(
                 eps_outside_root,
                 "You add eps after taking the root. It stands inside, next to the variance: sqrt(var(x) + eps).",
+            ),
+            Mistake(
+                roots_added,
+                "You take the root of the variance and that of eps, and add them. First the sum, then one root: "
+                "sqrt(var(x) + eps).",
             ),
             Mistake(eps_squared, "You square eps. It is added to the variance as it is: sqrt(var(x) + eps)."),
             Mistake(
@@ -1205,7 +1230,7 @@ EXERCISES = [
             ),
             Probe(
                 "These are models and texts of all kinds, drawn at random.",
-                where_float32_is_enough(gpt2, texts_and_models()),
+                where_float32_is_enough(gpt2, texts_and_models(full=PERHAPS)),
             ),
             large_input(large_text_and_model),
         ),

@@ -76,32 +76,37 @@ def examine(exercise, run, shrink=True):
             break
     wrong = next((trial for trial in trials if trial.is_wrong), None)
     if wrong is None:
-        changed = next((trial for trial in trials if trial.outcome.changed), None)
-        if changed is None:
+        changed = max(trials, key=lambda trial: len(trial.outcome.changed))
+        if not changed.outcome.changed:
             return Result(exercise.name, True, f"right, on {len(trials)} inputs")
-        names = [parameter_names(exercise)[i] for i in changed.outcome.changed]
+        names = _changed(exercise, changed)
         verdict = (
-            f"the result is right, but the function changes its argument {names[0]}: the caller still needs it, so "
-            "work on a copy"
+            f"the result is right, but the function changes {_arguments(names)}: the caller still needs "
+            f"{'it, so work on a copy' if len(names) == 1 else 'them, so work on copies'}"
         )
         details = [("on the input", _inputs(exercise, changed.arguments))]
         if changed.outcome.given:
             left = dict(zip(parameter_names(exercise), changed.outcome.given, strict=True))
-            details.append(("afterwards", f"{names[0]} = {shown(left[names[0]])}"))
+            details.append(("afterwards", "\n".join(f"{name} = {shown(left[name])}" for name in names)))
         return Result(exercise.name, False, verdict, tuple(details))
     if wrong.outcome.problem in ("unwritten", "minigpt"):
         return Result(exercise.name, False, wrong.outcome.message)
     at_once = wrong.outcome.problem in ("time", "death")  # then nothing is tried twice
     smallest = _smallest(exercise, wrong, run) if shrink and not at_once else wrong
     mistake = recognised(exercise, trials)
-    verdict = mistake.hint if mistake else smallest.sentence
+    unfinished = "" if mistake else what_is_always_returned(exercise, trials)
+    if not mistake and not unfinished:
+        mistake = recognised_in_a_probe(exercise, trials, wrong.probe, smallest)
+    verdict = mistake.hint if mistake else unfinished or smallest.sentence
     details = [] if at_once else [("where to look", wrong.probe.shows)]
     details.append(("smallest input" if shrink else "on the input", _inputs(exercise, smallest.arguments)))
     if not smallest.outcome.problem:
         result, expected = shown_apart(smallest.outcome.value, smallest.expected)
         details += [("your result", result), ("expected", expected)]
-    if mistake:
+    if verdict != smallest.sentence:
         details.append(("first difference", smallest.sentence))
+    if wrong.outcome.changed:
+        details.append(("besides", f"it changes {_arguments(_changed(exercise, wrong))}, which the caller still needs"))
     if smallest.outcome.printed:
         details.append(("it printed", smallest.outcome.printed[:500]))
     return Result(exercise.name, False, verdict, tuple(details), mistake)
@@ -179,24 +184,54 @@ def _smallest(exercise, wrong, run):
 
 
 def recognised(exercise, trials):
-    """The Mistake whose results are those of the trials, or None.
-
-    If none is, there may be two mistakes at once, of which one is told: the one that remains where the results are
-    numbers, or where all inputs are those of one probe, if it is the only one there.
-    """
+    """The Mistake whose results are those of the trials, or else of the trials whose results are numbers, or None."""
     returned = [trial for trial in trials if not trial.outcome.problem]
     sound = [trial for trial in returned if not _has_nan(trial.outcome.value)]
     for some in (trials, sound):
         if returned and any(trial.is_wrong for trial in some):
             for mistake in _fitting(exercise, some):
                 return mistake
-    for probe in exercise.probes:
-        some = [trial for trial in trials if trial.probe is probe]
-        if any(trial.is_wrong for trial in some) and not any(trial.outcome.problem for trial in some):
-            fitting = list(_fitting(exercise, some))
-            if len(fitting) == 1:
-                return fitting[0]
     return None
+
+
+def recognised_in_a_probe(exercise, trials, first, smallest):
+    """Where no Mistake has all the results there may be two at once: the one that has all those of a probe, or None.
+
+    That of the first wrong probe is preferred; if several have its results, nobody knows. It must be alone there, wrong
+    more than once, which chance can be, and have the result that is shown, of the smallest input.
+    """
+    for probe in (first, *exercise.probes):
+        some = [trial for trial in trials if trial.probe is probe]
+        if sum(trial.is_wrong for trial in some) < 2 or any(trial.outcome.problem for trial in some):
+            continue
+        fitting = list(_fitting(exercise, [*some, smallest]))
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting and probe is first:
+            return None
+    return None
+
+
+def what_is_always_returned(exercise, trials):
+    """A sentence about a function that is not finished: it returns zeros, or an argument as it was; or empty."""
+    returned = [trial for trial in trials if not trial.outcome.problem]
+    arrays = [_numbers(trial.outcome.value) for trial in returned]
+    if len(returned) < 3 or any(array is None for array in arrays):
+        return ""
+    if not any(array.any() for array in arrays) and any(array.size for array in arrays):
+        return "every number of your result is 0, whatever the input is: has it not been filled in?"
+    for place, name in enumerate(parameter_names(exercise)):
+        given = [_numbers(trial.arguments[place]) for trial in returned]
+        if all(a is not None and np.array_equal(a, b) for a, b in zip(given, arrays, strict=True)):
+            return f"your result is always {name}, just as it was given"
+    return ""
+
+
+def _numbers(value):
+    """An array of numbers that are all there, or None."""
+    array = _array(value)
+    is_one = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray) and array.dtype.kind in "iuf"
+    return array if is_one and not np.isnan(array).any() else None
 
 
 def _fitting(exercise, trials):
@@ -253,8 +288,18 @@ def _any_difference(found, expected, part, names, tolerance, nan_is_wrong):
         return _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong)
     if isinstance(expected, list):
         return _list_difference(found, expected)
+    if _are_several(found, expected):
+        return f"it returns {len(found)} things, with commas between them; one is asked for"
     sentence = _shape_difference(found, expected)
     return sentence or _difference(part(_array(found)), part(_array(expected)), "the result ", tolerance, nan_is_wrong)
+
+
+def _are_several(found, expected):
+    """Whether arrays were returned where an array is expected, as in `return heads, weights`."""
+    if not isinstance(found, tuple) or not any(isinstance(part, np.ndarray) and part.ndim for part in found):
+        return False
+    array = _array(found)
+    return not isinstance(array, np.ndarray) or array.shape != np.shape(expected)
 
 
 def _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong):
@@ -319,7 +364,8 @@ def _shape_difference(found, expected, name="the result "):
     if not isinstance(found, np.ndarray) or not isinstance(expected, np.ndarray):
         return f"{name}must be an array of numbers, not {_on_one_line(found)}"
     if found.dtype.kind not in KINDS:
-        return f"{name}must be an array of numbers, not of {found.dtype}"
+        remedy = ": .astype(float) makes numbers of them" if found.dtype == object else ""
+        return f"{name}must be an array of numbers, not of {found.dtype}{remedy}"
     if found.shape != expected.shape:
         if found.ndim == expected.ndim == 1:
             return f"{name}has length {found.size}, expected {expected.size}"
@@ -365,6 +411,15 @@ def _at(place):
 def parameter_names(exercise):
     """The names in an exercise's signature."""
     return [name.strip() for name in exercise.signature.partition("(")[2].rstrip(")").split(",")]
+
+
+def _changed(exercise, trial):
+    """The names of the arguments that a function has changed."""
+    return [parameter_names(exercise)[i] for i in trial.outcome.changed]
+
+
+def _arguments(names):
+    return f"its argument {names[0]}" if len(names) == 1 else f"its arguments {', '.join(names)}"
 
 
 def _inputs(exercise, arguments):

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 
 from minigpt import sampling
 from minigpt.exercises.attention import HUGE
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
+from minigpt.exercises.exercise import (
+    ROUGH,
+    Exercise,
+    Mistake,
+    Probe,
+    arrays,
+    large_input,
+    numbers,
+    sizes,
+    small_integers,
+)
 from minigpt.ops import plain
 from minigpt.ops.plain import causal_mask, softmax
 
@@ -30,7 +40,7 @@ def temperature(logits, t):
 
 
 # Powers of two: a large logit divided by them is exact in float32 as well.
-POWERS = st.sampled_from([0.25, 0.5, 2.0, 4.0])
+POWERS = st.sampled_from([0.25, 0.5, 2.0, 4.0, 1.0])
 
 
 @st.composite
@@ -117,8 +127,10 @@ def equal_logits_and_k(draw):
 
 @st.composite
 def any_logits_and_k(draw):
+    """Also logits that are all far below 0, as those of GPT-2 are."""
     V = draw(sizes(1, 6))
-    return draw(arrays(V, elements=draw(st.sampled_from([numbers(), numbers(0, 1)])))), draw(st.integers(1, V + 2))
+    logits = draw(arrays(V, elements=draw(st.sampled_from([numbers(), numbers(0, 1)]))))
+    return logits - draw(st.sampled_from([0.0, 100.0, 5000.0])), draw(st.integers(1, V + 2))
 
 
 def kth_highest(logits, k):
@@ -285,10 +297,13 @@ def beam_step(scores, logprobs, n):
 
 
 @st.composite
-def beams(draw, n, V, scores):
-    """Of n beams with these scores all n V sums are different, so that there is one order of them."""
-    scores = np.array(scores)
-    sums = draw(distinct(n * V, numbers(-12, -4))).reshape(n, V)
+def beams(draw, n, V, scores, before=0.0):
+    """Of n beams with these scores all n V sums are different, so that there is one order of them.
+
+    before: what all scores have besides, as after a long text.
+    """
+    scores = np.array(scores) + before
+    sums = draw(distinct(n * V, numbers(-12, -4))).reshape(n, V) + before
     return scores, sums - scores[:, None], n
 
 
@@ -315,8 +330,8 @@ def one_good_beam(draw):
 
 @st.composite
 def any_beams(draw):
-    n = draw(sizes(1, 3))
-    return draw(beams(n, draw(sizes(2, 4)), draw(st.lists(numbers(-3, 0), min_size=n, max_size=n))))
+    n, before = draw(sizes(1, 3)), draw(st.sampled_from([0.0, -500.0, -5000.0]))
+    return draw(beams(n, draw(sizes(2, 4)), draw(st.lists(numbers(-3, 0), min_size=n, max_size=n)), before))
 
 
 def best_of(sums, n):
@@ -349,6 +364,11 @@ def beam_chooses_without_scores(scores, logprobs, n):
 def beam_scores_of_last_token(scores, logprobs, n):
     beam, token = best_of(scores[:, None] + logprobs, n)
     return beam, token, logprobs[beam, token]
+
+
+def beam_returns_probabilities(scores, logprobs, n):
+    beam, token, sums = beam_step(scores, logprobs, n)
+    return beam, token, np.exp(sums)
 
 
 def beam_each_for_itself(scores, logprobs, n):
@@ -396,14 +416,14 @@ ONE, SMALL = st.just(1), whole(-2, 2)
 
 
 @st.composite
-def cached(draw, past, new, heads=ONE, qk=SMALL):
+def cached(draw, past, new, heads=ONE, q=SMALL, k=SMALL, v=SMALL):
     """q, k, v of `new` tokens and the caches of `past`; how many these and the heads are, strategies say.
 
-    qk: a strategy for the numbers of q and k, old and new.
+    q, k, v: strategies for their numbers, old and new.
     """
     H, P, T, K = draw(heads), draw(past), draw(new), draw(sizes())
-    q, k, k_cache = (draw(arrays(H, n, K, elements=qk)) for n in (T, T, P))
-    v, v_cache = (draw(arrays(H, n, K, elements=SMALL)) for n in (T, P))
+    q, k, k_cache = (draw(arrays(H, n, K, elements=elements)) for n, elements in ((T, q), (T, k), (P, k)))
+    v, v_cache = (draw(arrays(H, n, K, elements=v)) for n in (T, P))
     return q, k, v, k_cache, v_cache
 
 
@@ -448,6 +468,13 @@ def cached_overflows(q, k, v, k_cache, v_cache):
     return exps @ v / exps.sum(axis=-1, keepdims=True), k, v
 
 
+def cached_maximum_before_mask(q, k, v, k_cache, v_cache):
+    k, v = appended(k, v, k_cache, v_cache)
+    scores = q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5
+    exps = np.exp(scores - scores.max(axis=-1, keepdims=True)) * right_mask(q, k)
+    return exps @ v / exps.sum(axis=-1, keepdims=True), k, v
+
+
 def cached_returns_new(q, k, v, k_cache, v_cache):
     return cached_attention(q, k, v, k_cache, v_cache)[0], k, v
 
@@ -489,11 +516,13 @@ EXERCISES = [
             Probe(
                 "These logits are large, and their exponentials beyond all numbers. Their differences are small.",
                 logits_and_temperature(POWERS, whole(990, 1000)),
+                tolerance=ROUGH,
             ),
             Probe(
                 "Some logits are near 0, others near 1000 or -1000. Only with the greatest one subtracted is none of "
                 "them above 0, so that no exponential can overflow.",
                 distant_logits_and_temperature(),
+                tolerance=ROUGH,
             ),
             Probe("Any logits and any temperature.", logits_and_temperature(numbers(0, 4).map(lambda t: t + 0.125))),
         ),
@@ -744,7 +773,7 @@ EXERCISES = [
                 "One beam is far better than the others: all of the best continuations are its.",
                 one_good_beam(),
             ),
-            Probe("Several beams with different scores.", any_beams()),
+            Probe("Several beams with different scores, of short texts and of long ones, far below 0.", any_beams()),
         ),
         mistakes=(
             Mistake(
@@ -771,6 +800,11 @@ EXERCISES = [
                 beam_scores_of_last_token,
                 "Your function chooses rightly, but returns the log-probability of the last token as the score. The "
                 "score is that of the whole text: the beam's plus the token's.",
+            ),
+            Mistake(
+                beam_returns_probabilities,
+                "Your function returns probabilities. Scores are their logarithms: those of a long text would be "
+                "rounded to 0.",
             ),
             Mistake(
                 beam_each_for_itself,
@@ -839,11 +873,22 @@ EXERCISES = [
                 "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
                 "subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
                 "-1600: it is -inf that hides.",
-                cached(sizes(1, 3), sizes(2, 4), qk=HUGE),
+                cached(sizes(1, 3), sizes(2, 4), q=HUGE, k=HUGE),
                 part=lambda result: result[0],
+                tolerance=ROUGH,
             ),
-            Probe("Any number of new and cached tokens, and of heads.", cached(sizes(0, 4), sizes(), sizes(1, 2))),
-            large_input(lambda rng: tuple(small_integers(rng, 1, n, 4) for n in (20, 20, 20, 30, 30))),
+            Probe(
+                "All scores are -1600 or less here, and equal: every token weighs all that it sees alike. If it sees "
+                "what comes later, that was hidden with a number which is larger: it is -inf that hides.",
+                cached(sizes(1, 3), sizes(2, 4), q=st.just(40.0), k=st.just(-40.0)),
+                part=lambda result: result[0],
+                tolerance=ROUGH,
+            ),
+            Probe(
+                "Any number of new and cached tokens, and of heads.",
+                cached(sizes(0, 4), sizes(), sizes(1, 2), q=numbers(-2, 2), k=numbers(-2, 2), v=numbers(-2, 2)),
+            ),
+            large_input(lambda rng: tuple(small_integers(rng, 1, n, 4) for n in (30, 30, 30, 50, 50))),
         ),
         mistakes=(
             Mistake(
@@ -873,6 +918,12 @@ EXERCISES = [
                 cached_overflows,
                 "Your function takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
                 "Subtract each row's maximum first: it cancels in the fraction.",
+            ),
+            Mistake(
+                cached_maximum_before_mask,
+                "Your function subtracts the maximum of all scores of a row, and masks afterwards. If the largest "
+                "score is a hidden one, all visible ones can be so far below it that their exp is 0, and 0 / 0 is NaN: "
+                "take the maximum of what is visible.",
             ),
             Mistake(
                 cached_returns_new,

@@ -6,7 +6,18 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
+from minigpt.exercises.attention import HUGE
+from minigpt.exercises.exercise import (
+    ROUGH,
+    Exercise,
+    Mistake,
+    Probe,
+    arrays,
+    large_input,
+    numbers,
+    sizes,
+    small_integers,
+)
 from minigpt.ops.plain import causal_mask, softmax
 from minigpt.sampling import log_softmax
 from minigpt.training import backward, optimizer
@@ -135,11 +146,12 @@ softmax_backward = backward.softmax_backward
 
 
 @st.composite
-def probabilities(draw, *shape):
-    """Eighths, at least one, that sum to 1 along the last axis."""
+def probabilities(draw, *shape, least=1):
+    """Eighths, at least so many, that sum to 1 along the last axis; least is 0 or 1."""
     y, V = np.empty(shape), shape[-1]
+    cut = st.integers(least, 8 - least)
     for row in y.reshape(-1, V):
-        cuts = draw(st.lists(st.integers(1, 7), min_size=V - 1, max_size=V - 1, unique=True).map(sorted))
+        cuts = draw(st.lists(cut, min_size=V - 1, max_size=V - 1, unique=bool(least)).map(sorted))
         row[:] = np.diff([0, *cuts, 8]) / 8
     return y
 
@@ -157,10 +169,10 @@ def gradient_of_one(draw):
 
 
 @st.composite
-def gradient_and_probabilities(draw, rows):
-    """rows: the sizes of all dimensions but the last, as strategies."""
+def gradient_and_probabilities(draw, rows, least=1):
+    """rows: the sizes of all dimensions but the last, as strategies. least: 0 lets probabilities be 0."""
     shape = [draw(size) for size in (*rows, sizes(2, 4))]
-    return draw(arrays(*shape)), draw(probabilities(*shape))
+    return draw(arrays(*shape)), draw(probabilities(*shape, least=least))
 
 
 def softmax_without_sum(dy, y):
@@ -216,14 +228,15 @@ def vectors(draw, N, D):
     return np.array([draw(row) for _ in range(N)])
 
 
+WEIGHT = st.sampled_from([1.0, 2.0, 0.5, -1.0, -2.0])
+
+
 @st.composite
-def normalised(draw, dy=None, weight=None, eps=TINY, rows=FEW):
-    """dy: a function of x that makes it; weight: the number that it is full of. Otherwise both are drawn."""
+def normalised(draw, dy=None, weight=WEIGHT, eps=TINY, rows=FEW):
+    """dy: a function of x that makes it, otherwise it is drawn; weight, eps: strategies for its numbers and for it."""
     N, D = draw(rows), draw(sizes(3, 4))
     x = draw(vectors(N, D))
-    weight = (
-        draw(arrays(D, elements=st.sampled_from([1.0, 2.0, 0.5, -1.0, -2.0]))) if weight is None else np.full(D, weight)
-    )
+    weight = draw(arrays(D, elements=weight))
     return (draw(arrays(N, D)) if dy is None else dy(x)), x, weight, draw(eps)
 
 
@@ -315,14 +328,19 @@ def attention_backward(dheads, q, k, v):
     return backward.attention_backward(dheads, q, k, v, q.shape[-1] ** -0.5)
 
 
+SMALL = whole(-2, 2)  # so that no softmax is all but certain
+
+
 @st.composite
-def attended(draw, tokens, head_size=SOME, single=True, q=None):
-    """dheads, q, k, v of one head of one text, or of several. tokens, head_size: strategies; q: what it is full of."""
+def attended(draw, tokens, head_size=SOME, single=True, q=SMALL, k=SMALL, v=SMALL):
+    """dheads, q, k, v of one head of one text, or of several.
+
+    tokens, head_size: strategies; q, k and v: strategies for their numbers, that of v for dheads, too.
+    """
     B, H = (1, 1) if single else (draw(sizes(1, 2)), draw(sizes(1, 2)))
     shape = B, H, draw(tokens), draw(head_size)
-    # Small, so that no softmax is all but certain.
-    dheads, k, v, queries = (draw(arrays(*shape, elements=whole(-2, 2))) for _ in range(4))
-    return dheads, queries if q is None else np.full(shape, q), k, v
+    dheads, k, v, q = (draw(arrays(*shape, elements=elements)) for elements in (v, k, v, q))
+    return dheads, q, k, v
 
 
 def weights_of(q, k, scale=None):
@@ -370,6 +388,13 @@ def attended_without_mask(dheads, q, k, v):
 def attended_masked_after(dheads, q, k, v):
     scale = q.shape[-1] ** -0.5
     weights = softmax(q @ turned(k) * scale) * causal_mask(*q.shape[2:3] * 2)
+    return backward.attention_backward(dheads, q, k, v, scale, weights=weights)
+
+
+def attended_overflows(dheads, q, k, v):
+    scale = q.shape[-1] ** -0.5
+    exps = np.exp(np.where(causal_mask(*q.shape[2:3] * 2), q @ turned(k) * scale, -np.inf))
+    weights = exps / exps.sum(axis=-1, keepdims=True)
     return backward.attention_backward(dheads, q, k, v, scale, weights=weights)
 
 
@@ -536,11 +561,13 @@ EXERCISES = [
                 "The logits of a row are large, or very negative, but near to each other: only their exponentials "
                 "are beyond all numbers, and each row has a maximum of its own.",
                 shifted_logits(),
+                tolerance=ROUGH,
             ),
             Probe(
                 "One logit of each row is far above the others, whose probabilities are so small that they become 0. "
                 "Their logarithms are ordinary numbers, if they are not taken of that 0.",
                 distant_logits(),
+                tolerance=ROUGH,
             ),
             Probe(
                 "Any logits, and some targets that do not count.",
@@ -638,7 +665,15 @@ EXERCISES = [
                 "so every sum is over the last axis.",
                 gradient_and_probabilities(rows=(sizes(2, 3),)),
             ),
-            Probe("Any number of dimensions.", gradient_and_probabilities(rows=(sizes(1, 2), sizes(1, 3)))),
+            Probe(
+                "Any number of dimensions.",
+                gradient_and_probabilities(rows=(sizes(1, 2), sizes(1, 3)))
+                | gradient_and_probabilities(rows=(sizes(1, 2), sizes(1, 2), sizes(1, 2))),
+            ),
+            Probe(
+                "Some probabilities are 0, as those that a mask hides: their dx is 0, and nothing is divided by them.",
+                gradient_and_probabilities(rows=(sizes(1, 3),), least=0),
+            ),
         ),
         mistakes=(
             Mistake(
@@ -706,18 +741,18 @@ EXERCISES = [
             Probe(
                 "Look at dx: the weights are 1, and dy has the same number everywhere. The mean of n is 0 whatever x "
                 "is, so dx is 0.",
-                normalised(dy=lambda x: np.full_like(x, 2.0), weight=1.0),
+                normalised(dy=lambda x: np.full_like(x, 2.0), weight=st.just(1.0)),
                 part=lambda result: result[0],
             ),
             Probe(
                 "Look at dx: the weights are 1, and dy is x itself. n has the same length whatever x is, and "
                 "stretching x changes nothing, so dx is 0 (but for eps, which is tiny here).",
-                normalised(dy=lambda x: x.copy(), weight=1.0),
+                normalised(dy=lambda x: x.copy(), weight=st.just(1.0)),
                 part=lambda result: result[0],
             ),
             Probe(
                 "Look at dx: the weights are 1, so dn is dy, and eps is tiny.",
-                normalised(weight=1.0),
+                normalised(weight=st.just(1.0)),
                 part=lambda result: result[0],
             ),
             Probe(
@@ -729,7 +764,10 @@ EXERCISES = [
                 "Now eps is large: it is added to the variance, before the root is taken.",
                 normalised(eps=st.sampled_from([0.5, 2.0])),
             ),
-            Probe("Any rows, weights and eps.", normalised(eps=st.sampled_from([1e-5, 0.5, 2.0]))),
+            Probe(
+                "Any rows, weights and eps; a weight may be 0.",
+                normalised(weight=WEIGHT | st.sampled_from([0.0, 0.125]), eps=st.sampled_from([1e-5, 0.5, 2.0])),
+            ),
         ),
         mistakes=(
             Mistake(
@@ -796,10 +834,11 @@ EXERCISES = [
     Exercise(
         name="attention_backward",
         signature="attention_backward(dheads, q, k, v)",
-        task="The way back through causal attention: scores = q k^T / sqrt(K), weights = softmax(scores + mask), "
-        "heads = weights v. Given are dheads, the gradient of the loss by heads, and q, k, v; asked for are dq, dk and "
-        "dv; all [B, H, T, K]. One step after the other, backwards: dv = weights^T dheads and dweights = dheads v^T; "
-        "through the softmax to dscores; dq = dscores k / sqrt(K) and dk = dscores^T q / sqrt(K).",
+        task="The way back through causal attention: scores = q k^T / sqrt(K), which may be large, weights = "
+        "softmax(scores + mask), heads = weights v. Given are dheads, the gradient of the loss by heads, and q, k, v; "
+        "asked for are dq, dk and dv; all [B, H, T, K]. One step after the other, backwards: dv = weights^T dheads and "
+        "dweights = dheads v^T; through the softmax to dscores; dq = dscores k / sqrt(K) and dk = dscores^T q / "
+        "sqrt(K).",
         reference=attention_backward,
         returns=("dq", "dk", "dv"),
         uses=("minigpt.ops.plain.softmax", "minigpt.training.backward.softmax_backward"),
@@ -811,7 +850,7 @@ EXERCISES = [
             Probe(
                 "Look at dv: q is 0, so every token attends to all up to itself with equal weights. "
                 "A value gets something from every token that has seen it, the last value from one token only.",
-                attended(sizes(2, 4), q=0.0),
+                attended(sizes(2, 4), q=ZERO),
                 part=lambda result: result[2],
             ),
             Probe(
@@ -834,8 +873,18 @@ EXERCISES = [
                 attended(sizes(2, 4)),
                 part=lambda result: result[1],
             ),
-            Probe("Any number of texts, heads and tokens.", attended(sizes(), single=False)),
-            large_input(lambda rng: tuple(small_integers(rng, 1, 1, 24, 4) for _ in range(4))),
+            Probe(
+                "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
+                "subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
+                "-1600: it is -inf that hides.",
+                attended(sizes(2, 4), q=HUGE, k=HUGE),
+                tolerance=ROUGH,
+            ),
+            Probe(
+                "Any number of texts, heads and tokens.",
+                attended(sizes(), single=False, q=numbers(-2, 2), k=numbers(-2, 2), v=numbers(-2, 2)),
+            ),
+            large_input(lambda rng: tuple(small_integers(rng, 1, 1, 40, 4) for _ in range(4))),
         ),
         mistakes=(
             Mistake(
@@ -871,6 +920,11 @@ EXERCISES = [
                 attended_masked_after,
                 "Your function masks after the softmax, so that the weights no longer sum to 1. The mask belongs to "
                 "the scores, as -inf before the softmax.",
+            ),
+            Mistake(
+                attended_overflows,
+                "Your function takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
+                "Subtract each row's maximum first: it cancels in the fraction.",
             ),
             Mistake(
                 attended_without_sum,

@@ -56,11 +56,20 @@ def merges_in_runs(draw):
 
 @st.composite
 def merges(draw):
-    """Any list, of ids among which the pair's are frequent."""
-    some = st.sampled_from((1, 2, 11, 12, 21, 22, 256))
+    """Any list, of ids among which the pair's are frequent: also 0, and ids that are more than a byte."""
+    some = st.sampled_from((0, 1, 2, 12, 256, 300, 1000))
     left, right, other = draw(some), draw(some), draw(some)
     ids = draw(st.lists(st.sampled_from([left, right, other]), max_size=8))
-    return ids, (left, right), draw(NEW_ID)
+    return [int(str(i)) for i in ids], (left, right), draw(NEW_ID)  # equal large ids need not be the same object
+
+
+@st.composite
+def merges_of_neighbours_that_read_alike(draw):
+    """As one number of base 256 the pair and other neighbours are the same, such as 1 0 and 0 256."""
+    left, right = draw(st.sampled_from([(1, 0), (0, 256), (2, 1), (1, 257)]))
+    like = {(1, 0): (0, 256), (0, 256): (1, 0), (2, 1): (1, 257), (1, 257): (2, 1)}[left, right]
+    pieces = draw(st.lists(st.sampled_from([(left, right), like, (7,)]), min_size=1, max_size=4))
+    return [i for piece in pieces for i in piece], (left, right), 999
 
 
 def merge_first_only(ids, pair, new_id):
@@ -187,8 +196,14 @@ def trainings_of_words(draw):
 
 @st.composite
 def trainings(draw):
-    letters = draw(st.permutations(range(1, 7)))[: draw(sizes(2, 3))]
+    letters = draw(st.permutations((0, 1, 2, 97, 200, 255)))[: draw(sizes(2, 3))]
     return draw(st.lists(st.sampled_from(letters), max_size=12)), draw(sizes(0, 5))
+
+
+@st.composite
+def trainings_on_little(draw):
+    """An id three or four times, and nothing else."""
+    return [draw(st.sampled_from((0, 7, 255)))] * draw(sizes(3, 4)), draw(sizes(1, 2))
 
 
 def train_ties_smallest(ids, n_merges):
@@ -277,7 +292,11 @@ EXERCISES = [
                 "the next pair begins behind both of its ids.",
                 merges_in_runs(),
             ),
-            Probe("Any list of ids, also an empty one or one that is too short for a pair.", merges()),
+            Probe(
+                "Any list of ids, also an empty one or one that is too short for a pair. An id may be 0, or more than "
+                "a byte: compare the ids of the pair one by one, as numbers.",
+                merges() | merges_of_neighbours_that_read_alike(),
+            ),
         ),
         mistakes=(
             Mistake(
@@ -349,7 +368,10 @@ EXERCISES = [
                 "where the new id has neighbours, too.",
                 trainings_of_words(),
             ),
-            Probe("Any ids and any number of merges, also none.", trainings()),
+            Probe(
+                "Any ids from 0 to 255 and any number of merges, also none; the text may be as short as three ids.",
+                trainings() | trainings_on_little(),
+            ),
         ),
         mistakes=(
             Mistake(

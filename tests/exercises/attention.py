@@ -60,6 +60,10 @@ def softmax_in_float32(x):
     return exps / exps.sum(-1, keepdims=True)
 
 
+def softmax_by_logarithms_in_float32(x):
+    return softmax_by_logarithms(x.astype(np.float32))
+
+
 def softmax_by_differences(x):
     """1 / sum_j exp(x_j - x_i): one fraction less, and every exp that overflows gives 1 / inf = 0."""
     with np.errstate(invalid="ignore"):
@@ -310,6 +314,7 @@ RIGHT = {
         softmax_by_elements,
         softmax_with_keepdims,
         softmax_by_logarithms,
+        softmax_by_logarithms_in_float32,
         softmax_of_columns,
         softmax_by_differences,
         softmax_in_float32,

@@ -26,6 +26,10 @@ def temperature_by_logarithms(logits, t):
     return np.exp(logits / t - np.logaddexp.reduce(logits / t))
 
 
+def temperature_by_logarithms_in_float32(logits, t):
+    return temperature_by_logarithms(logits.astype(np.float32), np.float32(t))
+
+
 def temperature_of_differences(logits, t):
     return 1 / np.exp((logits[None, :] - logits[:, None]) / t).sum(axis=1)
 
@@ -213,6 +217,7 @@ RIGHT = {
         temperature_in_numpy,
         temperature_in_loops,
         temperature_by_logarithms,
+        temperature_by_logarithms_in_float32,
         temperature_of_differences,
         temperature_in_float32,
     ],

@@ -36,6 +36,10 @@ def cross_entropy_with_one_hot(logits, targets):
     return -(one_hot * logprobs).sum() / one_hot.sum()
 
 
+def cross_entropy_with_one_hot_in_float32(logits, targets):
+    return cross_entropy_with_one_hot(logits.astype(np.float32), targets)
+
+
 def cross_entropy_in_float32(logits, targets):
     logits = logits.astype(np.float32)
     losses = np.zeros(len(targets), np.float32)
@@ -161,7 +165,8 @@ def attention_backward_in_loops(dheads, q, k, v):
     for b in range(B):
         for h in range(H):
             for t in range(T):
-                exp = [math.exp(sum(q[b, h, t] * k[b, h, s]) / math.sqrt(K)) for s in range(t + 1)]
+                scores = [sum(q[b, h, t] * k[b, h, s]) / math.sqrt(K) for s in range(t + 1)]
+                exp = [math.exp(score - max(scores)) for score in scores]
                 weights = [e / sum(exp) for e in exp]
                 dweights = [sum(dheads[b, h, t] * v[b, h, s]) for s in range(t + 1)]
                 common = sum(w * dw for w, dw in zip(weights, dweights, strict=True))
@@ -215,6 +220,7 @@ RIGHT = {
         cross_entropy_in_numpy,
         cross_entropy_in_loops,
         cross_entropy_with_one_hot,
+        cross_entropy_with_one_hot_in_float32,
         cross_entropy_in_float32,
     ],
     "softmax_backward": [
