@@ -351,7 +351,7 @@ def attention_probes(shape, large):
         ),
         Probe(
             "These are inputs of all kinds, drawn at random.",
-            qkv(shape(), q=numbers(-2, 2), k=numbers(-2, 2), v=numbers()),
+            qkv(shape(K=sizes(1, 6)), q=numbers(-2, 2), k=numbers(-2, 2), v=numbers()),
         ),
         large_input(lambda rng: tuple(small_integers(rng, *large) for _ in range(3))),
     )

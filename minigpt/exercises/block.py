@@ -419,7 +419,7 @@ def with_sharp_attention(block):
     """A block's parameters with q and k so large that scores lie hundreds apart."""
     D = len(block["ln_1"]["bias"])
     for part in block["attn"]["c_attn"].values():
-        part[..., : 2 * D] *= 8
+        part[..., : 2 * D] *= 16
     return block
 
 

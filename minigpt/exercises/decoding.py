@@ -187,12 +187,14 @@ def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=Fals
 
     How a program rounds or orders equals does not matter then. in_order: the most probable token comes first; around:
     what the logits are near to; kept_at_least: how many tokens p must not be reached with. distant: some logits are so
-    far below the others that their probability is 0.
+    far below two others that their probability is 0.
     """
-    V = draw(sizes(2, 4))
+    V = draw(sizes(3 if distant else 2, 4))
     logits = draw(distinct(V, whole(-2, 2))) + around
     if distant:
-        logits -= draw(arrays(V, elements=st.sampled_from([0.0, 1000.0, 4000.0])))
+        below = draw(arrays(V, elements=st.sampled_from([0.0, 1000.0, 8000.0])))
+        below[list(draw(st.permutations(range(V)))[:2])] = 0
+        logits -= below
     highest_first = np.sort(logits)[::-1]
     mass = np.concatenate([[0.0], np.cumsum(softmax(highest_first))])
     kept = draw(st.integers(kept_at_least, int((softmax(logits) > 0).sum())))
@@ -464,15 +466,15 @@ def cached_without_scale(q, k, v, k_cache, v_cache):
 
 def cached_overflows(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
-    exps = np.exp(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5) * right_mask(q, k)
-    return exps @ v / exps.sum(axis=-1, keepdims=True), k, v
+    exps = np.exp(np.where(right_mask(q, k), q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, -np.inf))
+    return exps / exps.sum(axis=-1, keepdims=True) @ v, k, v
 
 
 def cached_maximum_before_mask(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
     scores = q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5
-    exps = np.exp(scores - scores.max(axis=-1, keepdims=True)) * right_mask(q, k)
-    return exps @ v / exps.sum(axis=-1, keepdims=True), k, v
+    exps = np.exp(np.where(right_mask(q, k), scores - scores.max(axis=-1, keepdims=True), -np.inf))
+    return exps / exps.sum(axis=-1, keepdims=True) @ v, k, v
 
 
 def cached_returns_new(q, k, v, k_cache, v_cache):
