@@ -411,7 +411,7 @@ SAID = {
     "an argument": ("top_p", lambda logits, p: logits.copy(), "always logits, just as it was given"),
     "the stream": ("block", lambda x, params, n_head: x.copy(), "always x, just as it was given"),
     "a scale written as a number": ("scores", lambda q, k: q @ k.T / 8, "the result is .* expected"),
-    "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "the result is .* expected"),
+    "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "whole number"),
     "two roots": ("layer_norm", roots_added, "the root of the variance and that of eps"),
     "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "the result is .* expected"),
     "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 things"),

@@ -379,6 +379,10 @@ def scaled_by_K(q, k, v):
     return attention_weights(q, k, scale=1 / q.shape[-1]) @ v
 
 
+def root_rounded_down(q, k, v):
+    return attention_weights(q, k, scale=1 / int(q.shape[-1] ** 0.5)) @ v
+
+
 def multiplied_by_root(q, k, v):
     return attention_weights(q, k, scale=q.shape[-1] ** 0.5) @ v
 
@@ -500,6 +504,11 @@ ATTENTION_MISTAKES = (
         scaled_by_K,
         "You divide the scores by K itself. It is sqrt(K): the variance of a sum of K products is K, so its standard "
         "deviation is sqrt(K).",
+    ),
+    Mistake(
+        root_rounded_down,
+        "You round sqrt(K) down to a whole number. With GPT-2's K = 64 that changes nothing, with other sizes it does: "
+        "divide by the root itself.",
     ),
     Mistake(multiplied_by_root, "You multiply the scores by sqrt(K); the formula divides them by it."),
     Mistake(
