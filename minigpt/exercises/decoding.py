@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigpt import sampling
-from minigpt.exercises.attention import HUGE
+from minigpt.exercises.attention import HUGE, maximum_not_subtracted
 from minigpt.exercises.exercise import (
     ROUGH,
     Exercise,
@@ -87,7 +87,7 @@ def temperature_only_above(logits, t):
 
 
 def temperature_overflows(logits, t):
-    return np.exp(logits / t) / np.exp(logits / t).sum()
+    return maximum_not_subtracted(logits / t)
 
 
 def temperature_minimum_subtracted(logits, t):
@@ -466,15 +466,15 @@ def cached_without_scale(q, k, v, k_cache, v_cache):
 
 def cached_overflows(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
-    exps = np.exp(np.where(right_mask(q, k), q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, -np.inf))
-    return exps / exps.sum(axis=-1, keepdims=True) @ v, k, v
+    scores = np.where(right_mask(q, k), q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, -np.inf)
+    return maximum_not_subtracted(scores) @ v, k, v
 
 
 def cached_maximum_before_mask(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
     scores = q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5
-    exps = np.exp(np.where(right_mask(q, k), scores - scores.max(axis=-1, keepdims=True), -np.inf))
-    return exps / exps.sum(axis=-1, keepdims=True) @ v, k, v
+    scores = np.where(right_mask(q, k), scores - scores.max(axis=-1, keepdims=True), -np.inf)
+    return maximum_not_subtracted(scores) @ v, k, v
 
 
 def cached_returns_new(q, k, v, k_cache, v_cache):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigpt.exercises.attention import HUGE
+from minigpt.exercises.attention import HUGE, maximum_not_subtracted
 from minigpt.exercises.exercise import (
     ROUGH,
     Exercise,
@@ -393,8 +393,7 @@ def attended_masked_after(dheads, q, k, v):
 
 def attended_overflows(dheads, q, k, v):
     scale = q.shape[-1] ** -0.5
-    exps = np.exp(np.where(causal_mask(*q.shape[2:3] * 2), q @ turned(k) * scale, -np.inf))
-    weights = exps / exps.sum(axis=-1, keepdims=True)
+    weights = maximum_not_subtracted(np.where(causal_mask(*q.shape[2:3] * 2), q @ turned(k) * scale, -np.inf))
     return backward.attention_backward(dheads, q, k, v, scale, weights=weights)
 
 
