@@ -5,7 +5,7 @@ import importlib
 _HOMES = {
     "GPT2": "minigpt.model",
     "ContextLengthError": "minigpt.model",
-    "GPT2Config": "minigpt.params",
+    "GPT2Config": "minigpt.config",
     "KVCache": "minigpt.cache",
     "Tokenizer": "minigpt.tokenizer",
     "GenerationConfig": "minigpt.generate",

@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from minigpt.config import ACTIVATION_FUNCTIONS, GPT2Config
 from minigpt.ops import choose_ops, plain, replace_ops
-from minigpt.params import ACTIVATIONS, GPT2Config, checked_format, random_params, read_params, write_params
+from minigpt.params import checked_format, random_params, read_params, write_params
 from minigpt.trace import Tap, activation_names, below, untapped
 
 
@@ -150,7 +151,7 @@ class GPT2:
 
     def with_ops(self, **functions):
         """The same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""
-        for name in set(functions) & set(ACTIVATIONS) - {self.config.activation_function}:
+        for name in set(functions) & set(ACTIVATION_FUNCTIONS) - {self.config.activation_function}:
             raise ValueError(f"this model does not use {name}; its activation is {self.config.activation_function}")
         return GPT2(self.config, self.params, replace_ops(self.ops, **functions), self.name)
 

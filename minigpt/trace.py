@@ -1,13 +1,96 @@
-"""Look at activations and change them, by name, while the forward pass makes them.
+"""Activations by name: the one table that describes them, and the tap that records and edits them.
 
 The forward pass hands every activation to a `tap` under its name and goes on with what the tap returns.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Activation:
+    """What one activation is.
+
+    name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
+    formula: how it follows from the activations before it; "stream" is what the block was given. meaning: what it says.
+    in_block: whether every block has one. for_backward: whether the backward pass reads it.
+    """
+
+    name: str
+    axes: str
+    formula: str
+    meaning: str
+    in_block: bool = True
+    for_backward: bool = True
+
+
+ACTIVATIONS = (
+    Activation(
+        "embed", "BTD", "wte[ids] + wpe[positions]", "a vector for each token: what it is, and where it stands", False
+    ),
+    Activation(
+        "ln_1",
+        "BTD",
+        "layer_norm(stream)",
+        "the stream as attention reads it: every vector of mean 0 and variance 1, times a weight, plus a bias",
+    ),
+    Activation(
+        "attn.q", "BHTK", "linear(ln_1, c_attn), the first third, split into heads", "queries: what a token looks for"
+    ),
+    Activation("attn.k", "BHTK", "linear(ln_1, c_attn), the second third", "keys: what a token is found by"),
+    Activation("attn.v", "BHTK", "linear(ln_1, c_attn), the last third", "values: what a token hands on"),
+    Activation(
+        "attn.scores",
+        "BHTS",
+        "{scores}",
+        "how well the query of each token (row) matches every key (column)",
+        for_backward=False,
+    ),
+    Activation(
+        "attn.weights",
+        "BHTS",
+        "softmax(scores, later tokens masked)",
+        "how much a token takes from each token; rows sum to 1",
+    ),
+    Activation("attn.heads", "BHTK", "weights v", "what each head has gathered for each token"),
+    Activation(
+        "attn.out", "BTD", "linear(heads side by side, c_proj)", "what attention adds to the stream", for_backward=False
+    ),
+    Activation("resid_mid", "BTD", "stream + attn.out", "the stream after attention"),
+    Activation("ln_2", "BTD", "layer_norm(resid_mid)", "the stream as the MLP reads it"),
+    Activation("mlp.pre", "BTF", "linear(ln_2, c_fc)", "widened: what the MLP finds in each vector"),
+    Activation("mlp.act", "BTF", "{activation}(mlp.pre)", "how much of each finding counts"),
+    Activation("mlp.out", "BTD", "linear(mlp.act, c_proj)", "what the MLP adds to the stream", for_backward=False),
+    Activation("resid", "BTD", "resid_mid + mlp.out", "the stream after the block"),
+    Activation("ln_f", "BTD", "layer_norm(stream)", "the stream as the head reads it", False),
+    Activation(
+        "logits",
+        "BTV",
+        "ln_f {head}ᵀ",
+        "how well each vector fits every token of the vocabulary; softmax makes probabilities of them",
+        False,
+        for_backward=False,
+    ),
+)
+
+
+def activation_names(n_layer):
+    """Return the names of all activations of a model, in the order in which the forward pass makes them."""
+    block = [a.name for a in ACTIVATIONS if a.in_block]
+    return ["embed", *(f"h.{layer}.{name}" for layer in range(n_layer) for name in block), "ln_f", "logits"]
+
+
+def activation(name):
+    """Return the Activation that a full name such as "h.3.attn.q" belongs to."""
+    return _BY_NAME[name.split(".", 2)[2] if name.startswith("h.") else name]
+
+
+_BY_NAME = {a.name: a for a in ACTIVATIONS}
+
+
 def untapped(name, activation):
-    """The tap of an ordinary run: lets everything pass."""
+    """Return the activation as it is: the tap of an ordinary run."""
     return activation
 
 
@@ -37,22 +120,15 @@ class Tap:
 
 
 def checked_result(source, result, shape, dtype):
-    """A result of a function from outside, in the model's dtype. Raises ValueError for another shape."""
+    """Return the result of a user's function in the model's dtype. Raises ValueError for another shape."""
     found = getattr(result, "shape", None)
     if found != shape:
         found = repr(result) if found is None else f"an array of shape {found}"
         raise ValueError(f"{source} must return an array of shape {shape}, not {found}")
-    # A factor such as 1 / np.sqrt(K) makes float64 of float32; the model goes on in its own dtype.
+    # A factor such as 1 / np.sqrt(K) turns float32 into float64; the model goes on in its own dtype.
     return np.asarray(result, dtype)
 
 
 def below(tap, prefix):
     """A tap for a part of the model: it sees the part's names with the prefix before them."""
     return untapped if tap is untapped else lambda name, activation: tap(prefix + name, activation)
-
-
-def activation_names(n_layer):
-    """The names of all activations of a model, in the order in which the forward pass makes them."""
-    attn = ("q", "k", "v", "scores", "weights", "heads", "out")
-    block = ("ln_1", *(f"attn.{n}" for n in attn), "resid_mid", "ln_2", "mlp.pre", "mlp.act", "mlp.out", "resid")
-    return ["embed", *(f"h.{i}.{name}" for i in range(n_layer) for name in block), "ln_f", "logits"]

@@ -1,7 +1,8 @@
 """From the name or folder of a GPT-2 checkpoint to named NumPy arrays. Knows files, formats and the hub, no model."""
 
+from weights_loader.files import write_file
 from weights_loader.hub import locate_config, locate_tokenizer, locate_weights
-from weights_loader.layout import read_config, read_parameters, save, write_file, write_tensors
+from weights_loader.layout import read_config, read_parameters, save, write_tensors
 from weights_loader.tensors import BFLOAT16, CheckpointError, read_metadata, stored_tensors
 
 __all__ = [

@@ -1,15 +1,15 @@
 """The files of a GPT-2 checkpoint: their names, the tensors in them, and in words what is wrong with them."""
 
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, TensorSpec, serialize_file
+from safetensors import TensorSpec, serialize_file
 
+from weights_loader.files import write_file
 from weights_loader.tensors import BFLOAT16, CheckpointError, StoredTensor, stored_tensors
 
 CONFIG = "config.json"
@@ -220,21 +220,3 @@ def write_tensors(path, arrays, metadata=None):
         dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
         tensors[name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
     write_file(path, lambda partial: serialize_file(tensors, partial, {"format": "pt"} | (metadata or {})))
-
-
-def write_file(path, write):
-    """Write a file so that it appears whole, by rename: write(other_path) is to write it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.touch()
-        mode = partial.stat().st_mode
-        write(partial)
-        partial.chmod(mode)  # safetensors makes its files readable by the owner alone
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())  # on the disk before it has the name: else a power cut leaves the name and no file
-        os.replace(partial, path)
-    except SafetensorError as error:  # the package reports a full disk in its own way
-        raise OSError(f"{path} could not be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigpt import model
+from minigpt.config import GPT2Config
 from minigpt.exercises.attention import (
     FEW,
     NEVER,
@@ -27,7 +28,6 @@ from minigpt.exercises.attention import (
 )
 from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.ops import plain
-from minigpt.params import GPT2Config
 from minigpt.trace import untapped
 
 ZERO, ONE = st.just(0.0), st.just(1.0)

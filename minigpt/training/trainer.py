@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minigpt.config import GPT2Config
 from minigpt.model import GPT2
 from minigpt.ops.threads import get_threads, set_threads
-from minigpt.params import GPT2Config, flatten, zeros_like
+from minigpt.params import flatten, zeros_like
 from minigpt.training import checkpoint
 from minigpt.training.backward import IGNORED
 from minigpt.training.data import (

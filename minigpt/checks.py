@@ -1,0 +1,21 @@
+"""Checks of arguments that many modules need."""
+
+import numpy as np
+
+
+def is_integer(value):
+    """Return whether value is an integer, of Python or of NumPy. True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value):
+    """Return whether value is a real number, of Python or of NumPy. True and False are not."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def require_integer(name, value, low, high=None):
+    """Raise ValueError unless value is an integer from low to high (no upper bound by default)."""
+    if is_integer(value) and low <= value and (high is None or value <= high):
+        return
+    bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+    raise ValueError(f"{name} must be an integer, {bounds}, not {value!r}")
