@@ -4,7 +4,7 @@ import importlib
 
 _HOMES = {
     "GPT2": "minigpt.model",
-    "ContextLengthError": "minigpt.model",
+    "ContextLengthError": "minigpt.run",
     "GPT2Config": "minigpt.config",
     "KVCache": "minigpt.cache",
     "Tokenizer": "minigpt.tokenizer",

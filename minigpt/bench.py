@@ -41,8 +41,7 @@ def bench(model, lengths=LENGTHS):
     lengths = [n for n in lengths if n + NEW_TOKENS <= model.config.n_positions] or [model.config.n_positions // 2]
     gigabytes, gigaflops = streaming_read(), blas_product()
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, max(lengths))
-    if hasattr(model.ops, "wait_until_ready"):
-        model.ops.wait_until_ready()
+    model.ops.ready()
     model(ids[:2], last_only=True)  # what happens once happens now
     prompts, tokens = [], []
     for n in lengths:

@@ -119,7 +119,9 @@ def generate(
     if max_new_tokens is not None:
         options["max_new_tokens"] = max_new_tokens
     GenerationConfig(**options)  # complains about the options before anything is loaded or downloaded
-    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
+    gpt2 = GPT2.from_pretrained(
+        model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
+    )
     tokenizer = Tokenizer.from_pretrained(model, offline=offline)
     if max_new_tokens is None:
         room = MOST if options["slide"] else gpt2.config.n_positions - len(tokenizer.encode(prompt) or [None])
@@ -232,14 +234,16 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
 
     if plot:
         _check_plot(plot)
-    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
+    gpt2 = GPT2.from_pretrained(
+        model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
+    )
     measurements = benchmarks.bench(gpt2)
     agreement = None
     if text:
         ids = Tokenizer.from_pretrained(model, offline=offline).encode(_read_text(text))
         if len(ids) < 2:
             raise click.UsageError(f"{text} has {len(ids)} tokens: at least 2 are needed")
-        exact = GPT2.from_pretrained(model, ops=ops, dtype="float32", threads=threads, offline=offline)
+        exact = GPT2.from_pretrained(model, ops=ops, dtype="float32", threads=threads, local_files_only=offline)
         agreement = benchmarks.agreement(gpt2, exact, ids)
     if plot:
         benchmarks.plot(measurements, plot)
@@ -269,7 +273,7 @@ def step(text, model, layer, everything, offline, as_json):
     from minigpt import GPT2, Tokenizer
     from minigpt import step as walk
 
-    gpt2 = GPT2.from_pretrained(model, offline=offline)
+    gpt2 = GPT2.from_pretrained(model, local_files_only=offline)
     steps = walk(gpt2, text, Tokenizer.from_pretrained(model, offline=offline))
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
@@ -391,7 +395,9 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
     from minigpt.training import evaluate as evaluation
     from minigpt.training.data import text_pieces
 
-    gpt2 = GPT2.from_pretrained(model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, offline=offline)
+    gpt2 = GPT2.from_pretrained(
+        model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
+    )
     result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), text_pieces(text), stride)
     if as_json:
         fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}

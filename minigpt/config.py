@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from minigpt.checks import is_integer, is_number
 
 ACTIVATION_FUNCTIONS = ("gelu_new", "gelu", "relu")
-# GPT-2 xl has 1.6e9 parameters in 48 layers. A configuration beyond these limits is a mistake, refused before allocation.
+# GPT-2 xl has 1.6e9 parameters in 48 layers. A configuration beyond these limits is a mistake, and is refused before
+# anything is allocated.
 MAX_PARAMETERS, MAX_LAYERS = 10**11, 10**4
 
 
@@ -64,15 +65,15 @@ class GPT2Config:
             )
 
     @classmethod
-    def from_pretrained(cls, name, revision=None, offline=False):
-        """The configuration of a checkpoint, by the names that GPT2.from_pretrained takes. Fetches no weights.
+    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
+        """Return the configuration of a checkpoint, by the names that GPT2.from_pretrained takes. Fetches no weights.
 
         Raises weights_loader.CheckpointError.
         """
         import weights_loader
         from minigpt.bundled import bundled_folder
 
-        folder = bundled_folder(name) or weights_loader.locate_config(name, revision, offline)
+        folder = bundled_folder(name) or weights_loader.locate_config(name, revision, local_files_only)
         values = weights_loader.read_config(folder)
         try:
             return cls.from_dict(values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigpt.cache import KVCache
-from minigpt.model import ContextLengthError, left_padding
+from minigpt.run import ContextLengthError, checked_ids, left_padding
 from minigpt.sampling import check_choice_is_left, draw, draw_without_replacement, highest, log_softmax, process
 
 NEVER = -1e9  # the score of a beam that is not there, and what a beam loses that must not go on
@@ -329,7 +329,7 @@ def _prepare(model, ids, attention_mask, options):
             raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
         text = attention_mask
     padding = left_padding(text, tokens.shape)
-    model.checked_ids(tokens)
+    checked_ids(tokens, model.config)
 
     n_total, n_positions = longest + options.max_new_tokens, model.config.n_positions
     if n_total > n_positions and not options.slide:

@@ -132,9 +132,10 @@ def flatten(tree, prefix=""):
 
 
 def zeros_like(tree):
-    """A tree of zeros like this one, each array laid out in memory as there."""
-
-    def zeros(array):  # not np.zeros_like, which writes the zeros: the system gives memory that has them
-        return np.zeros(array.shape, array.dtype, order="F" if array.flags.fnc else "C")
-
-    return nest({name: zeros(array) for name, array in flatten(tree).items()})
+    """Return a tree of zeros like this one, of nested dicts and lists; each array has the same layout in memory."""
+    if isinstance(tree, dict):
+        return {name: zeros_like(child) for name, child in tree.items()}
+    if isinstance(tree, list):
+        return [zeros_like(child) for child in tree]
+    # np.zeros_like would write the zeros; np.zeros gets memory from the system that has them already.
+    return np.zeros(tree.shape, tree.dtype, order="F" if tree.flags.fnc else "C")

@@ -5,7 +5,10 @@ The forward pass hands every activation to a `tap` under its name and goes on wi
 
 from dataclasses import dataclass
 
-import numpy as np
+from minigpt.ops.plain import untapped
+from minigpt.ops.replace import checked_result
+
+__all__ = ["ACTIVATIONS", "Activation", "Tap", "activation", "activation_names", "untapped"]
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,6 @@ def activation(name):
 _BY_NAME = {a.name: a for a in ACTIVATIONS}
 
 
-def untapped(name, activation):
-    """Return the activation as it is: the tap of an ordinary run."""
-    return activation
-
-
 class Tap:
     """A tap that records activations in the dict `trace` and changes those that the dict `edit` has a function for.
 
@@ -117,18 +115,3 @@ class Tap:
     def _edited(self, name, activation):
         edited = self.edit[name](activation.copy())
         return checked_result(f"the edit of {name!r}", edited, activation.shape, activation.dtype)
-
-
-def checked_result(source, result, shape, dtype):
-    """Return the result of a user's function in the model's dtype. Raises ValueError for another shape."""
-    found = getattr(result, "shape", None)
-    if found != shape:
-        found = repr(result) if found is None else f"an array of shape {found}"
-        raise ValueError(f"{source} must return an array of shape {shape}, not {found}")
-    # A factor such as 1 / np.sqrt(K) turns float32 into float64; the model goes on in its own dtype.
-    return np.asarray(result, dtype)
-
-
-def below(tap, prefix):
-    """A tap for a part of the model: it sees the part's names with the prefix before them."""
-    return untapped if tap is untapped else lambda name, activation: tap(prefix + name, activation)

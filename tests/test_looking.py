@@ -26,8 +26,9 @@ from minigpt.looking.tokens import readable
 from minigpt.model import transformer_block
 from minigpt.ops import jit, plain
 from minigpt.params import flatten
+from minigpt.run import Run
 from minigpt.sampling import log_softmax
-from minigpt.trace import activation_names, untapped
+from minigpt.trace import activation_names
 
 ROOT = Path(__file__).parents[1]
 LETTERS = string.ascii_letters + string.digits
@@ -217,7 +218,7 @@ def test_patching_puts_the_clean_stream_in_and_goes_on(model, length, data):
     x = traces[corrupted][f"h.{layer}.resid"].copy()
     x[0, t] = traces[clean][f"h.{layer}.resid"][0, t]
     for i in range(layer + 1, config.n_layer):
-        x = transformer_block(x, model.params["h"][i], i, config, plain, None, None, untapped, length)
+        x = transformer_block(x, **model.params["h"][i], run=Run(config).in_block(i))
     x = plain.layer_norm(x[0, -1], **model.params["ln_f"], eps=config.layer_norm_epsilon)
     logits = model.params.get("lm_head", model.params["wte"])["weight"] @ x
     assert abs(result.difference[layer, t] - (logits[2] - logits[5])) < 1e-9 * np.abs(logits).max()
@@ -390,14 +391,14 @@ def test_no_loss_curves(tmp_path):
 
 
 def test_show_prints_a_source_with_its_place(capsys):
-    show(plain.softmax, GPT2.checked_ids)
+    show(plain.softmax, GPT2.with_ops)
     out = capsys.readouterr().out
     place, _, rest = out.partition("\n")
     file, line = place.split(", line ")
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     assert file == "minigpt/ops/plain.py" and lines[int(line) - 1] == "def softmax(x, axis=-1):"
     assert rest.startswith("\ndef softmax(x, axis=-1):\n") and "    return exp_x / exp_x.sum(axis=axis" in rest
-    assert "\ndef checked_ids(self, ids):\n    " in out  # of a method, not indented
+    assert "\ndef with_ops(self, **functions):\n    " in out  # of a method, not indented
 
 
 def test_sources_of_what_is_wrapped():
@@ -443,10 +444,15 @@ def test_steps_are_the_activations_with_the_lines_that_made_them(model, length):
         source = step.source.splitlines()
         found = [line.strip() for line in lines[step.line - 1 : step.line - 1 + len(source)]]
         assert found == [line.strip() for line in source]
-        assert f'tap("{step.name.rpartition(".")[2]}"' in source[-1] and step.formula and step.meaning
+        assert (
+            f'{step.name.rpartition(".")[2]}"' in step.source
+            and "tap(" in step.source
+            and step.formula
+            and step.meaning
+        )
     assert steps["embed"].source.startswith('x = params["wte"]["weight"][ids] + params["wpe"]')
-    assert steps["h.0.resid_mid"].source.startswith("x = x[:, -wanted:] + attended\n")
-    assert steps["h.0.resid"].source.startswith("x = x + mlp(")
+    assert "x) + self_attention(" in steps["h.0.resid_mid"].source
+    assert "x + feed_forward(" in steps["h.0.resid"].source
     assert steps["h.0.attn.weights"].file == "minigpt/ops/plain.py"
     assert steps["h.0.mlp.act"].formula == f"{model.config.activation_function}(mlp.pre)"
 

@@ -28,7 +28,7 @@ from minigpt.exercises.attention import (
 )
 from minigpt.exercises.exercise import Exercise, Mistake, Probe, arrays, large_input, numbers, sizes, small_integers
 from minigpt.ops import plain
-from minigpt.trace import untapped
+from minigpt.run import Run
 
 ZERO, ONE = st.just(0.0), st.just(1.0)
 AXES = st.integers(0, 2)  # before the last one
@@ -381,7 +381,7 @@ def stream_added_to_mlp(x, c_fc, c_proj):
 def block(x, params, n_head):
     """transformer_block of model.py, without what serves cache, padding and trace."""
     config = GPT2Config(n_embd=x.shape[-1], n_head=n_head)
-    return model.transformer_block(x, params, 0, config, plain, None, None, untapped, x.shape[1])
+    return model.transformer_block(x, **params, run=Run(config).in_block(0))
 
 
 def attention_part(x, params, n_head):
@@ -568,7 +568,7 @@ def gpt2(ids, params, n_head):
     """gpt2 of model.py for one text, without what serves cache, padding and trace."""
     (V, D), P = params["wte"]["weight"].shape, len(params["wpe"]["weight"])
     config = GPT2Config(vocab_size=V, n_positions=P, n_embd=D, n_head=n_head, n_layer=max(1, len(params["h"])))
-    return model.gpt2(ids[None], params, config, plain)[0]
+    return model.gpt2(ids[None], params, Run(config))[0]
 
 
 N_LAYER = st.integers(0, 3)

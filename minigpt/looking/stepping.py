@@ -19,6 +19,7 @@ from minigpt.looking.source import PRE, file_name
 from minigpt.looking.tokens import encode, readable, token_texts
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
+from minigpt.run import Run
 from minigpt.sampling import highest
 from minigpt.tokenizer import Tokenizer
 from minigpt.trace import Tap
@@ -245,6 +246,10 @@ def step(model, text, tokenizer=None):
     return Steps(steps, tokens, next_tokens, model.config.n_layer)
 
 
+# The files between a line that taps an activation and the trace that records it.
+PLUMBING = {function.__code__.co_filename for function in (Tap.__call__, Run.__init__)}
+
+
 class Witness(dict):
     """A trace that also sees which line of which function hands it each activation."""
 
@@ -255,7 +260,7 @@ class Witness(dict):
     def __setitem__(self, name, activation):
         super().__setitem__(name, activation)
         frame = sys._getframe(1)
-        while frame.f_code.co_filename == Tap.__call__.__code__.co_filename:  # the tap's own ways
+        while frame.f_code.co_filename in PLUMBING:
             frame = frame.f_back
         self.places[name] = frame.f_code, frame.f_lineno
 
@@ -276,7 +281,11 @@ def place_of(code, line):
         return file, line, linecache.getline(code.co_filename, line).strip()
     shown = [tapping]
     for call in ast.walk(tapping):
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tap" and isinstance(call.args[1], ast.Name):
+        if (
+            isinstance(call, ast.Call)
+            and getattr(call.func, "attr", getattr(call.func, "id", "")) == "tap"
+            and isinstance(call.args[1], ast.Name)
+        ):
             made = [n for n in statements if n.lineno < tapping.lineno and call.args[1].id in assigned(n)]
             shown = [*made[-1:], tapping]
     text = "".join(line for n in shown for line in lines[n.lineno - 1 : n.end_lineno])

@@ -1,7 +1,6 @@
 """Texts as the tokens that everything here is labelled with."""
 
 from minigpt.model import GPT2
-from minigpt.ops import ready
 
 
 def encode(tokenizer, text):
@@ -40,4 +39,4 @@ def settled(model):
 
     Those of ops="auto" change for a large model from the formulas to the kernels as soon as these are ready.
     """
-    return GPT2(model.config, model.params, ready(model.ops), model.name)
+    return GPT2(model.config, model.params, model.ops.ready(), model.name)

@@ -23,8 +23,8 @@ from numba.extending import intrinsic
 
 from minigpt.ops import plain
 from minigpt.ops.packed import BLOCK, BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.plain import untapped
 from minigpt.ops.threads import blas_on_one_thread, get_threads
-from minigpt.trace import untapped
 
 SKINNY = 8  # rows; beyond, BLAS is faster
 WIDE = 2048  # inputs; four rows of them fill the first cache, 32 kB

@@ -1,15 +1,17 @@
 """The operations of GPT-2 as formulas.
 
 Everything the forward pass computes is one of these functions. They take and return NumPy arrays, never change their
-arguments, and keep the dtype of their input (float32 or float64). Letters for sizes: B batch, T tokens, D width,
-H heads, K = D / H the width of a head, S tokens that can be looked at (S >= T: the cached ones and the new ones).
+arguments, and keep the dtype of their input (float32 or float64). Letters as in model.py.
 """
 
 import math
 
 import numpy as np
 
-from minigpt.trace import untapped
+
+def untapped(name, activation):
+    """Return the activation as it is: the tap of a run that nobody records or edits, see minigpt/trace.py."""
+    return activation
 
 
 def softmax(x, axis=-1):
@@ -27,7 +29,7 @@ def gelu_new(x):
 
     gelu_new(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))        Hendrycks and Gimpel 2016, section 2
     """
-    # x * x * x and not x**3: NumPy's power is many times slower.
+    # x * x * x, because NumPy's x**3 is many times slower.
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
@@ -36,7 +38,7 @@ def gelu(x):
 
     gelu(x) = x/2 (1 + erf(x / sqrt(2)))                               Hendrycks and Gimpel 2016, section 2
     """
-    erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf: Python's, one element at a time, exact but slow
+    erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf; Python's takes one number at a time
     return 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(x.dtype))
 
 
@@ -46,11 +48,11 @@ def relu(x):
 
 
 def layer_norm(x, weight, bias, eps=1e-5):
-    """Every vector shifted to mean 0, scaled to variance 1, then stretched and moved as learnt.
+    """Shift every vector to mean 0, scale it to variance 1, then multiply and add what was learnt.
 
     layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias              Ba, Kiros and Hinton 2016
 
-    x [..., D], weight [D], bias [D] > [..., D]. Mean and variance (with 1/D) are over the last axis.
+    x [..., D], weight [D], bias [D] -> [..., D]. Mean and variance (with 1/D) are over the last axis.
     """
     x = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(x).mean(axis=-1, keepdims=True)  # [..., 1]
@@ -59,14 +61,14 @@ def layer_norm(x, weight, bias, eps=1e-5):
 
 
 def linear(x, weight, bias=None):
-    """linear(x) = x weight + bias;  x [..., in], weight [in, out], bias [out] > [..., out]."""
-    # One matrix product over all rows of the batch reads the weights once, not once per sequence.
+    """linear(x) = x weight + bias;  x [..., in], weight [in, out], bias [out] -> [..., out]."""
+    # One matrix product for all rows of the batch reads the weights once, not once per sequence.
     y = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[1])
     return y if bias is None else y + bias
 
 
 def causal_mask(T, S, padding=None):
-    """Which of S keys each of the last T positions may look at: bool [T, S], or [B, 1, T, S] with padding.
+    """Return which of S keys each of the last T positions may look at: bool [T, S], or [B, 1, T, S] with padding.
 
     Position t sees key s when s <= t: itself and the past. padding [B] is the number of keys at the left of each
     sequence that are padding; no other position sees them.
@@ -85,13 +87,13 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped, softmax=softmax):
 
     attention(q, k, v) = softmax(q k^T scale + mask) v              Vaswani et al. 2017, section 3.2.1
 
-    q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] > [B, H, T, K]. scale defaults to 1/sqrt(K), which
-    keeps the variance of the scores at 1 whatever K is. padding [B]: see causal_mask. tap is shown "scores" (before
-    the mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax can be exchanged for another.
+    q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] -> [B, H, T, K]. scale defaults to 1/sqrt(K), which
+    keeps the variance of the scores at 1 whatever K is. padding [B]: see causal_mask. tap receives "scores" (before the
+    mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax can be exchanged for another.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = tap("scores", q @ k.swapaxes(-1, -2) * scale)  # [B, H, T, S]
-    # Masked before the softmax, not after it: what remains still sums to 1.
+    # The mask comes before the softmax, so that the weights that remain sum to 1.
     scores = np.where(causal_mask(q.shape[2], k.shape[2], padding), scores, -np.inf)
     weights = tap("weights", softmax(scores))  # [B, H, T, S]
     return weights @ v  # [B, H, T, K]

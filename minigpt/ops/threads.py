@@ -2,31 +2,32 @@
 
 import ctypes
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-_setting = []  # what set_threads was told last
+from minigpt.checks import is_integer
+
+_chosen = []  # the number that set_threads was called with last
 
 
 def set_threads(n=None):
-    """Use n threads from now on, in the whole process; None: default_threads(). Raises ValueError."""
+    """Use n threads from now on, in the whole process; by default default_threads(). Raises ValueError."""
     usable = _usable_cpus()
-    if n is not None and not (isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= usable):
+    if n is not None and not (is_integer(n) and 1 <= n <= usable):
         raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that we may use, not {n!r}")
-    _setting[:] = [default_threads() if n is None else n]
-    set_blas_threads = _blas_function()
-    if set_blas_threads is not None:
-        set_blas_threads(_setting[0])
+    _chosen[:] = [default_threads() if n is None else int(n)]
+    if _blas() is not None:
+        _blas().set_threads(_chosen[0])
 
 
 def get_threads():
-    """The number of threads in use."""
-    if not _setting:
-        set_threads()
-    return _setting[0]
+    """Return the number of threads that the operations use."""
+    return _chosen[0] if _chosen else default_threads()
 
 
 @cache
@@ -43,16 +44,17 @@ def default_threads():
 
 @contextmanager
 def blas_on_one_thread():
-    """Inside, every call of BLAS computes on the thread that calls it. Gives the number of such threads to use."""
-    set_blas_threads = _blas_function()
-    if set_blas_threads is None:  # another BLAS, which spreads its work itself
+    """Inside, every call of BLAS computes on the thread that calls it. Yield the number of such threads to use."""
+    blas = _blas()
+    if blas is None:  # another BLAS, which spreads its work itself
         yield 1
         return
-    set_blas_threads(1)
+    before = blas.get_threads()
+    blas.set_threads(1)
     try:
         yield get_threads()
     finally:
-        set_blas_threads(get_threads())
+        blas.set_threads(_chosen[0] if _chosen else before)
 
 
 def _usable_cpus():
@@ -75,14 +77,19 @@ def _container_cpus():
     return _usable_cpus() if quota == "max" else max(1, round(int(quota) / int(period)))
 
 
+class _OpenBLAS(NamedTuple):
+    set_threads: Callable
+    get_threads: Callable
+
+
 @cache
-def _blas_function():
-    """The function of NumPy's OpenBLAS that sets its number of threads, or None (another BLAS, as on macOS)."""
+def _blas():
+    """Return NumPy's OpenBLAS, or None if NumPy uses another BLAS, as on macOS."""
     path = _blas_library()
-    blas = ctypes.CDLL(path) if path else None  # loaded already: this is the same one, not another
-    for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
-        if hasattr(blas, name):
-            return getattr(blas, name)
+    library = ctypes.CDLL(path) if path else None  # it is loaded already: this is the same library, not another
+    for prefix in ("scipy_openblas", "openblas"):
+        if hasattr(library, f"{prefix}_set_num_threads64_"):
+            return _OpenBLAS(*(getattr(library, f"{prefix}_{do}_num_threads64_") for do in ("set", "get")))
     return None
 
 

@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 
-from minigpt.training.backward import IGNORED
+from minigpt.training.loss import IGNORED
 from weights_loader import write_file
 
 PIECE = 2**16  # bytes of a text that are read at a time: the tokenizer is twice as slow with a megabyte

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.ops import ready
-from minigpt.training.backward import IGNORED, operations
+from minigpt.training.backend import training_operations
 from minigpt.training.data import beginning_of_text, check_fit
-from minigpt.training.loss import over_batch
+from minigpt.training.gradients import over_batch
+from minigpt.training.loss import IGNORED
 
 
 def mean_loss(model, batches):
@@ -22,7 +22,9 @@ def mean_loss(model, batches):
 
 def summed_loss(model, inputs, targets):
     """The sum of -log P(target) over the targets that count;  inputs, targets [B, T]."""
-    cross_entropy = operations(ready(model.ops)).cross_entropy  # in the logits' own array; its gradient is not used
+    cross_entropy = training_operations(
+        model.ops.ready()
+    ).cross_entropy  # in the logits' own array; its gradient is not used
 
     def part(inputs, targets, grads, rng):
         logits = model(inputs)

@@ -33,9 +33,9 @@ from minigpt.ops.jit import (  # noqa: F401  the forward's, as they are
     softmax_in_place,
     suits,
 )
+from minigpt.ops.plain import untapped
 from minigpt.params import flatten, zeros_like
-from minigpt.trace import untapped
-from minigpt.training import backward, optimizer
+from minigpt.training import adamw, backward, loss
 
 ROWS = 512  # of a gradient's that are computed, then added; with fewer BLAS is slower
 
@@ -295,9 +295,9 @@ def _add_rows(rows, places, out):
 def cross_entropy(logits, targets, count):
     """The sum of -log softmax(logits)[target] / count, and its gradient in the place of the logits."""
     if not suits(logits):
-        return backward.cross_entropy(logits, targets, count)
+        return loss.cross_entropy(logits, targets, count)
     losses, share = np.zeros(len(logits)), np.float32(1 / count)
-    targets = np.ascontiguousarray(np.where(targets == backward.IGNORED, -1, targets), np.int64)
+    targets = np.ascontiguousarray(np.where(targets == loss.IGNORED, -1, targets), np.int64)
     by_rows(lambda some: _cross_entropy(logits[some], targets[some], share, losses[some]), logits)
     return float(losses.sum()) / count, logits
 
@@ -330,7 +330,7 @@ def adamw_update_all(parameters, lr, betas, eps, t):
         same_order = p.flags.forc and p.strides == g.strides == m.strides == v.strides
         arrays = [array.ravel(order="K") for array in (p, g, m, v)] if same_order else []  # views, in memory's order
         if not arrays or not all(suits(flat) for flat in arrays):
-            optimizer.adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
+            adamw.adamw_update(p, g, m, v, lr, betas, eps, weight_decay, t)
             continue
         factors = (1 - beta1, beta2, 1 - lr * weight_decay, lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), eps)
         factors = np.array(factors, np.float32)

@@ -23,7 +23,6 @@ from minigpt.model import GPT2
 from minigpt.ops.threads import get_threads, set_threads
 from minigpt.params import flatten, zeros_like
 from minigpt.training import checkpoint
-from minigpt.training.backward import IGNORED
 from minigpt.training.data import (
     PairBatches,
     TextBatches,
@@ -36,8 +35,10 @@ from minigpt.training.data import (
     write_tokens,
 )
 from minigpt.training.evaluate import mean_loss
-from minigpt.training.loss import loss_and_grads
-from minigpt.training.optimizer import AdamW, clip_by_global_norm, learning_rate
+from minigpt.training.gradients import loss_and_grads
+from minigpt.training.loss import IGNORED
+from minigpt.training.optimizer import AdamW, clip_by_global_norm
+from minigpt.training.schedule import learning_rate
 from weights_loader import write_file
 
 SETTINGS = "training.json"
@@ -195,7 +196,7 @@ class Training:
         except ValueError as error:
             other = f'with another "threads" in {folder / SETTINGS} it goes on, but not bit for bit'
             raise ValueError(f"this training used {settings.threads} threads, but {error}; {other}") from error
-        model = GPT2.from_pretrained(str(folder / "last"), settings.ops, dtype="float32")
+        model = GPT2.from_pretrained(str(folder / "last"), ops=settings.ops, dtype="float32")
         training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
         training.step, training.best = checkpoint.load_last(folder, model, training.optimizer)
         checkpoint.remove_partial_files(folder)
@@ -307,7 +308,7 @@ def _initial(settings):
     from minigpt.tokenizer import Tokenizer
 
     if settings.init:
-        model = GPT2.from_pretrained(settings.init, settings.ops, dtype="float32", threads=settings.threads)
+        model = GPT2.from_pretrained(settings.init, ops=settings.ops, dtype="float32", threads=settings.threads)
         tokenizer = Tokenizer.from_pretrained(settings.init)
         if settings.block_size > model.config.n_positions:
             raise ValueError(f"block size {settings.block_size}: the model has {model.config.n_positions} positions")

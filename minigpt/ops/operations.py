@@ -1,0 +1,47 @@
+"""What a set of operations is: the functions that the forward pass calls, and four facts about them."""
+
+# The operations, and the shape that the result of each must have.
+RESULT_SHAPES = {
+    "softmax": lambda x: x.shape,
+    "gelu_new": lambda x: x.shape,
+    "gelu": lambda x: x.shape,
+    "relu": lambda x: x.shape,
+    "layer_norm": lambda x, weight, bias, eps: x.shape,
+    "linear": lambda x, weight, bias=None: (*x.shape[:-1], weight.shape[1]),
+    "attention": lambda q, k, v: q.shape,
+}
+
+
+class Operations:
+    """A model's operations, as in model.ops.softmax(x): softmax, gelu_new, gelu, relu, layer_norm, linear, attention.
+
+    name: "plain", "jit" or "auto". compiled: whether the functions are kernels; training then uses the kernels of the
+    gradients, too. replaced: the names of operations that a user has replaced; these have no gradients.
+    """
+
+    def __init__(self, name, functions, compiled=False, replaced=()):
+        self.name = name
+        self.compiled = compiled
+        self.replaced = tuple(replaced)
+        for operation in RESULT_SHAPES:
+            setattr(self, operation, functions[operation])
+
+    @classmethod
+    def of_module(cls, name, module, compiled=False):
+        """Return the set of the operations that a module defines under their names."""
+        return cls(name, vars(module), compiled)
+
+    def functions(self):
+        """Return the operations as a dict of name to function."""
+        return {operation: getattr(self, operation) for operation in RESULT_SHAPES}
+
+    def start(self):
+        """Begin to compile, if there is anything to compile in the background. Only "auto" has."""
+
+    def ready(self):
+        """Return the set to compute with when its kernels are compiled. Only "auto" has to wait for them."""
+        return self
+
+    def __repr__(self):
+        replaced = f", replaced: {', '.join(self.replaced)}" if self.replaced else ""
+        return f"<operations {self.name!r}{replaced}>"

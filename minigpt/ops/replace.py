@@ -1,0 +1,74 @@
+"""Operations of your own in the place of minigpt's."""
+
+import inspect
+import math
+from functools import partial
+
+import numpy as np
+
+from minigpt.ops import plain
+from minigpt.ops.operations import RESULT_SHAPES, Operations
+
+
+def replace_ops(ops, **functions):
+    """Return the set `ops` with some operations replaced, by name.
+
+    Functions are called with positional arguments: softmax(x), gelu(x), layer_norm(x, weight, bias, eps),
+    linear(x, weight, bias) where bias may be None, attention(q, k, v). An attention with parameters called scale,
+    padding or tap receives them, too; a model or batch that needs one that it does not take is refused. A replaced
+    softmax works inside the attention of plain. Results are converted to the dtype of the first argument. Raises
+    ValueError for a name that is no operation, and at the call for a result of the wrong shape.
+    """
+    for name in functions:
+        if name not in RESULT_SHAPES:
+            raise ValueError(f"there is no operation {name!r}; the operations are {', '.join(RESULT_SHAPES)}")
+    changed = {name: _checking_shapes(name, function) for name, function in functions.items()}
+    if "attention" in functions:
+        changed["attention"] = _with_full_arguments(functions["attention"])
+    if "softmax" in functions:
+        if "attention" in (*functions, *ops.replaced):
+            raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
+        changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
+    ops.start()  # "auto" starts its kernels in its attention, which may now be another
+    return Operations(ops.name, ops.functions() | changed, ops.compiled, (*ops.replaced, *functions))
+
+
+def checked_result(source, result, shape, dtype):
+    """Return the result of a user's function in the model's dtype. Raises ValueError for another shape."""
+    found = getattr(result, "shape", None)
+    if found != shape:
+        found = repr(result) if found is None else f"an array of shape {found}"
+        raise ValueError(f"{source} must return an array of shape {shape}, not {found}")
+    # A factor such as 1 / np.sqrt(K) turns float32 into float64; the model goes on in its own dtype.
+    return np.asarray(result, dtype)
+
+
+def _checking_shapes(name, function):
+    """Return the function as one that also takes its arguments by name, and whose result is checked."""
+    parameters = list(inspect.signature(RESULT_SHAPES[name]).parameters)
+
+    def checked(x, *others, **named):
+        arguments = (x, *others, *(named[parameter] for parameter in parameters if parameter in named))
+        expected = RESULT_SHAPES[name](*arguments)
+        if name == "linear" and len(arguments) == 2:
+            arguments = (*arguments, None)
+        return checked_result(f"the replaced {name}", function(*arguments), expected, x.dtype)
+
+    return checked
+
+
+def _with_full_arguments(attention):
+    """Return a function of (q, k, v) and perhaps some of scale, padding, tap as one that takes all of them."""
+    parameters = inspect.signature(attention).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+    def adapted(q, k, v, scale, padding, tap):
+        options = {"scale": scale, "padding": padding, "tap": tap}
+        options = {name: value for name, value in options.items() if takes_all or name in parameters}
+        if "scale" not in options and not math.isclose(scale, q.shape[-1] ** -0.5):
+            raise ValueError("this model does not scale scores by 1/sqrt(K): attention must take a parameter `scale`")
+        if "padding" not in options and padding is not None:
+            raise ValueError("prompts of different lengths in one batch: attention must take a parameter `padding`")
+        return checked_result("the replaced attention", attention(q, k, v, **options), q.shape, q.dtype)
+
+    return adapted

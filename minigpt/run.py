@@ -1,0 +1,144 @@
+"""One run of the forward pass: all that it carries beside the mathematics.
+
+model.py says what GPT-2 computes. A `Run` says with which operations, after which earlier tokens, for which tokens an
+answer is needed, and who records or edits the activations. GPT2.__call__ makes one; `Run(config)` is a plain one.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minigpt.ops import formulas
+from minigpt.trace import Tap, activation_names, untapped
+
+
+class ContextLengthError(ValueError):
+    """More tokens than the model has positions for."""
+
+
+class Run:
+    """The operations with this configuration's settings, and the state of one call.
+
+    linear(x, weight, bias), layer_norm(x, weight, bias), activation(x): the operations of the set `ops`.
+    tap(name, activation): shows an activation to whoever records or edits it (trace.py); returns what to go on with.
+    cache: the KVCache with the earlier tokens, or None. padding [B]: how many positions at the left of each sequence
+    hold no text, or None. last_only: an answer is needed for the last token alone.
+    """
+
+    def __init__(self, config, ops=formulas, cache=None, padding=None, tap=untapped, last_only=False):
+        self.config = config
+        self.n_head = config.n_head
+        self.cache = cache
+        self.padding = padding
+        self.tap = tap
+        self.last_only = last_only
+        # Attributes and not methods that call on: a small model's time is spent in such calls.
+        self.linear = ops.linear
+        self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
+        self.activation = getattr(ops, config.activation_function)
+        self._attention = ops.attention
+
+    def in_block(self, layer):
+        """Return the same run inside a block: names get the prefix h.LAYER., and the cache is that of this layer."""
+        inside = object.__new__(Run)
+        inside.__dict__.update(self.__dict__)
+        inside.layer = layer
+        inside.scale = self.config.attention_scale(layer)
+        inside.last_only = self.last_only and layer == self.config.n_layer - 1
+        inside.attention_tap = untapped
+        if self.tap is not untapped:
+            inside.tap = _with_prefix(f"h.{layer}.", self.tap)
+            inside.attention_tap = _with_prefix(f"h.{layer}.attn.", self.tap)
+        return inside
+
+    def positions(self, ids):
+        """Return every token's position: [T], or [B, T] counted from the first token of each sequence's text."""
+        past = 0 if self.cache is None else self.cache.length
+        positions = past + np.arange(ids.shape[1])
+        return positions if self.padding is None else np.maximum(positions - self.padding[:, None], 0)
+
+    def remember(self, k, v):
+        """Store new keys and values [B, H, T, K] in the cache; return those of all tokens so far, [B, H, S, K]."""
+        return (k, v) if self.cache is None else self.cache.append(self.layer, k, v)
+
+    def attention(self, q, k, v):
+        """Return the attention of every head, for the needed tokens, see attention in ops/plain.py."""
+        return self._attention(self.needed(q), k, v, self.scale, self.padding, self.attention_tap)
+
+    def needed(self, x):
+        """Return the tokens of x [..., T, numbers] that an answer is needed for: all of them.
+
+        Generation needs the logits of the last token alone. Then the last block returns that token only; from the
+        others it takes keys and values.
+        """
+        return x[..., -1:, :] if self.last_only else x
+
+    @classmethod
+    def begin(cls, model, shape, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
+        """Return the run of model(ids, ...) for ids of shape [B, T]. Raises ContextLengthError, ValueError."""
+        config, (B, T) = model.config, shape
+        padding = left_padding(attention_mask, shape)
+        n_tokens = T if cache is None else cache.length + T
+        if n_tokens > config.n_positions:
+            raise ContextLengthError(
+                f"{n_tokens} tokens, but the model has {config.n_positions} positions: shorten the text"
+            )
+        if cache is not None:
+            cache.check_fit(B, T, model.dtype)
+            if cache.length == 0:
+                cache.padding = padding
+            elif padding is not None:
+                raise ValueError("attention_mask belongs to the first call with a cache; the cache remembers it")
+            padding = cache.padding
+        if edit and (unknown := set(edit) - set(activation_names(config.n_layer))):
+            raise ValueError(
+                f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
+                "minigpt.trace.activation_names lists them"
+            )
+        tap = untapped if trace is None and not edit else Tap(trace, edit)
+        return cls(config, model.ops, cache, padding, tap, last_only)
+
+    def end(self, n_tokens):
+        """Finish the call: the cache counts its new tokens. Raises ValueError for an edit that was never reached."""
+        if unreached := getattr(self.tap, "unreached", None):
+            raise ValueError(f"{min(unreached)!r} was not edited: the replaced attention does not tap it")
+        if self.cache is not None:
+            self.cache.advance(n_tokens)
+
+
+def _with_prefix(prefix, tap):
+    return lambda name, activation: tap(prefix + name, activation)
+
+
+def left_padding(attention_mask, shape):
+    """Return how many zeros each row of a mask [B, T] starts with: int [B], or None if no row has any."""
+    if attention_mask is None:
+        return None
+    mask = np.asarray(attention_mask) != 0
+    mask = mask[None] if mask.ndim == 1 else mask
+    if mask.shape != shape:
+        raise ValueError(f"attention_mask has shape {mask.shape}, the ids have {shape}")
+    padding = (~mask).sum(axis=1)
+    if not np.array_equal(mask, np.arange(shape[1]) >= padding[:, None]) or (padding == shape[1]).any():
+        raise ValueError(
+            "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
+        )
+    return padding if padding.any() else None
+
+
+def checked_ids(ids, config):
+    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are a text of this vocabulary."""
+    try:
+        ids = np.asarray(ids)
+    except ValueError as error:
+        raise ValueError(
+            "rows of different lengths: pad them at the left and give attention_mask, or let generate do it"
+        ) from error
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"token ids must be integers, not {ids.dtype} (no tokens at all?)")
+    if ids.ndim not in (1, 2) or ids.size == 0:
+        raise ValueError(f"token ids must be [T] or [B, T] with at least one token, not of shape {ids.shape}")
+    if ids.min() < 0 or ids.max() >= config.vocab_size:
+        bad = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"token id {bad} is outside the vocabulary of {config.vocab_size}: another model's?")
+    return ids

@@ -1,0 +1,31 @@
+"""Which gradients belong to which operations: formulas to formulas, kernels to kernels."""
+
+from types import SimpleNamespace
+
+from minigpt.training import backward
+from minigpt.training.adamw import adamw_update_all
+from minigpt.training.loss import cross_entropy
+
+FORMULAS = SimpleNamespace(
+    linear_backward=backward.linear_backward,
+    layer_norm_backward=backward.layer_norm_backward,
+    gelu_new_backward=backward.gelu_new_backward,
+    gelu_backward=backward.gelu_backward,
+    relu_backward=backward.relu_backward,
+    attention_backward=backward.attention_backward,
+    embedding_backward=backward.embedding_backward,
+    cross_entropy=cross_entropy,
+    adamw_update_all=adamw_update_all,
+)
+
+
+def training_operations(ops):
+    """Return the operations of training that belong to a set of the forward pass's: compiled if that one is.
+
+    Both have the functions of FORMULAS; minigpt.training.jit has more, see there.
+    """
+    if not ops.compiled:
+        return FORMULAS
+    from minigpt.training import jit  # here, because importing Numba takes half a second
+
+    return jit

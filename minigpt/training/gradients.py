@@ -1,0 +1,81 @@
+"""The loss of a batch and its gradients: forward, loss, backward."""
+
+import numpy as np
+
+from minigpt.model import gpt2
+from minigpt.ops.auto import MIN_KERNEL_PARAMETERS
+from minigpt.ops.operations import Operations
+from minigpt.ops.threads import get_threads
+from minigpt.params import flatten, zeros_like
+from minigpt.run import ContextLengthError, Run, checked_ids
+from minigpt.training.backend import training_operations
+from minigpt.training.backward import gpt2_backward
+from minigpt.training.dropout import Dropout
+from minigpt.training.loss import IGNORED
+from minigpt.training.recording import Recording
+
+
+def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
+    """Return the mean cross-entropy of the next tokens, and its gradient by every parameter.
+
+    inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a
+    float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, they are added to it,
+    `scale` times: gradient accumulation. dropout: its probability, drawn from the numpy Generator rng. Raises
+    ValueError for ids or targets that the model does not have, and for replaced operations, which have no backward.
+    """
+    inputs, targets = checked_batch(model, inputs, targets)
+    if model.ops.replaced:
+        raise ValueError(
+            f"{', '.join(model.ops.replaced)}: replaced, and minigpt has no backward of yours; train without with_ops"
+        )
+    grads = zeros_like(model.params) if grads is None else grads
+    count = max(1, int((targets != IGNORED).sum()))
+    ops = model.ops.ready()
+    backward = training_operations(ops)
+    # The kernels have an attention for training, which keeps the weights for the backward pass where that is faster.
+    forward = ops
+    if ops.compiled and not dropout:
+        forward = Operations("training", ops.functions() | {"attention": backward.attention}, compiled=True)
+
+    def part(inputs, targets, grads, rng):
+        recording = Recording(model.config, backward, Dropout(dropout, rng) if dropout else None)
+        logits = gpt2(inputs, model.params, Run(model.config, forward, tap=recording))  # [B, T, V]
+        loss, dlogits = backward.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), count)
+        if scale != 1:
+            dlogits *= dlogits.dtype.type(scale)
+        gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, recording)
+        return loss
+
+    return over_batch(model, part, inputs, targets, grads, rng), grads
+
+
+def over_batch(model, work, inputs, targets, grads=None, rng=None):
+    """Call work(inputs, targets, grads, rng) on the batch, or for a small model on a part of it per core.
+
+    Returns the sum of the results. work also adds to grads, if there are any.
+    """
+    ops = model.ops.ready()
+    is_small = model.config.parameter_count() < MIN_KERNEL_PARAMETERS
+    if ops.compiled and is_small and len(inputs) >= get_threads() > 1:
+        return training_operations(ops).share_batch(work, inputs, targets, grads, rng)
+    return work(inputs, targets, grads, rng)
+
+
+def checked_batch(model, inputs, targets):
+    """Return inputs and targets as arrays [B, T]. Raises ValueError."""
+    if model.dtype not in (np.float32, np.float64) or any(
+        not isinstance(array, np.ndarray) for array in flatten(model.params).values()
+    ):
+        raise ValueError("weights of 8 or 16 bits cannot be trained: load the model with dtype='float32'")
+    inputs, targets = checked_ids(inputs, model.config), np.asarray(targets)
+    if inputs.shape != targets.shape:
+        raise ValueError(f"inputs have shape {inputs.shape}, targets {targets.shape}")
+    if inputs.shape[-1] > model.config.n_positions:
+        raise ContextLengthError(
+            f"{inputs.shape[-1]} tokens, but the model has {model.config.n_positions} positions: "
+            "cut the text into blocks"
+        )
+    wrong = (targets != IGNORED) & ((targets < 0) | (targets >= model.config.vocab_size))
+    if wrong.any():
+        raise ValueError(f"target {targets[wrong][0]} is outside the vocabulary of {model.config.vocab_size}")
+    return (inputs, targets) if inputs.ndim == 2 else (inputs[None], targets[None])
