@@ -1,0 +1,28 @@
+"""What several test files share: running a command as a person does, and notebook files to run it on."""
+
+import json
+import subprocess
+import sys
+
+MINIGPT = [sys.executable, "-m", "minigpt.cli"]
+
+
+def run(*arguments, stdin="", **options):
+    """Run `minigpt ARGUMENTS` in a process of its own and return the CompletedProcess."""
+    options = {"text": True, "encoding": "utf-8", "timeout": 300, "input": stdin, "capture_output": True, **options}
+    return subprocess.run([*MINIGPT, *map(str, arguments)], **options)
+
+
+def fails_with(sentence, *arguments, **options):
+    """Assert that `minigpt ARGUMENTS` fails with exit code 2 and one line on standard error that has this sentence."""
+    result = run(*arguments, **options)
+    assert result.returncode == 2 and result.stdout == "", result
+    assert result.stderr.startswith("minigpt: ") and result.stderr.count("\n") == 1, result.stderr
+    assert sentence in result.stderr, result.stderr
+
+
+def notebook(*cells):
+    """Return the text of a notebook file. A cell is its code, or a dict of its fields."""
+    cells = [cell if isinstance(cell, dict) else {"source": cell} for cell in cells]
+    empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    return json.dumps({"cells": [empty | cell for cell in cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
