@@ -499,9 +499,9 @@ def exercises():
 @click.argument("folder")
 def start_exercises(folder):
     """Put the notebooks without their solutions into FOLDER. What is there already stays as it is."""
-    from minigpt.exercises import workbook
+    from minigpt.classroom.copies import start_course
 
-    written, kept = workbook.start(folder)
+    written, kept = start_course(folder)
     if kept:
         _write(f"kept as they are: {', '.join(kept)}\n")
     if written:
@@ -513,9 +513,10 @@ def list_exercises():
     """What there is to write: by notebook, with what each function is to compute."""
     import textwrap
 
-    from minigpt.exercises import EXERCISES, workbook
+    from minigpt.classroom.copies import exercises_by_notebook
+    from minigpt.exercises import EXERCISES
 
-    for notebook, names in workbook.places(EXERCISES).items():
+    for notebook, names in exercises_by_notebook(EXERCISES).items():
         _write(f"{notebook or 'in no notebook'}\n")
         for name in names:
             lines = textwrap.wrap(EXERCISES[name].task, 104, max_lines=2, placeholder=" ...")
@@ -527,32 +528,25 @@ def list_exercises():
 @click.option("--only", multiple=True, metavar="NAME", help="Only this exercise. May be given several times.")
 def check_exercises(file, only):
     """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
-    from minigpt.exercises import EXERCISES, workbook
+    from minigpt.classroom.printable import one_line, printable
+    from minigpt.classroom.workbook import check_workbook, open_workbook
+    from minigpt.exercises import EXERCISES
 
-    handed_in, failed = workbook.defined(file, only), []
-    for result in workbook.results(handed_in, only):
-        _write(f"{'✓' if result.passed else '✗'} {result.exercise:24}{_one_line(result.verdict)}\n")
+    handed_in, failed = open_workbook(file, only), []
+    for result in check_workbook(handed_in, only):
+        _write(f"{'✓' if result.passed else '✗'} {result.exercise:24}{one_line(result.verdict, max_chars=90)}\n")
         failed += [] if result.passed else [result]
     for result in failed:
-        if result.details or _one_line(result.verdict) != result.verdict:
-            _write(f"\n{_printable(str(result))}\n")
+        if result.details or one_line(result.verdict, max_chars=90) != result.verdict:
+            _write(f"\n{printable(str(result))}\n")
     said = {result.verdict for result in failed}
     for problem in [problem for problem in handed_in.problems if problem not in said]:
-        _write(f"\n{_printable(problem)}\n")
+        _write(f"\n{printable(problem)}\n")
     there = {*handed_in.functions, *handed_in.failed}
     if not only and not there.issuperset(EXERCISES):
         _write(f"\nnot in the file: {', '.join(name for name in EXERCISES if name not in there)}\n")
     if failed:
         sys.exit(1)
-
-
-def _one_line(text, most=90):
-    line = " ".join(_printable(text).split())
-    return line if len(line) <= most else f"{line[:most]} ..."
-
-
-def _printable(text):
-    return text.encode(errors="replace").decode()  # the names of files may be no Unicode
 
 
 @exercises.command("grade")
@@ -566,17 +560,19 @@ def grade_exercises(folder, out, time, memory):
     Each runs in a process of its own, with limits of time and memory. All are copied before the first one runs. The
     table is written after each, so nothing is lost if this is stopped. It is no sandbox: see README.md.
     """
-    from minigpt.exercises import submissions
+    from minigpt.classroom import grading
+    from minigpt.classroom.printable import printable
+    from minigpt.classroom.submissions import find_submissions, ignored_files
 
-    found = submissions.find_submissions(folder)
-    submissions.require_writable(out)
+    found = find_submissions(folder)
+    grading.require_writable(out)
     grades = []
     for one in _progress(found, len(found), "submission"):
-        grades.append(submissions.grade(one, time, memory))
-        submissions.write_csv(grades, out)
-    _write(submissions.as_table(grades) + f"\n\nthe table is in {_printable(str(out))}\n")
-    if others := submissions.not_looked_at(folder, out):
-        click.echo(f"minigpt: not looked at: {_printable(', '.join(others))}", err=True)
+        grades.append(grading.grade(one, time, memory))
+        grading.write_csv(grades, out)
+    _write(grading.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")
+    if others := ignored_files(folder, out):
+        click.echo(f"minigpt: not looked at: {printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
         click.echo("minigpt: this system does not limit the memory of a process; time was limited", err=True)
 

@@ -1,4 +1,5 @@
 import os
+import textwrap
 
 import pytest
 
@@ -40,3 +41,44 @@ def shakespeare_tokenizer():
     from minigpt import Tokenizer
 
     return Tokenizer.from_pretrained(SHAKESPEARE)
+
+
+@pytest.fixture(scope="module")
+def few_inputs():
+    """Check with an eighth of the inputs: enough where the inputs are not what is tested."""
+    from minigpt.exercises import checking
+
+    drawn = checking.drawn_inputs
+    checking.drawn_inputs = lambda exercise: drawn(exercise)[::8]
+    yield
+    checking.drawn_inputs = drawn
+
+
+@pytest.fixture
+def graded(tmp_path):
+    """Return a function that grades a text as if it were handed in: graded(text, name of the file, limits of grade)."""
+    from minigpt.classroom.grading import grade
+    from minigpt.classroom.submissions import find_submissions
+
+    def graded(text, name="anna.py", **limits):
+        folder = tmp_path / "class"
+        folder.mkdir(exist_ok=True)
+        path = folder / name
+        path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
+        (submission,) = find_submissions(folder)
+        return grade(submission, **{"seconds": 600, **limits})
+
+    return graded
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """Return a function that returns all files below a folder: names, contents, modes, times."""
+
+    def snapshot():
+        return {
+            str(path): (path.read_bytes() if path.is_file() else b"", path.stat().st_mode, path.stat().st_mtime_ns)
+            for path in sorted(tmp_path.rglob("*"))
+        }
+
+    return snapshot

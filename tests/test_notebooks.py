@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from minigpt.classroom.copies import start_course, without_solutions
+from minigpt.classroom.workbook import check_workbook, open_workbook
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.workbook import defined, results, start, without_solutions
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -134,7 +135,7 @@ def test_students_copies_fail_with_a_helpful_message_and_pass_with_the_solutions
     copy.write_text(json.dumps(emptied), encoding="utf-8")
     graded = [cell["metadata"].get("nbgrader", {}).get("grade", False) for cell in emptied["cells"]]
     for path, passes in ((copy, False), (original, True)):
-        found = list(results(defined(path))) if any(graded) else []
+        found = list(check_workbook(open_workbook(path))) if any(graded) else []
         assert len(found) == sum(graded)
         for result in found:
             assert result.passed == passes and (passes or result.verdict == "it is not written yet"), result
@@ -146,7 +147,7 @@ def test_students_copies_fail_with_a_helpful_message_and_pass_with_the_solutions
 
 def test_a_copy_can_be_made_of_all(tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
-        start(tmp_path / "mine")
+        start_course(tmp_path / "mine")
     assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 13
 
 

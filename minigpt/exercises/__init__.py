@@ -10,7 +10,6 @@ checking.py       check: on drawn inputs, one mechanism at a time
 in_model.py       check.in_model: in place of minigpt's own inside a GPT-2
 calling.py        running a function that somebody else wrote
 result.py         what a check found, as text and as a panel
-workbook.py, submissions.py, answering.py      for the class: copies without the solutions; grading what is handed in
 """
 
 from minigpt.exercises import attention, block, decoding, learning, tokens

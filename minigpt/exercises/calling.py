@@ -193,5 +193,5 @@ def error_in_words(error):
         return what
     last = inside[-1]
     code = (last.line or linecache.getline(last.filename, last.lineno)).strip()
-    cell = f"{last.filename}, " if last.filename.startswith("cell ") else ""  # as workbook.py names them
+    cell = f"{last.filename}, " if last.filename.startswith("cell ") else ""  # as classroom/sources.py names them
     return f"{what} ({cell}line {last.lineno}" + (f": {code})" if code else ")")

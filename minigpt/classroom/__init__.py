@@ -1,0 +1,14 @@
+"""For a class: copies of the notebooks without solutions, checks of a student's file, grades for a folder of them.
+
+copies.py       the students' copies of the notebooks
+sources.py      reading a notebook or a Python file as statements
+statements.py   which of these statements are definitions
+workbook.py     what a student's file defines, and checking it
+submissions.py  what a class handed in, copied before anything of it runs
+grading.py      the grade of each submission, as a table and as CSV
+remote.py       a workbook in another process, and that process seen from outside
+worker.py       that process
+limits.py       what a submission cannot do there
+messages.py     what the two processes write to each other
+printable.py    texts of students, made safe to print
+"""
