@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from minigpt.classroom.workbook import check_workbook, open_workbook
+from minigpt.classroom.worker import Worker
 
 SOFTMAX = """
 def softmax(x):
@@ -41,3 +42,17 @@ def passed(results):
 def summary(grade):
     """Return {exercise: "" if it passed, else the verdict}."""
     return {name: "" if result.passed else result.verdict for name, result in grade.results.items()}
+
+
+class WorkerInThisProcess:
+    """Stands for a WorkerProcess, without a process and without limits, where only the answers matter: it is faster."""
+
+    def __init__(self, folder):
+        self._worker = Worker()
+
+    def ask(self, seconds, method, **arguments):
+        answer = {"limits": []} if method == "begin" else getattr(self._worker, method)(**arguments)
+        return {"tried": [], **answer}
+
+    def end(self):
+        pass

@@ -9,10 +9,10 @@ import textwrap
 
 import click
 import pytest
-from class_helpers import CRASH, RIGHT, SOFTMAX, open_text, passed, summary, verdicts
+from class_helpers import CRASH, RIGHT, SOFTMAX, WorkerInThisProcess, open_text, passed, summary, verdicts
 from helpers import fails_with, notebook, run, run_here
 
-from minigpt.classroom import grading
+from minigpt.classroom import grading, remote
 from minigpt.classroom.grading import require_writable, write_csv
 from minigpt.classroom.workbook import check_workbook
 from minigpt.exercises import EXERCISES
@@ -73,7 +73,9 @@ def test_the_type_of_a_result_matters_no_more_than_in_a_check(graded, tmp_path):
         (b"class A:\n    import sys\n    sys.exit(5)", "SystemExit: 5 (line 3: sys.exit(5))"),
     ],
 )
-def test_a_file_that_cannot_be_read_or_defined_is_explained(graded, text, remark):
+def test_a_file_that_cannot_be_read_or_defined_is_explained(graded, monkeypatch, text, remark):
+    if b"exit" not in text:
+        monkeypatch.setattr(remote, "WorkerProcess", WorkerInThisProcess)
     found = graded(text)
     assert found.score == 0 and len(found.messages) == 1
     assert remark in found.messages[0], found.messages
@@ -160,12 +162,12 @@ def test_grade_shows_its_progress(tmp_path):
     options = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": theirs}
     result = run("exercises", "grade", tmp_path, "--csv", tmp_path / "out.csv", **options)
     os.close(theirs)
-    shown = ""
+    progress = ""
     with contextlib.suppress(OSError):  # reading from a terminal ends with an error
         while piece := os.read(ours, 10_000).decode():
-            shown += piece
+            progress += piece
     os.close(ours)
-    assert result.returncode == 0 and "0/1 [" in shown and "1/1 [" in shown and "1/1" not in result.stdout
+    assert result.returncode == 0 and "0/1 [" in progress and "1/1 [" in progress and "1/1" not in result.stdout
 
 
 def test_grade_reports_bad_arguments_before_it_starts(tmp_path):

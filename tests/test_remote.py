@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from class_helpers import MERGE_HEADS, RIGHT, needs_limits, summary
+from class_helpers import MERGE_HEADS, RIGHT, WorkerInThisProcess, needs_limits, summary
 
 from minigpt.classroom import remote
 from minigpt.classroom.messages import encode
 from minigpt.classroom.remote import FORGED, RemoteWorkbook, TimeBudget, WorkerProcess
-from minigpt.classroom.worker import Worker
 from minigpt.exercises import EXERCISES, checking
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
@@ -203,21 +202,6 @@ def test_answers_cannot_be_forged_and_are_limited_in_size(graded):
     assert found["gelu"] == found["layer_norm"] == found["split_heads"] == "its result is far too large"
 
 
-class WorkerInThisProcess:
-    """A WorkerProcess without a process and without limits."""
-
-    def __init__(self, folder):
-        self._worker = Worker()
-        self._worker.refused = []
-
-    def ask(self, seconds, method, **arguments):
-        answer = {"limits": []} if method == "begin" else getattr(self._worker, method)(**arguments)
-        return {"tried": [], **answer}
-
-    def end(self):
-        pass
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -226,7 +210,7 @@ class WorkerInThisProcess:
     ],
 )  # fmt: skip
 def test_a_malformed_answer_with_the_right_ticket_is_a_forgery(monkeypatch, tmp_path, field, value):
-    """A submission may find out the ticket. Its worker runs in this process, which is faster."""
+    """A submission may find out the ticket."""
     monkeypatch.setattr(remote, "WorkerProcess", WorkerInThisProcess)
     path = tmp_path / "anna.py"
     path.write_text(RIGHT)

@@ -20,6 +20,10 @@ MAX_PROBLEMS = 100  # that are reported
 class Worker:
     """One method a request: first `begin`, then `read` and `define`, and after that any number of `call`."""
 
+    def __init__(self):
+        self.workbook = None
+        self.refused = []  # the names of audit events
+
     def begin(self, memory, processor, hidden):
         """Set the limits, and return which of them this system enforces."""
         limits = limit_resources(memory, processor)
