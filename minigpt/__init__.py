@@ -8,8 +8,8 @@ _HOMES = {
     "GPT2Config": "minigpt.config",
     "KVCache": "minigpt.cache",
     "Tokenizer": "minigpt.tokenizer",
-    "GenerationConfig": "minigpt.generate",
-    "generate_text": "minigpt.text",
+    "GenerationConfig": "minigpt.generation.options",
+    "generate_text": "minigpt.generation.text",
     "step": "minigpt.looking.stepping",
     "ops": "minigpt.ops",
 }

@@ -114,7 +114,7 @@ def generate(
     prompt = _prompt(prompt)
 
     from minigpt import GPT2, GenerationConfig, Tokenizer
-    from minigpt.text import continue_text
+    from minigpt.generation.text import continue_text, encode_prompt
 
     if max_new_tokens is not None:
         options["max_new_tokens"] = max_new_tokens
@@ -122,9 +122,11 @@ def generate(
     gpt2 = GPT2.from_pretrained(
         model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
     )
-    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    tokenizer = Tokenizer.from_pretrained(model, local_files_only=offline)
     if max_new_tokens is None:
-        room = MOST if options["slide"] else gpt2.config.n_positions - len(tokenizer.encode(prompt) or [None])
+        room = (
+            MOST if options["slide"] else gpt2.config.n_positions - len(encode_prompt(tokenizer, prompt, gpt2.config))
+        )
         options["max_new_tokens"] = min(MOST, max(1, room))
     streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
     continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)
@@ -205,7 +207,7 @@ def tokenize(text, model, offline, as_json):
     text = _prompt(text)
     from minigpt import Tokenizer
 
-    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    tokenizer = Tokenizer.from_pretrained(model, local_files_only=offline)
     ids = tokenizer.encode(text)
     if as_json:
         _print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.pieces(ids)})
@@ -240,7 +242,7 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
     measurements = benchmarks.bench(gpt2)
     agreement = None
     if text:
-        ids = Tokenizer.from_pretrained(model, offline=offline).encode(_read_text(text))
+        ids = Tokenizer.from_pretrained(model, local_files_only=offline).encode(_read_text(text))
         if len(ids) < 2:
             raise click.UsageError(f"{text} has {len(ids)} tokens: at least 2 are needed")
         exact = GPT2.from_pretrained(model, ops=ops, dtype="float32", threads=threads, local_files_only=offline)
@@ -274,7 +276,7 @@ def step(text, model, layer, everything, offline, as_json):
     from minigpt import step as walk
 
     gpt2 = GPT2.from_pretrained(model, local_files_only=offline)
-    steps = walk(gpt2, text, Tokenizer.from_pretrained(model, offline=offline))
+    steps = walk(gpt2, text, Tokenizer.from_pretrained(model, local_files_only=offline))
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
         fields = [{name: getattr(step, name) for name in names} for step in steps]
@@ -398,7 +400,9 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
     gpt2 = GPT2.from_pretrained(
         model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
     )
-    result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), text_pieces(text), stride)
+    result = evaluation.evaluate(
+        gpt2, Tokenizer.from_pretrained(model, local_files_only=offline), text_pieces(text), stride
+    )
     if as_json:
         fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}
         _print_json({"model": model, "tokens": result.tokens, "bytes": result.n_bytes} | fields)

@@ -10,12 +10,14 @@ def pytest_configure(config):
     if config.option.markexpr != "official":
         os.environ["HF_HUB_OFFLINE"] = "1"
     import hypothesis
+    import torch
     import transformers
 
     hypothesis.settings.register_profile(
         "minigpt", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
     )
     hypothesis.settings.load_profile("minigpt")
+    torch.set_num_threads(1)  # models in tests are so small that threads would only wait for each other
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 

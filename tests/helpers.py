@@ -1,8 +1,9 @@
-"""What several test files share: running a command as a person does, and notebook files to run it on."""
+"""What several test files share: running a command as a person does, notebook files, the number of drawn examples."""
 
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -45,3 +46,8 @@ def run_here(*arguments):
     finally:
         sys.argv = argv
     return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+def examples(n):
+    """Return how many examples hypothesis draws: n where HYPOTHESIS_PROFILE is "ci", else about a fifth, at least 5."""
+    return n if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else max(5, n // 5)

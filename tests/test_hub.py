@@ -156,7 +156,7 @@ from minigpt import GPT2, Tokenizer
 from weights_loader import CheckpointError
 try:
     model = GPT2.from_pretrained({name!r}, offline={offline}, revision={revision!r})
-    tokenizer = Tokenizer.from_pretrained({name!r}, offline={offline}, revision={revision!r})
+    tokenizer = Tokenizer.from_pretrained({name!r}, local_files_only={offline}, revision={revision!r})
     print("loaded", model.config.n_layer, tokenizer.encode("Romeo"))
 except CheckpointError as error:
     print("CheckpointError:", error)
@@ -192,7 +192,7 @@ def test_the_tokenizer_alone_needs_no_weights(hub, run):
     result = run("from minigpt import Tokenizer; print(len(Tokenizer.from_pretrained('user/tiny')))")
     assert result.stdout == "1024\n", result.stderr
     assert hub.fetched() == ["tokenizer.json"]
-    code = "from minigpt import Tokenizer; print(len(Tokenizer.from_pretrained('user/tiny', offline=True)))"
+    code = "from minigpt import Tokenizer; print(len(Tokenizer.from_pretrained('user/tiny', local_files_only=True)))"
     assert run(code).stdout == "1024\n"
 
 

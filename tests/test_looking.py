@@ -18,6 +18,7 @@ from reference import assert_close, configs, lively_model, models, random_ids
 import minigpt
 from minigpt import GPT2, ContextLengthError, GPT2Config, Tokenizer
 from minigpt.bundled import DEFAULT_MODEL
+from minigpt.generation.sampling import log_softmax
 from minigpt.looking import ablate_heads, attention_maps, beam_tree, logit_lens, loss_curves, patch, show
 from minigpt.looking.patching import put
 from minigpt.looking.pixels import as_characters, as_png, pooled
@@ -27,7 +28,6 @@ from minigpt.model import transformer_block
 from minigpt.ops import jit, plain
 from minigpt.params import flatten
 from minigpt.run import Run
-from minigpt.sampling import log_softmax
 from minigpt.trace import activation_names
 
 ROOT = Path(__file__).parents[1]

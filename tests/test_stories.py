@@ -500,7 +500,7 @@ def test_bad_arguments(call, sentence):
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save(folder)
+    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save_pretrained(folder)
     return Tokenizer.from_pretrained(folder)
 
 

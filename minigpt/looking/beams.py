@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.generate import NEVER, generate
+from minigpt.generation.beams import EMPTY_BEAM_SCORE
+from minigpt.generation.search import generate
 from minigpt.looking.figures import new_figure, text_style
 from minigpt.looking.tokens import encode, readable, token_texts
 
@@ -74,7 +75,7 @@ class BeamTree:
 def beam_tree(model, tokenizer, text, num_beams=3, steps=5):
     """What a beam search looks at, step by step: a BeamTree with .nodes, .best, .text and .plot().
 
-    It is minigpt.generate's beam search, watched: of every step the best candidates, some more than go on, since those
+    It is minigpt.generation.beams, watched: of every step the best candidates, some more than go on, since those
     that end a text go no further. score = sum of log p over the new tokens; finished texts compete by
     score / number of new tokens. Raises ValueError for an empty text or fewer than 2 beams or 1 step,
     ContextLengthError for a text that leaves no room for the steps.
@@ -87,8 +88,8 @@ def beam_tree(model, tokenizer, text, num_beams=3, steps=5):
 
     def watch(texts, scores, ends, goes_on):
         for rank, score in enumerate(scores[0]):
-            if score < NEVER / 2:
-                continue  # a beam that was not there yet
+            if score < EMPTY_BEAM_SCORE / 2:
+                continue  # an empty beam
             ids = tuple(int(i) for i in texts[0, rank, len(prompt) :])
             finished = ends[0, rank] and rank < num_beams  # the others only wait in case that many end
             state = "kept" if goes_on[0, rank] else "finished" if finished else "dropped"

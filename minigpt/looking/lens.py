@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.generation.sampling import top_indices
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_values
 from minigpt.looking.tokens import encode, readable, settled, token_texts
 from minigpt.ops.plain import softmax
-from minigpt.sampling import highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class LogitLens:
         return [self._top(row, k) for row in softmax(self.logits[:, position])]
 
     def _top(self, probs, k):
-        best = highest(probs, k)
+        best = top_indices(probs, k)
         return [(self.tokenizer.decode([i]), float(probs[i])) for i in best]
 
     def plot(self, last=10):

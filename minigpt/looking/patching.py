@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.generation.sampling import log_softmax
 from minigpt.looking.figures import CHANGES, draw_map, label_tokens, new_figure, write_values
 from minigpt.looking.tokens import encode, settled, single_token, token_texts
-from minigpt.sampling import log_softmax
 from minigpt.trace import activation_names
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.generation.sampling import top_indices
 from minigpt.looking.figures import checked_index
 from minigpt.looking.pixels import as_characters, as_image, pooled
 from minigpt.looking.source import PRE, file_name
@@ -20,7 +21,6 @@ from minigpt.looking.tokens import encode, readable, token_texts
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.run import Run
-from minigpt.sampling import highest
 from minigpt.tokenizer import Tokenizer
 from minigpt.trace import Tap
 
@@ -242,7 +242,7 @@ def step(model, text, tokenizer=None):
         for name, array in witness.items()
     ]
     probs = softmax(logits[-1])
-    next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in highest(probs, min(5, len(probs)))]
+    next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, min(5, len(probs)))]
     return Steps(steps, tokens, next_tokens, model.config.n_layer)
 
 
