@@ -114,8 +114,8 @@ def test_beam_sampling_varies_and_beams_beat_greedy(model):
         logprobs = log_softmax(model(row))
         return sum(logprobs[i - 1, row[i]] for i in range(2, len(row)))
 
-    greedy, beams = (model.generate([1, 2], num_beams=n, **choice)[0] for n in (1, 4))
-    assert logprob(beams) >= logprob(greedy)
+    greedy, searched = (model.generate([1, 2], num_beams=n, **choice)[0] for n in (1, 4))
+    assert logprob(searched) >= logprob(greedy)
     sampled = {tuple(model.generate([1, 2], num_beams=3, do_sample=True, seed=s, **choice)[0]) for s in range(8)}
     assert len(sampled) > 3
     best = model.generate([1, 2], num_beams=3, do_sample=True, top_k=0, temperature=1e-4, seed=0, **choice)
