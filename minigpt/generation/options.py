@@ -44,23 +44,20 @@ class GenerationConfig:
         for name in ("top_p", "min_p", "typical_p"):
             if getattr(self, name) is not None:
                 self._require_number(name, 0, 1, "from 0 to 1, or None")
-        top_k, seed, early_stopping = self.top_k, self.seed, self.early_stopping
-        self._require(
-            top_k is None or (is_integer(top_k) and top_k >= 0), "top_k", "an integer, at least 0 (0 or None: off)"
-        )
-        self._require(seed is None or (is_integer(seed) and seed >= 0), "seed", "an integer, at least 0, or None")
-        self._require(
-            isinstance(early_stopping, bool) or early_stopping == "never", "early_stopping", 'True, False or "never"'
-        )
+        self._require("top_k", _is_none_or_count(self.top_k), "an integer, at least 0 (0 or None: off)")
+        self._require("seed", _is_none_or_count(self.seed), "an integer, at least 0, or None")
+        is_valid = isinstance(self.early_stopping, bool) or self.early_stopping == "never"
+        self._require("early_stopping", is_valid, 'True, False or "never"')
         for name in ("do_sample", "slide"):
-            self._require(isinstance(getattr(self, name), bool), name, "True or False")
-        eos, pad = self.eos_token_id, self.pad_token_id
-        self._require(
-            eos is None or _is_from_config(eos) or all(map(is_integer, _as_list(eos))),
-            "eos_token_id",
-            'an id, a list of ids or None (nothing ends a text); "config" takes the model\'s',
+            self._require(name, isinstance(getattr(self, name), bool), "True or False")
+        is_valid = (
+            self.eos_token_id is None
+            or _is_from_config(self.eos_token_id)
+            or all(map(is_integer, _as_list(self.eos_token_id)))
         )
-        self._require(_is_from_config(pad) or is_integer(pad), "pad_token_id", "an id")
+        expected = 'an id, a list of ids or None (nothing ends a text); "config" takes the model\'s'
+        self._require("eos_token_id", is_valid, expected)
+        self._require("pad_token_id", _is_from_config(self.pad_token_id) or is_integer(self.pad_token_id), "an id")
         if self.num_return_sequences > 1:
             if self.num_beams == 1 and not self.do_sample:
                 raise ValueError("greedy search has one result: num_return_sequences > 1 needs do_sample or num_beams")
@@ -71,9 +68,9 @@ class GenerationConfig:
 
     def _require_number(self, name, low, high, expected):
         value = getattr(self, name)
-        self._require(is_number(value) and low <= value <= high, name, f"a number {expected}")
+        self._require(name, is_number(value) and low <= value <= high, f"a number {expected}")
 
-    def _require(self, condition, name, expected):
+    def _require(self, name, condition, expected):
         if not condition:
             raise ValueError(f"{name} must be {expected}, not {getattr(self, name)!r}")
 
@@ -87,6 +84,10 @@ class GenerationConfig:
         if config.first_in_vocabulary(pad) is None:
             raise ValueError(f"pad_token_id must be an id in the vocabulary of {config.vocab_size}, not {pad!r}")
         return replace(self, eos_token_id=eos, pad_token_id=pad)
+
+
+def _is_none_or_count(value):
+    return value is None or (is_integer(value) and value >= 0)
 
 
 def _is_from_config(value):
