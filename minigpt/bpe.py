@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
@@ -63,7 +63,7 @@ def pre_token_pattern():
     return re.compile(rf"'(?:[sdmt]|ll|ve|re)| ?[{L}]+| ?[{N}]+| ?[^{s}{L}{N}]+|[{s}]+(?![^{s}])|[{s}]+")
 
 
-def pre_tokens(chunks: Iterable[str], special_tokens: Iterable[str] = ()) -> Iterator[str]:
+def pre_tokens(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Iterator[str]:
     """Yield the pre-tokens of a text that comes in chunks, wherever it is cut; joined, they are the text.
 
     Special tokens stay whole; where several begin, the longest wins. Only as much of the text is held back as later
