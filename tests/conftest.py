@@ -84,3 +84,11 @@ def snapshot(tmp_path):
         }
 
     return snapshot
+
+
+@pytest.fixture
+def model():
+    """A small model in float64 whose biases and layer norms are not trivial."""
+    from reference import TINY, lively_model
+
+    return lively_model(TINY, seed=0)
