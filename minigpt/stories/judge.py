@@ -7,7 +7,7 @@ which no model can beat on new stories; the stories that it writes itself go to 
 from dataclasses import dataclass
 
 from minigpt import stories
-from minigpt.training.data import PairBatches, beginning_of_text, check_fit, end_of_text
+from minigpt.training.data import PairBatches, end_of_text, require_matching_vocabulary
 from minigpt.training.evaluate import mean_loss
 
 BATCH_SIZE = 50
@@ -45,8 +45,8 @@ def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
     A seed that the model was not trained with, for stories that are new to it: the bundled one knows those of 1 to 3.
     Raises ValueError for a model that has no end-of-text token or too short a context.
     """
-    check_fit(tokenizer, model.config)
-    beginning, end = beginning_of_text(model.config), end_of_text(model.config, tokenizer)
+    require_matching_vocabulary(tokenizer, model.config)
+    beginning, end = model.config.beginning_token_id, end_of_text(model.config, tokenizer)
     if end is None:
         raise ValueError("this model has no end-of-text token, so its stories never end")
     drawn = list(stories.stories(n, seed))
