@@ -40,7 +40,9 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
     help="Draw from the tokens of most typical surprise that together have this probability.",
 )
 @click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat fewer tokens.")
-@click.option("--no-repeat-ngram-size", type=int, default=0, help="Repeat no sequence of this many tokens; 0: any.")
+@click.option(
+    "--no-repeat-ngram-size", type=int, default=0, help="Repeat no sequence of this many tokens; 0: no limit."
+)
 @click.option("--num-beams", type=int, default=1, show_default=True, help="Above 1: beam search.")
 @click.option(
     "--length-penalty",

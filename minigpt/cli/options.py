@@ -32,7 +32,7 @@ run_options = with_options(
     click.option(
         "--quantize",
         type=click.Choice(["int8"]),
-        help="Keep the weights in 8 bits: fastest, and needs the least memory.",
+        help="Keep the weights in 8 bits: fastest, least memory.",
     ),
     click.option(
         "--dtype",

@@ -19,7 +19,7 @@ JUDGED_STORIES = 1000  # unless --count says otherwise
     "--check",
     "to_check",
     metavar="FILE",
-    help='Check the texts of this file ("-": standard input) and show where they are no stories of the grammar.',
+    help='Check whether the texts of this file ("-": standard input) are stories of the grammar; show where not.',
 )
 @click.option(
     "--judge",
