@@ -4,7 +4,9 @@ import sys
 
 import click
 
-from minigpt.cli.output import one_line, printable, progress, write
+from minigpt.cli.output import progress, write
+
+MAX_VERDICT_CHARS = 90  # in a line of the table; what is longer follows below it
 
 
 @click.group()
@@ -16,9 +18,9 @@ def exercises():
 @click.argument("folder")
 def start(folder):
     """Copy the notebooks without their solutions into FOLDER. Existing files stay as they are."""
-    from minigpt.exercises import workbook
+    from minigpt.classroom.copies import start_course
 
-    written, kept = workbook.start(folder)
+    written, kept = start_course(folder)
     if kept:
         write(f"kept as they are: {', '.join(kept)}\n")
     if written:
@@ -30,9 +32,10 @@ def list_exercises():
     """List the exercises by notebook, with what each function has to compute."""
     import textwrap
 
-    from minigpt.exercises import EXERCISES, workbook
+    from minigpt.classroom.copies import exercises_by_notebook
+    from minigpt.exercises import EXERCISES
 
-    for notebook, names in workbook.places(EXERCISES).items():
+    for notebook, names in exercises_by_notebook(EXERCISES).items():
         write(f"{notebook or 'in no notebook'}\n")
         for name in names:
             lines = textwrap.wrap(EXERCISES[name].task, 104, max_lines=2, placeholder=" ...")
@@ -44,16 +47,19 @@ def list_exercises():
 @click.option("--only", multiple=True, metavar="NAME", help="Check only this exercise. May be given several times.")
 def check(file, only):
     """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
-    from minigpt.exercises import EXERCISES, workbook
+    from minigpt.classroom.printable import one_line, printable
+    from minigpt.classroom.workbook import check_workbook, open_workbook
+    from minigpt.exercises import EXERCISES
 
-    handed_in = workbook.defined(file, only)
+    handed_in = open_workbook(file, only)
     failed = []
-    for result in workbook.results(handed_in, only):
-        write(f"{'✓' if result.passed else '✗'} {result.exercise:24}{one_line(result.verdict)}\n")
+    for result in check_workbook(handed_in, only):
+        mark = "✓" if result.passed else "✗"
+        write(f"{mark} {result.exercise:24}{one_line(result.verdict, max_chars=MAX_VERDICT_CHARS)}\n")
         if not result.passed:
             failed.append(result)
     for result in failed:
-        if result.details or one_line(result.verdict) != result.verdict:
+        if result.details or one_line(result.verdict, max_chars=MAX_VERDICT_CHARS) != result.verdict:
             write(f"\n{printable(str(result))}\n")
     verdicts = {result.verdict for result in failed}
     for problem in handed_in.problems:
@@ -88,18 +94,20 @@ def grade(folder, out, time, memory):
 
     Each submission runs in a process of its own, with limits of time and memory. All are copied before the first one
     runs. The table is written after each submission, so nothing is lost if grading is stopped. This is not a sandbox:
-    see README.md.
+    see minigpt/classroom/README.md.
     """
-    from minigpt.exercises import submissions
+    from minigpt.classroom import grading
+    from minigpt.classroom.printable import printable
+    from minigpt.classroom.submissions import find_submissions, ignored_files
 
-    found = submissions.find_submissions(folder)
-    submissions.require_writable(out)
+    submissions = find_submissions(folder)
+    grading.require_writable(out)
     grades = []
-    for submission in progress(found, len(found), "submission"):
-        grades.append(submissions.grade(submission, time, memory))
-        submissions.write_csv(grades, out)
-    write(submissions.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")
-    if others := submissions.not_looked_at(folder, out):
+    for submission in progress(submissions, len(submissions), "submission"):
+        grades.append(grading.grade(submission, time, memory))
+        grading.write_csv(grades, out)
+    write(grading.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")
+    if others := ignored_files(folder, out):
         click.echo(f"minigpt: not looked at: {printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
         click.echo("minigpt: this system does not limit the memory of a process; only time was limited", err=True)

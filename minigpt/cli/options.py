@@ -76,11 +76,12 @@ def read_prompt(prompt):
 
 
 def load_model(name, *, offline=False, threads=None, **options):
-    """Return the model of that name. The process is ours, so it is tuned for speed, too."""
-    from minigpt import GPT2, ops
+    """Return the model of that name, after tuning the process for it: on the command line the process is ours."""
+    from minigpt import GPT2
+    from minigpt.ops import tune_process
 
-    ops.tune_process(threads)
-    return GPT2.from_pretrained(name, threads=threads, local_files_only=offline, **options)
+    tune_process(threads)
+    return GPT2.from_pretrained(name, local_files_only=offline, **options)
 
 
 def load_tokenizer(name, *, offline=False):

@@ -31,17 +31,6 @@ def progress(iterable, total, unit):
     return tqdm(iterable, total=total, unit=unit, disable=None)
 
 
-def printable(text):
-    """Return the text without what cannot be encoded: names of files need not be Unicode."""
-    return text.encode(errors="replace").decode()
-
-
-def one_line(text, max_length=90):
-    """Return the text on one line, cut off after max_length characters."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= max_length else f"{line[:max_length]} ..."
-
-
 def require_plottable(path):
     """Raise a UsageError unless matplotlib can write a picture of this name. Call it before the work."""
     try:

@@ -17,7 +17,7 @@ def initial_model(settings):
 
 
 def _loaded_model(settings):
-    model = GPT2.from_pretrained(settings.init, ops=settings.ops, dtype="float32", threads=settings.threads)
+    model = GPT2.from_pretrained(settings.init, ops=settings.ops, dtype="float32")
     tokenizer = Tokenizer.from_pretrained(settings.init)
     if settings.block_size > model.config.n_positions:
         raise ValueError(f"block size {settings.block_size}: the model has {model.config.n_positions} positions")
