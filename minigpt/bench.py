@@ -5,6 +5,7 @@ prompt multiplies every weight with every token, so it cannot be faster than BLA
 """
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from minigpt.cache import KVCache
 from minigpt.generation.sampling import log_softmax
+from minigpt.model import GPT2
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten
 
@@ -37,7 +39,7 @@ class Measurement:
         return self.achieved / self.bound
 
 
-def bench(model, lengths=PROMPT_LENGTHS):
+def bench(model: GPT2, lengths: Sequence[int] = PROMPT_LENGTHS) -> list[Measurement]:
     """Return a list of Measurements: reading a prompt of each length, and a new token after it; one sequence."""
     lengths = [n for n in lengths if n + NEW_TOKENS <= model.config.n_positions] or [model.config.n_positions // 2]
     gigabytes, gigaflops = streaming_read(), blas_product()
@@ -95,7 +97,7 @@ class Agreement:
     same_top_token: float  # share of the places where both predict the same most probable token
 
 
-def agreement(model, in_float32, ids):
+def agreement(model: GPT2, in_float32: GPT2, ids: Sequence[int]) -> Agreement:
     """Compare a model with `in_float32` on a text, a list of ids, read in windows of the whole context."""
     losses, same_top = [], []
     for start in range(0, len(ids) - 1, model.config.n_positions):

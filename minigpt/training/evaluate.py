@@ -1,17 +1,20 @@
 """How well a model predicts a text."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.model import GPT2
+from minigpt.tokenizer import Tokenizer
 from minigpt.training.backend import training_operations
 from minigpt.training.data import require_matching_vocabulary
 from minigpt.training.gradients import over_batch
 from minigpt.training.loss import IGNORED
 
 
-def mean_loss(model, batches):
+def mean_loss(model: GPT2, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     """Return the mean cross-entropy of the targets that count, over batches of inputs and targets [B, T]."""
     total = count = 0
     for inputs, targets in batches:
@@ -51,7 +54,7 @@ class Evaluation:
         return self.loss * self.tokens / math.log(2) / self.n_bytes
 
 
-def evaluate(model, tokenizer, text, stride=None):
+def evaluate(model: GPT2, tokenizer: Tokenizer, text: str | Iterable[str], stride: int | None = None) -> Evaluation:
     """Return how well a model predicts a text, an Evaluation. Raises ValueError.
 
     The text (a string, or its pieces as data.text_pieces cuts them) is read through a window of the model's whole

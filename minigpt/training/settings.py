@@ -69,7 +69,7 @@ class Settings:
             raise ValueError(f"min_lr, the learning rate at the end, is {self.min_lr}: above lr, {self.lr}")
 
     @classmethod
-    def from_preset(cls, preset=None, **options):
+    def from_preset(cls, preset: str | None = None, **options) -> "Settings":
         """Return the settings of a preset with some of them replaced. Without a name: finetune with init, else char.
 
         What the options leave open follows from them: min_lr is a tenth of a given lr, the warm-up is at most a tenth

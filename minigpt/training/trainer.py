@@ -11,6 +11,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +102,7 @@ class Training:
         checkpoint.truncate_log(folder, training.step)
         return training
 
-    def run(self, report=lambda line: None):
+    def run(self, report: Callable[[dict], object] = lambda line: None) -> None:
         """Train to the last step. Calls report(line) with every line of the log, a dict.
 
         Ctrl-C stops it after the current step, which is saved; a second Ctrl-C stops it at once. Raises NotFiniteError,
@@ -129,7 +130,7 @@ class Training:
             if self.stop_requested.is_set() and self.step < s.steps:
                 raise KeyboardInterrupt
 
-    def train_step(self):
+    def train_step(self) -> dict:
         """Do one step: batch, loss and gradients, clipping, AdamW. Return the line of the log, a dict."""
         s, started, loss = self.settings, time.perf_counter(), 0.0
         for gradient in flatten(self.grads).values():
@@ -151,7 +152,7 @@ class Training:
         speed = round(inputs.size / (time.perf_counter() - started))
         return {"step": self.step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens_per_second": speed}
 
-    def evaluate(self):
+    def evaluate(self) -> float:
         """Return the mean loss on the validation data. If it is the lowest so far, save the model as the best."""
         loss = mean_loss(self.model, self.validation.spread(self.settings.eval_batches))
         if not math.isfinite(loss):
@@ -161,7 +162,7 @@ class Training:
             checkpoint.save_best(self.folder, self.model, self.step, loss)
         return loss
 
-    def save(self):
+    def save(self) -> None:
         """Make this step the one to resume from. Raises NotFiniteError, OSError."""
         for arrays in (flatten(self.model.params), self.optimizer.m, self.optimizer.v):
             for name, array in arrays.items():
@@ -169,7 +170,7 @@ class Training:
                     raise self._not_finite(self.step, f"{name} or its AdamW is not finite")
         checkpoint.save_last(self.folder, self.model, self.optimizer, self.step, self.best)
 
-    def sample(self):
+    def sample(self) -> str:
         """Return a text by the model as it is, always from the same seed."""
         config = self.model.config
         first = config.first_in_vocabulary(config.beginning_token_id, self.tokenizer.token_id("\n"), 0)
