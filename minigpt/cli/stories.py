@@ -85,7 +85,7 @@ def check_texts(path, as_json):
 
     text = read_prompt("-") if path == "-" else read_text(path)
     texts = [part.strip("\n") for part in text.split(grammar.SEPARATOR)]
-    problems = [grammar.check(part) for part in texts if part]
+    problems = [grammar.find_problem(part) for part in texts if part]
     if as_json:
         print_json([None if problem is None else str(problem) for problem in problems])
     else:
