@@ -274,7 +274,7 @@ def step(text, model, layer, everything, offline, as_json):
     from minigpt import step as walk
 
     gpt2 = GPT2.from_pretrained(model, local_files_only=offline)
-    steps = walk(gpt2, text, Tokenizer.from_pretrained(model, offline=offline))
+    steps = walk(gpt2, Tokenizer.from_pretrained(model, offline=offline), text)
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
         fields = [{name: getattr(step, name) for name in names} for step in steps]

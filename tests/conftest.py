@@ -11,9 +11,14 @@ def pytest_configure(config):
         os.environ["HF_HUB_OFFLINE"] = "1"
     import hypothesis
     import transformers
+    from helpers import examples
 
     hypothesis.settings.register_profile(
-        "minigpt", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+        "minigpt",
+        deadline=None,
+        max_examples=examples(100),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        print_blob=True,
     )
     hypothesis.settings.load_profile("minigpt")
     transformers.logging.set_verbosity_error()
@@ -41,6 +46,15 @@ def shakespeare_tokenizer():
     from minigpt import Tokenizer
 
     return Tokenizer.from_pretrained(SHAKESPEARE)
+
+
+@pytest.fixture(scope="session")
+def bundled():
+    """The bundled model and its tokenizer."""
+    from minigpt import GPT2, Tokenizer
+    from minigpt.bundled import DEFAULT_MODEL
+
+    return GPT2.from_pretrained(DEFAULT_MODEL), Tokenizer.from_pretrained(DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
