@@ -326,14 +326,16 @@ class BPE:
             raise ValueError(f"{vocab_json} and {merges_txt} are not a vocabulary as GPT-2's: {error}") from error
 
     @classmethod
-    def from_pretrained(cls, name, revision=None, offline=False):
+    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
         """The tokenizer of a model, by the names that GPT2.from_pretrained takes, with the files that Tokenizer reads.
 
         Raises weights_loader.CheckpointError if there is none, ValueError if it is not of GPT-2's kind.
         """
         from minigpt.tokenizer import Tokenizer
 
-        found = json.loads(Tokenizer.from_pretrained(name, revision, offline).backend.to_str())
+        found = json.loads(
+            Tokenizer.from_pretrained(name, revision=revision, local_files_only=local_files_only).backend.to_str()
+        )
         model, split, added = found["model"], found["pre_tokenizer"] or {}, found["added_tokens"]
         kind = (
             model["type"],

@@ -122,7 +122,7 @@ def generate(
     gpt2 = GPT2.from_pretrained(
         model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
     )
-    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    tokenizer = Tokenizer.from_pretrained(model, local_files_only=offline)
     if max_new_tokens is None:
         room = MOST if options["slide"] else gpt2.config.n_positions - len(tokenizer.encode(prompt) or [None])
         options["max_new_tokens"] = min(MOST, max(1, room))
@@ -172,7 +172,7 @@ def info(model, offline, as_json):
     from minigpt import GPT2Config
     from minigpt.bundled import bundled_folder
 
-    folder = bundled_folder(model) or weights_loader.locate_config(model, offline=offline)
+    folder = bundled_folder(model) or weights_loader.locate_config(model, local_files_only=offline)
     config = GPT2Config.from_pretrained(folder)
     parameters = config.parameter_count()
     suffixes = (".json", ".safetensors", ".txt")
@@ -205,7 +205,7 @@ def tokenize(text, model, offline, as_json):
     text = _prompt(text)
     from minigpt import Tokenizer
 
-    tokenizer = Tokenizer.from_pretrained(model, offline=offline)
+    tokenizer = Tokenizer.from_pretrained(model, local_files_only=offline)
     ids = tokenizer.encode(text)
     if as_json:
         _print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.pieces(ids)})
@@ -240,7 +240,7 @@ def bench(model, quantize, dtype, ops, threads, text, plot, offline, as_json):
     measurements = benchmarks.bench(gpt2)
     agreement = None
     if text:
-        ids = Tokenizer.from_pretrained(model, offline=offline).encode(_read_text(text))
+        ids = Tokenizer.from_pretrained(model, local_files_only=offline).encode(_read_text(text))
         if len(ids) < 2:
             raise click.UsageError(f"{text} has {len(ids)} tokens: at least 2 are needed")
         exact = GPT2.from_pretrained(model, ops=ops, dtype="float32", threads=threads, local_files_only=offline)
@@ -274,7 +274,7 @@ def step(text, model, layer, everything, offline, as_json):
     from minigpt import step as walk
 
     gpt2 = GPT2.from_pretrained(model, local_files_only=offline)
-    steps = walk(gpt2, Tokenizer.from_pretrained(model, offline=offline), text)
+    steps = walk(gpt2, Tokenizer.from_pretrained(model, local_files_only=offline), text)
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
         fields = [{name: getattr(step, name) for name in names} for step in steps]
@@ -398,7 +398,9 @@ def evaluate(model, text, stride, quantize, dtype, ops, threads, offline, as_jso
     gpt2 = GPT2.from_pretrained(
         model, ops=ops, quantize=quantize, dtype=dtype, threads=threads, local_files_only=offline
     )
-    result = evaluation.evaluate(gpt2, Tokenizer.from_pretrained(model, offline=offline), text_pieces(text), stride)
+    result = evaluation.evaluate(
+        gpt2, Tokenizer.from_pretrained(model, local_files_only=offline), text_pieces(text), stride
+    )
     if as_json:
         fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}
         _print_json({"model": model, "tokens": result.tokens, "bytes": result.n_bytes} | fields)

@@ -16,7 +16,7 @@ class Tokenizer:
         self.backend = backend  # a tokenizers.Tokenizer
 
     @classmethod
-    def from_pretrained(cls, name, revision=None, offline=False):
+    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
         """The tokenizer of a model, by the names that GPT2.from_pretrained takes.
 
         Reads tokenizer.json, or vocab.json and merges.txt (byte-level BPE), or vocab.txt (WordPiece, as Chinese GPT-2
@@ -25,7 +25,7 @@ class Tokenizer:
         import weights_loader
         from minigpt.bundled import bundled_folder
 
-        folder = bundled_folder(name) or weights_loader.locate_tokenizer(name, revision, offline)
+        folder = bundled_folder(name) or weights_loader.locate_tokenizer(name, revision, local_files_only)
         try:
             return cls(_read_backend(Path(folder)))
         except weights_loader.CheckpointError:
