@@ -458,7 +458,7 @@ def _check_stories(path, as_json):
 
     text = _prompt("-") if path == "-" else _read_text(path)
     texts = [part.strip("\n") for part in text.split(grammar.SEPARATOR)]
-    problems = [grammar.check(part) for part in texts if part]
+    problems = [grammar.find_problem(part) for part in texts if part]
     if as_json:
         _print_json([None if problem is None else str(problem) for problem in problems])
     else:

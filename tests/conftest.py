@@ -57,6 +57,39 @@ def bundled():
     return GPT2.from_pretrained(DEFAULT_MODEL), Tokenizer.from_pretrained(DEFAULT_MODEL)
 
 
+@pytest.fixture(scope="session")
+def sample():
+    """Thousands of drawn stories."""
+    from helpers import examples
+
+    from minigpt.stories import stories
+
+    return list(stories(examples(20_000), seed=1))
+
+
+@pytest.fixture(scope="session")
+def story_tokenizer(tmp_path_factory):
+    """A tokenizer trained on drawn stories."""
+    from minigpt import Tokenizer
+    from minigpt.bpe import BPE, train_bpe
+    from minigpt.stories import stories
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save(folder)
+    return Tokenizer.from_pretrained(folder)
+
+
+@pytest.fixture
+def untrained_storyteller(story_tokenizer):
+    """A model of that tokenizer that has not been trained."""
+    from minigpt import GPT2, GPT2Config
+    from minigpt.stories import SEPARATOR
+
+    end = story_tokenizer.token_id(SEPARATOR)
+    config = GPT2Config(len(story_tokenizer), 500, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
+    return GPT2.random(config, seed=0)
+
+
 @pytest.fixture(scope="module")
 def few_inputs():
     """Check with an eighth of the inputs: enough where the inputs are not what is tested."""
