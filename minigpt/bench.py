@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from minigpt.cache import KVCache
+from minigpt.generation.sampling import log_softmax
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten
-from minigpt.sampling import log_softmax
 
 LENGTHS = (32, 128, 512, 900)
 NEW_TOKENS = 16  # of which the median counts

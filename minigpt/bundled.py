@@ -1,4 +1,4 @@
-"""The model that comes with minigpt, so that it runs without a download: it tells stories/."""
+"""The model that comes with minigpt: it tells the stories of minigpt/stories and needs no download."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ DEFAULT_MODEL = "stories"
 
 
 def bundled_folder(name):
-    """The folder of the bundled model of that name, or None. A checkpoint in a folder of that name comes first."""
+    """Return the folder of the bundled model of that name, or None. A checkpoint in a folder of that name wins."""
     if name != DEFAULT_MODEL or (Path(name) / "config.json").exists():
         return None
     return Path(__file__).parent / "stories" / "model"

@@ -1,17 +1,26 @@
-"""Keys and values of the tokens seen so far, so that a new token costs one step and not the whole text again."""
+"""Keys and values of earlier tokens, so that a new token costs one step instead of the whole text again."""
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from minigpt.config import GPT2Config
 
 
 class KVCache:
-    """Room for the keys and values of every layer, k and v [n_layer][B, H, length, K].
+    """Room for the keys and values of every layer: k and v [n_layer][B, H, length, K], letters as in model.py.
 
-    A token's keys and values depend only on the tokens before it, so they never change once computed. The model
-    appends those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many
-    of them are padding at the left of each sequence. Room is for `max_length` tokens, n_positions unless told.
+    A token's keys and values depend only on the tokens before it, so they never change once computed. The model appends
+    those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many of them
+    are padding at the left of each sequence. There is room for `max_length` tokens, by default n_positions.
     """
 
-    def __init__(self, config, batch_size=1, max_length=None, dtype="float32"):
+    def __init__(
+        self,
+        config: GPT2Config,
+        batch_size: int = 1,
+        max_length: int | None = None,
+        dtype: DTypeLike = "float32",
+    ):
         self.config = config
         self.max_length = config.n_positions if max_length is None else max_length
         self.dtype = np.dtype(dtype)
@@ -21,12 +30,12 @@ class KVCache:
 
     def _allocate(self, batch_size):
         c = self.config
+        self.shared = np.zeros((batch_size, batch_size), int)  # length of the prefix that sequences i and j share
         # np.empty: memory that no token fills is never touched, so it costs nothing.
-        self.shared = np.zeros((batch_size, batch_size), int)  # how many first tokens sequences i and j have in common
         self.k, self.v = np.empty((2, c.n_layer, batch_size, c.n_head, self.max_length, c.head_size), self.dtype)
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         return self.k.shape[1]
 
     def append(self, layer, k, v):
@@ -39,7 +48,7 @@ class KVCache:
         self.v[layer, :, :, self.length : end] = v
         return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
 
-    def check_fit(self, batch_size, n_tokens, dtype):
+    def require_room(self, batch_size, n_tokens, dtype):
         """Raise ValueError unless n_tokens more tokens of batch_size sequences fit, computed in dtype."""
         if dtype != self.dtype:
             raise ValueError(f"the cache holds {self.dtype}, the model {dtype}: make it with dtype=model.dtype")
@@ -50,17 +59,17 @@ class KVCache:
                 f"the cache has room for {self.max_length} tokens: {self.length} are taken, {n_tokens} more do not fit"
             )
 
-    def advance(self, n_tokens):
+    def advance(self, n_tokens: int):
         """Count the tokens whose keys and values every layer has appended."""
         self.length += n_tokens
 
     def clear(self):
-        """Forget all tokens, keep the room."""
+        """Forget all tokens, keep the memory."""
         self.length = 0
         self.shared[:] = 0
 
-    def select(self, rows):
-        """Go on with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""
+    def select(self, rows: ArrayLike):
+        """Continue with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""
         rows = np.asarray(rows)
         if self.padding is not None:
             self.padding = self.padding[rows]
@@ -72,14 +81,14 @@ class KVCache:
             self._allocate(len(rows))
             self.k[:, :, :, : self.length] = k[:, rows, :, : self.length]
             self.v[:, :, :, : self.length] = v[:, rows, :, : self.length]
-        # Two sequences that come from the same one share all of it, others what theirs shared.
+        # Two copies of one sequence share all of it; others share what their originals shared.
         self.shared = np.where(rows[:, None] == rows, self.length, shared[rows][:, rows])
 
     def _reorder(self, rows):
         moved = np.flatnonzero(rows != np.arange(len(rows)))
         if not moved.size:
             return
-        # Beams part only some tokens back: what a sequence shares with its successor stays where it is.
+        # Beams share most of their prefix; only what differs is copied.
         start = self.shared[moved, rows[moved]].min()
-        for stored in (*self.k, *self.v):  # layer by layer: the copy that the gather makes stays small
+        for stored in (*self.k, *self.v):  # one layer at a time, so that the temporary copy stays small
             stored[moved, :, start : self.length] = stored[rows[moved], :, start : self.length]

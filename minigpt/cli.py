@@ -114,7 +114,7 @@ def generate(
     prompt = _prompt(prompt)
 
     from minigpt import GPT2, GenerationConfig, Tokenizer
-    from minigpt.text import continue_text
+    from minigpt.generation.text import continue_text, encode_prompt
 
     if max_new_tokens is not None:
         options["max_new_tokens"] = max_new_tokens
@@ -124,7 +124,9 @@ def generate(
     )
     tokenizer = Tokenizer.from_pretrained(model, local_files_only=offline)
     if max_new_tokens is None:
-        room = MOST if options["slide"] else gpt2.config.n_positions - len(tokenizer.encode(prompt) or [None])
+        room = (
+            MOST if options["slide"] else gpt2.config.n_positions - len(encode_prompt(tokenizer, prompt, gpt2.config))
+        )
         options["max_new_tokens"] = min(MOST, max(1, room))
     streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
     continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigpt.bundled import bundled_folder
 from minigpt.config import ACTIVATION_FUNCTIONS, GPT2Config
-from minigpt.generate import generate, stream
+from minigpt.generation.search import generate, stream
 from minigpt.ops import choose_ops, replace_ops, set_threads
 from minigpt.params import checked_format, random_params, read_params, write_params
 from minigpt.run import Run, checked_ids

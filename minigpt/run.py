@@ -84,7 +84,7 @@ class Run:
                 f"{n_tokens} tokens, but the model has {config.n_positions} positions: shorten the text"
             )
         if cache is not None:
-            cache.check_fit(B, T, model.dtype)
+            cache.require_room(B, T, model.dtype)
             if cache.length == 0:
                 cache.padding = padding
             elif padding is not None:

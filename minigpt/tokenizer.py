@@ -1,7 +1,21 @@
-"""Text to token ids and back, with the tokenizers library. How they work inside is another module's story."""
+"""Text to token ids and back, with the tokenizers library. bpe.py shows how such a tokenizer works.
+
+The library is imported inside functions: importing minigpt must stay fast.
+"""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import weights_loader
+from minigpt.bundled import bundled_folder
+from minigpt.files import write_file
+
+if TYPE_CHECKING:
+    import tokenizers
 
 
 class Tokenizer:
@@ -12,19 +26,18 @@ class Tokenizer:
     [15496, 995]
     """
 
-    def __init__(self, backend):
-        self.backend = backend  # a tokenizers.Tokenizer
+    def __init__(self, backend: "tokenizers.Tokenizer"):
+        self.backend = backend
 
     @classmethod
-    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
-        """The tokenizer of a model, by the names that GPT2.from_pretrained takes.
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, local_files_only: bool = False
+    ) -> "Tokenizer":
+        """Load the tokenizer of a model, by any name that GPT2.from_pretrained takes.
 
-        Reads tokenizer.json, or vocab.json and merges.txt (byte-level BPE), or vocab.txt (WordPiece, as Chinese GPT-2
-        have). Raises weights_loader.CheckpointError.
+        Reads tokenizer.json, or vocab.json and merges.txt (byte-level BPE), or vocab.txt (WordPiece, as in Chinese
+        GPT-2 models). Raises weights_loader.CheckpointError.
         """
-        import weights_loader
-        from minigpt.bundled import bundled_folder
-
         folder = bundled_folder(name) or weights_loader.locate_tokenizer(name, revision, local_files_only)
         try:
             return cls(_read_backend(Path(folder)))
@@ -34,8 +47,8 @@ class Tokenizer:
             raise weights_loader.CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
 
     @classmethod
-    def of_characters(cls, characters):
-        """A tokenizer whose tokens are these characters, in their order."""
+    def of_characters(cls, characters: Iterable[str]) -> "Tokenizer":
+        """Make a tokenizer whose tokens are these characters, in sorted order."""
         import tokenizers
 
         backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(sorted(characters))}))
@@ -43,14 +56,14 @@ class Tokenizer:
         backend.decoder = tokenizers.decoders.Fuse()
         return cls(backend)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.backend.get_vocab_size()
 
-    def encode(self, text, add_special_tokens=False):
-        """The ids of a text, a list of int.
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """Return the ids of a text.
 
-        add_special_tokens adds those that some put around a text ([CLS] and [SEP] of WordPiece; GPT-2 has none).
-        Raises ValueError for a character that a tokenizer of characters does not have.
+        add_special_tokens adds those that some tokenizers put around a text ([CLS] and [SEP] of WordPiece; GPT-2 has
+        none). Raises ValueError for a character that a tokenizer of characters does not have.
         """
         try:
             return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
@@ -60,37 +73,35 @@ class Tokenizer:
                 raise
             raise ValueError(f"the tokenizer has no token for the character {unknown!r}") from error
 
-    def decode(self, ids, skip_special_tokens=False):
-        """The text of ids. Bytes that are no valid UTF-8, such as half a character, become U+FFFD."""
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD."""
         return self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
 
-    def batch_decode(self, rows, skip_special_tokens=False):
-        """The texts of several rows of ids, [N, T] or a list of lists."""
+    def batch_decode(self, rows: np.ndarray | Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
+        """Return the texts of several rows of ids, [N, T] or a list of lists."""
         return [self.decode(row, skip_special_tokens) for row in rows]
 
-    def pieces(self, ids):
-        """Each id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ)."""
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Return each id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ)."""
         return [self.backend.id_to_token(int(i)) for i in ids]
 
-    def token_id(self, piece):
-        """The id of an entry of the vocabulary, or None."""
+    def token_id(self, piece: str) -> int | None:
+        """Return the id of an entry of the vocabulary, or None."""
         return self.backend.token_to_id(piece)
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder: str | Path) -> None:
         """Write tokenizer.json, which from_pretrained and transformers load back."""
-        from weights_loader import write_file
-
         write_file(Path(folder) / "tokenizer.json", lambda path: self.backend.save(str(path)))
 
-    def text_stream(self, skip_special_tokens=True, after=()):
-        """A TextStream: ids in, one at a time, whole characters out. after: ids of the text before, already shown."""
+    def text_stream(self, skip_special_tokens: bool = True, after: Iterable[int] = ()) -> "TextStream":
+        """Return a TextStream: ids in, one at a time, whole characters out. after: ids of text already shown."""
         return TextStream(self.backend, skip_special_tokens, after)
 
 
 class TextStream:
-    """Decodes ids as they come. Never gives out half a character: Chinese and emoji span several tokens.
+    """Decodes ids as they come, never half a character: Chinese characters and emoji can span several tokens.
 
-    All that `add` and `finish` return, put together, is what `decode` makes of all the ids.
+    The concatenated results of `add` and `finish` equal `decode` of all the ids.
     """
 
     def __init__(self, backend, skip_special_tokens, after):
@@ -100,25 +111,25 @@ class TextStream:
         self.skip_special_tokens = skip_special_tokens
         self.stream = DecodeStream(skip_special_tokens=skip_special_tokens)
         self.ids = []
-        self.length = 0  # of the text given out
-        self.ahead = ""
+        self.length = 0  # of the text returned so far
+        self.shown_early = ""
         for token_id in after:
             self.add(token_id)
-        # Of the text before, what looks like half a character and so still waits in the stream, but has been shown.
-        self.ahead = self.finish()
-        self.length += len(self.ahead)
+        # The end of the earlier text may look like half a character. The stream holds it back, but it has been shown.
+        self.shown_early = self.finish()
+        self.length += len(self.shown_early)
 
-    def add(self, token_id):
-        """The text that this id completes; "" while a character is incomplete."""
+    def add(self, token_id: int) -> str:
+        """Return the text that this id completes; "" while a character is incomplete."""
         self.ids.append(int(token_id))
         text = self.stream.step(self.backend, self.ids[-1]) or ""
         if text:
-            text, self.ahead = text.removeprefix(self.ahead), ""
+            text, self.shown_early = text.removeprefix(self.shown_early), ""
         self.length += len(text)
         return text
 
-    def finish(self):
-        """The text of what is left: bytes that no id completed, as U+FFFD."""
+    def finish(self) -> str:
+        """Return the rest of the text: bytes that no id completed, as U+FFFD."""
         return self.backend.decode(self.ids, skip_special_tokens=self.skip_special_tokens)[self.length :]
 
 
@@ -132,28 +143,49 @@ def _read_backend(folder):
         return backend
     options = _read_json(folder / "tokenizer_config.json")
     if (folder / "vocab.json").exists():
-        backend = tokenizers.ByteLevelBPETokenizer(
-            str(folder / "vocab.json"),
-            str(folder / "merges.txt"),
-            add_prefix_space=options.get("add_prefix_space", False),
-        )._tokenizer
+        backend = _byte_level_bpe(folder, options)
         specials = ["<|endoftext|>"]
     else:
-        backend = tokenizers.BertWordPieceTokenizer(
-            str(folder / "vocab.txt"),
-            lowercase=options.get("do_lower_case", True),
-            strip_accents=options.get("strip_accents"),
-            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        )._tokenizer
+        backend = _word_piece(folder, options)
         specials = ["[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]"]
-    # In the text these stand for themselves and are never split.
+    # A special token in the text stands for itself and is never split.
     backend.add_special_tokens([piece for piece in specials if backend.token_to_id(piece) is not None])
     added = sorted(_read_json(folder / "added_tokens.json").items(), key=lambda item: item[1])
     for piece, token_id in added:
-        if piece not in specials:  # which adding once more would make an ordinary token
+        if piece not in specials:  # adding a special token once more would make it an ordinary one
             backend.add_tokens([piece])
         if backend.token_to_id(piece) != token_id:
             raise ValueError(f"added_tokens.json gives {piece!r} the id {token_id}, but the next free id is another")
+    return backend
+
+
+def _byte_level_bpe(folder, options):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    files = str(folder / "vocab.json"), str(folder / "merges.txt")
+    backend = Tokenizer(models.BPE.from_file(*files, continuing_subword_prefix="", end_of_word_suffix=""))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=options.get("add_prefix_space", False))
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.ByteLevel(trim_offsets=False)
+    return backend
+
+
+def _word_piece(folder, options):
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    backend = Tokenizer(models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=options.get("do_lower_case", True),
+        strip_accents=options.get("strip_accents"),
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(piece, backend.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
+    for piece, token_id in ends:
+        if token_id is None:
+            raise ValueError(f"vocab.txt has no {piece}")
+    backend.post_processor = processors.BertProcessing(*ends)
+    backend.decoder = decoders.WordPiece()
     return backend
 
 

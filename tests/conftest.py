@@ -10,6 +10,7 @@ def pytest_configure(config):
     if config.option.markexpr != "official":
         os.environ["HF_HUB_OFFLINE"] = "1"
     import hypothesis
+    import torch
     import transformers
     from helpers import examples
 
@@ -21,6 +22,7 @@ def pytest_configure(config):
         print_blob=True,
     )
     hypothesis.settings.load_profile("minigpt")
+    torch.set_num_threads(1)  # models in tests are so small that threads would only wait for each other
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
@@ -75,7 +77,7 @@ def story_tokenizer(tmp_path_factory):
     from minigpt.stories import stories
 
     folder = tmp_path_factory.mktemp("tokenizer")
-    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save(folder)
+    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save_pretrained(folder)
     return Tokenizer.from_pretrained(folder)
 
 
@@ -129,3 +131,11 @@ def snapshot(tmp_path):
         }
 
     return snapshot
+
+
+@pytest.fixture
+def model():
+    """A small model in float64 whose biases and layer norms are not trivial."""
+    from reference import TINY, lively_model
+
+    return lively_model(TINY, seed=0)

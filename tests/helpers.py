@@ -1,4 +1,4 @@
-"""What several test files share: numbers of examples, commands run as a person does, notebook files to run them on."""
+"""What several test files share: running a command as a person does, notebook files, the number of drawn examples."""
 
 import contextlib
 import io
@@ -8,11 +8,6 @@ import subprocess
 import sys
 
 MINIGPT = [sys.executable, "-m", "minigpt.cli"]
-
-
-def examples(n):
-    """Return how many examples hypothesis draws: n where HYPOTHESIS_PROFILE is "ci", else about a fifth, at least 5."""
-    return n if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else max(5, n // 5)
 
 
 def run(*arguments, stdin="", **options):
@@ -51,3 +46,8 @@ def run_here(*arguments):
     finally:
         sys.argv = argv
     return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+def examples(n):
+    """Return how many examples hypothesis draws: n where HYPOTHESIS_PROFILE is "ci", else about a fifth, at least 5."""
+    return n if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else max(5, n // 5)

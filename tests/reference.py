@@ -83,3 +83,6 @@ def models(draw, dtype="float64", **options):
 
 def random_ids(model, shape, seed=0):
     return np.random.default_rng(seed).integers(0, model.config.vocab_size, shape)
+
+
+TINY = GPT2Config(vocab_size=50, n_positions=24, n_embd=12, n_layer=3, n_head=3, initializer_range=0.5, eos_token_id=0)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from letter_models import letter_model, letter_tokenizer, random_text
 
+from minigpt.generation.sampling import log_softmax
 from minigpt.looking import beam_tree
 from minigpt.looking.labels import token_label
-from minigpt.sampling import log_softmax
 
 
 @given(st.integers(2, 4), st.integers(1, 4), st.integers(0, 10**6), st.booleans())

@@ -54,7 +54,7 @@ def test_without_a_number_the_text_goes_on_to_its_end_or_that_of_the_context():
 
 
 def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
-    from minigpt.text import continue_text
+    from minigpt.generation.text import continue_text
 
     args = ["generate", "ROMEO:\n", "--json", "--max-new-tokens", "12", "--model", SHAKESPEARE]
     for options, flags in (

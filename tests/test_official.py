@@ -12,8 +12,8 @@ import pytest
 from safetensors import safe_open
 
 from minigpt import GPT2, Tokenizer
+from minigpt.generation.sampling import log_softmax
 from minigpt.ops import plain
-from minigpt.sampling import log_softmax
 
 pytestmark = pytest.mark.official
 

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from helpers import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process as hf
 
-from minigpt import sampling
-from minigpt.generate import GenerationConfig
+from minigpt.generation import GenerationConfig, sampling
 from minigpt.ops.plain import softmax
 
 
 @st.composite
 def scores(draw, min_vocabulary=2):
-    """Scores [N, V], all different within a row: where two tie, the order is nobody's promise."""
+    """Draw scores [N, V], all different within a row: the order of ties is not specified."""
     N, V = draw(st.integers(1, 3)), draw(st.integers(min_vocabulary, 40))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     return (rng.normal(size=(N, V)) * draw(st.sampled_from([0.1, 1.0, 5.0]))).astype(np.float32)
@@ -28,7 +28,7 @@ def torch_process(processor, x, ids=None):
     return processor(None if ids is None else torch.from_numpy(ids), torch.from_numpy(x.copy())).numpy()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(scores(), st.integers(1, 50), min_keeps)
 def test_top_k(x, k, keep):
     expected = torch_process(hf.TopKLogitsWarper(k, min_tokens_to_keep=keep), x)
@@ -41,11 +41,11 @@ def test_top_k_keeps_ties():
 
 
 def near_a_boundary(mass, boundary):
-    """Where float32 sums added in another order could fall on the other side."""
+    """Return whether float32 sums, added in another order, could fall on the other side."""
     return np.abs(mass - boundary).min() < 1e-5
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(scores(), probabilities, min_keeps)
 def test_top_p(x, p, keep):
     assume(not near_a_boundary(np.cumsum(np.sort(softmax(x.astype(np.float64)))), 1 - p))
@@ -61,7 +61,7 @@ def test_top_p_keeps_the_crossing_token_and_stops_at_p_exactly():
     assert np.isfinite(sampling.top_p(exact, 0.5)).sum() == 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(scores(), probabilities, min_keeps)
 def test_min_p(x, p, keep):
     probs = softmax(x.astype(np.float64))
@@ -70,7 +70,7 @@ def test_min_p(x, p, keep):
     assert np.array_equal(sampling.min_p(x, p, keep), expected)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(scores(), st.floats(0.01, 0.99), min_keeps)
 def test_typical_p(x, mass, keep):
     logp = sampling.log_softmax(x.astype(np.float64))
@@ -82,7 +82,7 @@ def test_typical_p(x, mass, keep):
     assert np.array_equal(sampling.typical_p(x, mass, keep), expected)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(scores(), st.data(), st.floats(0.2, 5))
 def test_repetition_penalty(x, data, penalty):
     N, V = x.shape
@@ -96,18 +96,18 @@ def test_repetition_penalty_counts_a_token_once():
     assert sampling.repetition_penalty(x, [np.array([0, 0, 1, 0, 1])], 2.0).tolist() == [[1.0, -4.0, 1.0]]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(scores(), st.data(), st.integers(1, 4))
 def test_no_repeat_ngram(x, data, n):
     N, V = x.shape
-    # Few different tokens, so that runs repeat.
+    # Only a few different tokens, so that n-grams repeat.
     ids = [data.draw(st.lists(st.integers(0, min(V - 1, 2)), min_size=8, max_size=8)) for _ in range(N)]
     ids = np.array(ids)[:, : data.draw(st.integers(1, 8))]
     expected = torch_process(hf.NoRepeatNGramLogitsProcessor(n), x, ids)
     assert np.array_equal(sampling.no_repeat_ngram(x, ids, n), expected)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     scores(min_vocabulary=6),
     st.floats(0.3, 3),
@@ -140,13 +140,15 @@ def test_all_filters_in_order(x, temperature, top_k, top_p, min_p, typical_p, pe
     if typical_p is not None and typical_p < 1:
         processors.append(hf.TypicalLogitsWarper(typical_p, min_tokens_to_keep=keep))
     expected = torch_process(processors, x, ids)
-    ours = sampling.process(x, ids, options, keep)
-    # A token whose mass falls on a boundary to float32's last digits may differ: then it is the only one in its row.
+    ours = sampling.apply_filters(x, ids, options, keep)
+    # A token whose mass is within float32's last digits of a boundary may differ, but no other one of its row.
     differs = np.isfinite(ours) != np.isfinite(expected)
     assert np.array_equal(ours[~differs], expected[~differs])
     if differs.any():
         widened = [
-            sampling.process(x, ids, GenerationConfig(**{**vars(options), name: np.clip(value * (1 + d), 0, 1)}), keep)
+            sampling.apply_filters(
+                x, ids, GenerationConfig(**{**vars(options), name: np.clip(value * (1 + d), 0, 1)}), keep
+            )
             for name in ("top_p", "min_p", "typical_p")
             if (value := getattr(options, name)) is not None
             for d in (-1e-5, 1e-5)
@@ -157,7 +159,7 @@ def test_all_filters_in_order(x, temperature, top_k, top_p, min_p, typical_p, pe
 def test_greedy_uses_no_sampling_filter():
     x = np.array([[1.0, 2.0, 3.0]])
     options = GenerationConfig(temperature=0.1, top_k=1, top_p=0.1, min_p=0.9, typical_p=0.1)
-    assert np.array_equal(sampling.process(x, [np.array([0])], options), x)
+    assert np.array_equal(sampling.apply_filters(x, [np.array([0])], options), x)
 
 
 @given(scores())
@@ -171,14 +173,11 @@ def test_filters_do_not_change_their_input(x):
         assert result.dtype == np.float32 and result.shape == x.shape
 
 
-# ---------------------------------------------------------------- draws
-
-
 def test_draw_has_the_probabilities_of_the_softmax():
     x = np.log([[0.1, 0.2, 0.0001, 0.6, 0.0999]])
     rng = np.random.default_rng(0)
     n = 20_000
-    counts = np.bincount(sampling.draw(np.repeat(x, n, axis=0), [rng] * n), minlength=5)
+    counts = np.bincount(sampling.draw_tokens(np.repeat(x, n, axis=0), [rng] * n), minlength=5)
     expected = np.exp(x[0]) * n
     assert (np.abs(counts - expected) < 4 * np.sqrt(expected) + 1).all()
 
@@ -193,7 +192,7 @@ def test_draw_never_takes_a_forbidden_token():
         def random(self):
             return self.value
 
-    assert sampling.draw(np.repeat(x, 2, axis=0), [Extreme(0.0), Extreme(1 - 2**-53)]).tolist() == [1, 1]
+    assert sampling.draw_tokens(np.repeat(x, 2, axis=0), [Extreme(0.0), Extreme(1 - 2**-53)]).tolist() == [1, 1]
 
 
 def test_draw_without_replacement_has_the_probabilities_of_drawing_one_after_the_other():
@@ -212,4 +211,4 @@ def test_draw_without_replacement_has_the_probabilities_of_drawing_one_after_the
 
 def test_nothing_left_to_choose():
     with pytest.raises(ValueError, match="forbids the whole vocabulary"):
-        sampling.check_choice_is_left(np.array([[0.0, 1.0], [-np.inf, -np.inf]]))
+        sampling.require_candidates(np.array([[0.0, 1.0], [-np.inf, -np.inf]]))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import SHAKESPEARE
 
-from minigpt import generate_text
-from minigpt.text import Continuation, continue_text
+from minigpt import GPT2Config, generate_text
+from minigpt.generation.text import Continuation, continue_text, encode_prompt
 
 
 def continuation(tokenizer, text, stop=(), eos=()):
@@ -19,11 +19,11 @@ def continuation(tokenizer, text, stop=(), eos=()):
 )
 def test_stop_strings(shakespeare_tokenizer, text, stop):
     c = continuation(shakespeare_tokenizer, text, stop)
-    pieces = list(c)
+    chunks = list(c)
     ends = [text.find(s) for s in stop if s in text]
     expected = text[: min(ends)] if ends else text
-    # The first stop string to be complete decides; a longer one that began earlier may still be growing.
-    assert c.text == "".join(pieces) and text.startswith(c.text)
+    # The first complete stop string decides; a longer one may have begun earlier.
+    assert c.text == "".join(chunks) and text.startswith(c.text)
     assert not any(s in c.text for s in stop)
     if not ends:
         assert c.text == text and c.finish_reason == "length"
@@ -33,10 +33,10 @@ def test_stop_strings(shakespeare_tokenizer, text, stop):
         assert c.text == expected
 
 
-def test_pieces_come_as_soon_as_they_are_safe(shakespeare_tokenizer):
+def test_chunks_come_as_soon_as_they_are_safe(shakespeare_tokenizer):
     c = continuation(shakespeare_tokenizer, "one two three STOP four", ["STOP"])
-    pieces = [piece for piece in c if piece]
-    assert len(pieces) > 3 and "".join(pieces) == c.text == "one two three "
+    chunks = [chunk for chunk in c if chunk]
+    assert len(chunks) > 3 and "".join(chunks) == c.text == "one two three "
     assert shakespeare_tokenizer.decode(c.ids).startswith("one two three STOP")
 
 
@@ -56,9 +56,9 @@ def test_streaming_and_not_are_the_same(shakespeare, shakespeare_tokenizer):
         options = options | {"max_new_tokens": 40}
         (streamed,) = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:", streaming=True, **options)
         assert streamed.text == ""
-        pieces = list(streamed)
+        chunks = list(streamed)
         (whole,) = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:", **options)
-        assert "".join(pieces) == streamed.text == whole.text
+        assert "".join(chunks) == streamed.text == whole.text
         assert (streamed.ids, streamed.finish_reason) == (whole.ids, whole.finish_reason)
 
 
@@ -93,18 +93,25 @@ def test_generate_text(shakespeare, shakespeare_tokenizer):
         generate_text(prompt, max_length=3)
 
 
-def test_an_empty_prompt_begins_from_nothing(shakespeare, shakespeare_tokenizer):
+def test_an_empty_prompt_becomes_the_token_that_begins_a_text(shakespeare, shakespeare_tokenizer):
     (c,) = continue_text(shakespeare, shakespeare_tokenizer, "", max_new_tokens=10)
     assert c.ids == shakespeare.generate([0], max_new_tokens=10)[0, 1:].tolist()
     assert generate_text("", max_length=5, do_sample=False)
 
 
+def test_an_empty_prompt_needs_a_token_to_begin_with(shakespeare_tokenizer):
+    assert encode_prompt(shakespeare_tokenizer, "", GPT2Config(bos_token_id=None, eos_token_id=[99999, 3])) == [3]
+    assert encode_prompt(shakespeare_tokenizer, "x", GPT2Config()) == shakespeare_tokenizer.encode("x")
+    with pytest.raises(ValueError, match="the prompt is empty and this model has no token to begin a text with"):
+        encode_prompt(shakespeare_tokenizer, "", GPT2Config(bos_token_id=None, eos_token_id=None))
+
+
 def test_a_prompt_that_ends_in_the_replacement_character(shakespeare, shakespeare_tokenizer):
     for streaming in (True, False):
         (c,) = continue_text(shakespeare, shakespeare_tokenizer, "hi \ufffd", max_new_tokens=4, streaming=streaming)
-        pieces = "".join(c) or c.text
+        continuation = "".join(c) or c.text
         ids = shakespeare_tokenizer.encode("hi \ufffd")
-        assert "hi \ufffd" + pieces == shakespeare_tokenizer.decode(ids + c.ids)
+        assert "hi \ufffd" + continuation == shakespeare_tokenizer.decode(ids + c.ids)
 
 
 def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
@@ -119,7 +126,7 @@ def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
 def test_stop_strings_never_match_half_a_character(shakespeare, shakespeare_tokenizer, monkeypatch):
     ids = shakespeare_tokenizer.encode("a🤖b")
     script = iter(ids)  # what the model is made to say
-    monkeypatch.setattr("minigpt.generate.process", lambda *arguments: np.eye(1024)[[next(script)]])
+    monkeypatch.setattr("minigpt.generation.search.apply_filters", lambda *arguments: np.eye(1024)[[next(script)]])
     (c,) = continue_text(shakespeare, shakespeare_tokenizer, "x", max_new_tokens=len(ids), stop=["\ufffd"])
     assert c.text == "a🤖b" and c.finish_reason == "length"
 

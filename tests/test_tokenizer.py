@@ -1,9 +1,10 @@
-"""The tokenizers against transformers', and streaming that never shows half a character."""
+"""The tokenizers against those of transformers, and streaming that never shows half a character."""
 
 import json
 from pathlib import Path
 
 import pytest
+from helpers import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizer, GPT2Tokenizer
@@ -14,7 +15,7 @@ from weights_loader import CheckpointError
 GPT2_FILES = Path(__file__).parent / "data" / "gpt2-tokenizer"
 CHINESE = "今天天气很好我们一起去公园玩吧"
 
-# Everything, and more often what trips tokenizers: spaces, contractions, digits, emoji, scripts, the special token.
+# Any text, and more often what is hard for tokenizers: spaces, contractions, digits, emoji, scripts, the special token.
 texts = st.lists(
     st.text()
     | st.sampled_from(
@@ -26,6 +27,11 @@ texts = st.lists(
 @pytest.fixture(scope="module")
 def gpt2():
     return Tokenizer.from_pretrained(GPT2_FILES)
+
+
+@pytest.fixture(scope="module")
+def gpt2_twin():
+    return GPT2Tokenizer.from_pretrained(GPT2_FILES)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,16 @@ def wordpiece_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def wordpiece(wordpiece_folder):
+    return Tokenizer.from_pretrained(wordpiece_folder)
+
+
+@pytest.fixture(scope="module")
+def wordpiece_twin(wordpiece_folder):
+    return BertTokenizer.from_pretrained(wordpiece_folder)
+
+
 def test_known_ids(gpt2):
     assert gpt2.encode("Hello world") == [15496, 995]
     assert gpt2.encode("Alan Turing theorized that") == [36235, 39141, 18765, 1143, 326]
@@ -63,33 +79,30 @@ def test_known_ids(gpt2):
     assert gpt2.encode("") == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(texts)
-def test_byte_level_bpe_equals_transformers(gpt2, text):
-    theirs = GPT2Tokenizer.from_pretrained(GPT2_FILES) if not hasattr(gpt2, "twin") else gpt2.twin
-    gpt2.twin = theirs
+def test_byte_level_bpe_equals_transformers(gpt2, gpt2_twin, text):
     ids = gpt2.encode(text)
-    assert ids == theirs.encode(text) == gpt2.encode(text, add_special_tokens=True)
+    assert ids == gpt2_twin.encode(text) == gpt2.encode(text, add_special_tokens=True)
     assert gpt2.decode(ids) == text
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.integers(0, 50256)))
-def test_decoding_any_ids_equals_transformers(gpt2, ids):
-    gpt2.twin = getattr(gpt2, "twin", None) or GPT2Tokenizer.from_pretrained(GPT2_FILES)
+def test_decoding_any_ids_equals_transformers(gpt2, gpt2_twin, ids):
     for skip in (False, True):
-        assert gpt2.decode(ids, skip) == gpt2.twin.decode(ids, skip_special_tokens=skip)
+        assert gpt2.decode(ids, skip) == gpt2_twin.decode(ids, skip_special_tokens=skip)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(texts | st.text(alphabet=CHINESE + "abcghi !,[]é"))
 @example("[MASK] hi [SEP]")
-def test_wordpiece_equals_transformers(wordpiece_folder, text):
-    ours, theirs = Tokenizer.from_pretrained(wordpiece_folder), BertTokenizer.from_pretrained(wordpiece_folder)
+def test_wordpiece_equals_transformers(wordpiece, wordpiece_twin, text):
     for special in (False, True):
-        assert ours.encode(text, add_special_tokens=special) == theirs.encode(text, add_special_tokens=special)
-    ids = ours.encode(text)
-    assert ours.decode(ids) == theirs.decode(ids)
+        ids = wordpiece.encode(text, add_special_tokens=special)
+        assert ids == wordpiece_twin.encode(text, add_special_tokens=special)
+    ids = wordpiece.encode(text)
+    assert wordpiece.decode(ids) == wordpiece_twin.decode(ids)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +110,7 @@ def test_wordpiece_equals_transformers(wordpiece_folder, text):
     [{}, {"do_lower_case": False}, {"strip_accents": False}, {"strip_accents": True, "do_lower_case": False},
      {"tokenize_chinese_chars": False}],
 )  # fmt: skip
-def test_wordpiece_heeds_its_settings(wordpiece_folder, tmp_path, settings):
+def test_wordpiece_follows_its_settings(wordpiece_folder, tmp_path, settings):
     (tmp_path / "vocab.txt").write_bytes((wordpiece_folder / "vocab.txt").read_bytes() + "café\n今天\n".encode())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     ours, theirs = Tokenizer.from_pretrained(tmp_path), BertTokenizer.from_pretrained(tmp_path, **settings)
@@ -105,7 +118,7 @@ def test_wordpiece_heeds_its_settings(wordpiece_folder, tmp_path, settings):
         assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
 
 
-def test_byte_level_bpe_heeds_its_settings(gpt2, tmp_path):
+def test_byte_level_bpe_follows_its_settings(gpt2, tmp_path):
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((GPT2_FILES / name).read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
@@ -142,51 +155,46 @@ def test_added_tokens(tmp_path):
         Tokenizer.from_pretrained(tmp_path)
 
 
-def test_saved_and_loaded(gpt2, wordpiece_folder, tmp_path):
-    for i, tokenizer in enumerate((gpt2, Tokenizer.from_pretrained(wordpiece_folder))):
+def test_saved_and_loaded(gpt2, wordpiece, tmp_path):
+    for i, tokenizer in enumerate((gpt2, wordpiece)):
         tokenizer.save_pretrained(tmp_path / str(i))
         text = "Hello <|endoftext|> world's  汉字 今天 🤖"
         assert Tokenizer.from_pretrained(tmp_path / str(i)).encode(text) == tokenizer.encode(text)
 
 
-# ---------------------------------------------------------------- streaming
-
-
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(texts)
 def test_a_streamed_text_comes_in_whole_characters(gpt2, text):
     stream = gpt2.text_stream(skip_special_tokens=False)
-    pieces = [stream.add(i) for i in gpt2.encode(text)]
+    added = [stream.add(i) for i in gpt2.encode(text)]
     if "\ufffd" not in text:
-        assert not any("\ufffd" in piece for piece in pieces)
-        assert "".join(pieces) == text and stream.finish() == ""
+        assert not any("\ufffd" in part for part in added)
+        assert "".join(added) == text and stream.finish() == ""
     else:
-        assert "".join(pieces) + stream.finish() == text
+        assert "".join(added) + stream.finish() == text
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.integers(0, 50256) | st.integers(127, 255)), st.booleans())
 def test_a_stream_of_any_ids_is_what_decode_gives(gpt2, ids, skip):
     stream = gpt2.text_stream(skip)
     assert "".join([stream.add(i) for i in ids]) + stream.finish() == gpt2.decode(ids, skip)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.integers(0, 40)))
-def test_a_stream_of_wordpieces_is_what_decode_gives(wordpiece_folder, ids):
-    tokenizer = Tokenizer.from_pretrained(wordpiece_folder)
-    stream = tokenizer.text_stream()
-    assert "".join([stream.add(i) for i in ids]) + stream.finish() == tokenizer.decode(ids, skip_special_tokens=True)
+def test_a_stream_of_wordpieces_is_what_decode_gives(wordpiece, ids):
+    stream = wordpiece.text_stream()
+    assert "".join([stream.add(i) for i in ids]) + stream.finish() == wordpiece.decode(ids, skip_special_tokens=True)
 
 
 @given(st.text(alphabet=CHINESE + "hi "), st.lists(st.integers(0, 40)))
-def test_a_stream_goes_on_after_a_text_that_was_shown(wordpiece_folder, text, ids):
+def test_a_stream_continues_a_text_that_was_shown(wordpiece, text, ids):
     # WordPiece puts spaces between words, but none before the first: a continuation must know what it follows.
-    tokenizer = Tokenizer.from_pretrained(wordpiece_folder)
-    before = tokenizer.encode(text)
-    stream = tokenizer.text_stream(after=before)
+    before = wordpiece.encode(text)
+    stream = wordpiece.text_stream(after=before)
     shown = "".join([stream.add(i) for i in ids]) + stream.finish()
-    assert tokenizer.decode(before, True) + shown == tokenizer.decode(before + ids, True)
+    assert wordpiece.decode(before, True) + shown == wordpiece.decode(before + ids, True)
 
 
 def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):
@@ -196,9 +204,6 @@ def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):
     assert [stream.add(i) for i in ids] == ["a", *[""] * (len(ids) - 3), "🤖", "b"]
     half = gpt2.text_stream()
     assert [half.add(i) for i in ids[:2]] == ["a", ""] and half.finish() == "\ufffd"
-
-
-# ---------------------------------------------------------------- bad files
 
 
 @pytest.mark.parametrize(
@@ -211,6 +216,7 @@ def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):
         ({"vocab.json": "{", "merges.txt": ""}, "the tokenizer in .* cannot be read"),
         ({"vocab.json": '{"a": 0}', "merges.txt": "#version: 0.2\na b\n"}, "the tokenizer in .* cannot be read"),
         ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": "{"}, "the tokenizer in .* cannot be read"),
+        ({"vocab.txt": "[UNK]\n[CLS]\n"}, r"the tokenizer in .* cannot be read: vocab.txt has no \[SEP\]"),
     ],
 )
 def test_bad_tokenizer_files(tmp_path, files, sentence):

@@ -20,8 +20,8 @@ from reference import SHAKESPEARE
 import weights_loader
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.bundled import DEFAULT_MODEL
+from minigpt.generation.text import continue_text
 from minigpt.params import flatten
-from minigpt.text import continue_text
 from minigpt.training import IGNORED, checkpoint
 from minigpt.training.data import (
     PairBatches,

@@ -3,7 +3,6 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt import sampling
 from minigpt.exercises.attention import HUGE, maximum_not_subtracted
 from minigpt.exercises.exercise import (
     ROUGH,
@@ -16,6 +15,7 @@ from minigpt.exercises.exercise import (
     sizes,
     small_integers,
 )
+from minigpt.generation import sampling
 from minigpt.ops import plain
 from minigpt.ops.plain import causal_mask, softmax
 
@@ -35,7 +35,7 @@ def distinct(draw, n, elements):
 
 
 def temperature(logits, t):
-    """minigpt.sampling.temperature, and the softmax after it."""
+    """minigpt.generation.sampling.temperature, and the softmax after it."""
     return softmax(sampling.temperature(logits, t))
 
 
@@ -106,7 +106,7 @@ def temperature_first_subtracted(logits, t):
 
 
 def top_k(logits, k):
-    """minigpt.sampling.top_k for one row."""
+    """minigpt.generation.sampling.top_k for one row."""
     return sampling.top_k(logits[None], k)[0]
 
 
@@ -177,7 +177,7 @@ def top_k_values(logits, k):
 
 
 def top_p(logits, p):
-    """minigpt.sampling.top_p for one row."""
+    """minigpt.generation.sampling.top_p for one row."""
     return sampling.top_p(logits[None], p)[0]
 
 
@@ -292,9 +292,9 @@ def top_p_mean_subtracted(logits, p):
 
 
 def beam_step(scores, logprobs, n):
-    """The heart of minigpt.generate.beam_search: the highest of all sums; place i is beam i // V and token i % V."""
+    """The heart of minigpt.generation.beams: the highest of all sums; place i is beam i // V and token i % V."""
     sums = scores[:, None] + logprobs  # [n, V]
-    picked = sampling.highest(sums.ravel(), n)
+    picked = sampling.top_indices(sums.ravel(), n)
     return picked // sums.shape[1], picked % sums.shape[1], sums.ravel()[picked]
 
 

@@ -18,8 +18,8 @@ from minigpt.exercises.exercise import (
     sizes,
     small_integers,
 )
+from minigpt.generation.sampling import log_softmax
 from minigpt.ops.plain import causal_mask, softmax
-from minigpt.sampling import log_softmax
 from minigpt.training import backward, optimizer
 from minigpt.training.backward import IGNORED
 

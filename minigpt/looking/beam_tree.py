@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.checks import require_integer
-from minigpt.generate import NEVER, generate
+from minigpt.generation.beams import EMPTY_BEAM_SCORE
+from minigpt.generation.search import generate
 from minigpt.looking.figures import new_figure, text_style
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
@@ -97,7 +98,7 @@ def beam_tree(model: GPT2, tokenizer: Tokenizer, text: str, num_beams: int = 3, 
 
     def watch(texts, scores, ends, goes_on):
         for rank, score in enumerate(scores[0]):
-            if score < NEVER / 2:
+            if score < EMPTY_BEAM_SCORE / 2:
                 continue  # an empty beam
             ids = tuple(int(i) for i in texts[0, rank, len(prompt) :])
             finished = ends[0, rank] and rank < num_beams  # lower ranks are needed only if higher ones end

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minigpt.generation.sampling import top_indices
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_label, token_texts
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
-from minigpt.sampling import highest
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class LogitLens:
         return [self._most_probable(row, k) for row in softmax(self.logits[:, position])]
 
     def _most_probable(self, probs, k):
-        return [(self.tokenizer.decode([i]), float(probs[i])) for i in highest(probs, k)]
+        return [(self.tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, k)]
 
     def plot(self, last: int = 10) -> Figure:
         """Draw the most probable next token after each of the last positions, coloured by its probability.

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from minigpt.checks import require_integer
+from minigpt.generation.sampling import top_indices
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
@@ -17,7 +18,6 @@ from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.source import PRE_STYLE
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
-from minigpt.sampling import highest
 from minigpt.tokenizer import Tokenizer
 from minigpt.trace import activation
 
@@ -232,7 +232,7 @@ def step(model, tokenizer=None, text=None):
         Step(name, *describe(name, model.config), array, *trace.origins[name], tokens) for name, array in trace.items()
     ]
     probs = softmax(logits[-1])
-    next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in highest(probs, min(5, len(probs)))]
+    next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, min(5, len(probs)))]
     return Steps(steps, tokens, next_tokens, model.config.n_layer)
 
 

@@ -352,7 +352,7 @@ def _new_tokenizer(settings):
             raise ValueError(f"{', '.join(settings.text)}: there is no text")
         return Tokenizer.of_characters(characters)
     with tempfile.TemporaryDirectory() as folder:
-        BPE(*train_bpe([Path(path) for path in settings.text], int(size))).save(folder)
+        BPE(*train_bpe([Path(path) for path in settings.text], int(size))).save_pretrained(folder)
         return Tokenizer.from_pretrained(folder)
 
 

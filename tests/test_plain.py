@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import assert_close
 
-from minigpt import ops
 from minigpt.ops import plain
 
 DTYPES = {"float64": 1e-9, "float32": 1e-5}
@@ -205,8 +204,3 @@ def test_the_tolerance_tells_a_wrong_layer_norm(name):
     x = np.random.default_rng(0).normal(size=(4, 8))
     with pytest.raises(AssertionError):
         assert_close(WRONG_NORMS[name](x, 1e-5), F.layer_norm(torch.from_numpy(x), (8,), eps=1e-5), 1e-9)
-
-
-def test_replace_ops_names_what_there_is():
-    with pytest.raises(ValueError, match="no operation 'sofmax'; the operations are softmax"):
-        ops.replace_ops(plain, sofmax=np.exp)

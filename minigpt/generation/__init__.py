@@ -1,0 +1,14 @@
+"""New tokens from a model: greedy search, sampling, beam search, streaming.
+
+options.py    GenerationConfig
+sampling.py   filters and draws
+reader.py     runs the model, each token once
+search.py     generate and stream
+beams.py      beam search
+text.py       text in, text out; imported by its own name, since it loads models and stands above model.py
+"""
+
+from minigpt.generation.options import GenerationConfig
+from minigpt.generation.search import generate, stream
+
+__all__ = ["GenerationConfig", "generate", "stream"]

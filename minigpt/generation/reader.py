@@ -1,0 +1,42 @@
+"""Running a model over sequences that grow, each token once."""
+
+import numpy as np
+
+from minigpt.cache import KVCache
+
+
+class Reader:
+    """Runs a model over growing sequences and returns the logits of the next token. Each token is read once.
+
+    With slide, a sequence that outgrows n_positions loses its oldest tokens: the newest n_positions // 2 are read
+    again, at positions from 0, and leave room for as many more. (Dropping one token at a time would mean reading the
+    whole window for every new token, because a token's position is part of its keys and values.)
+    """
+
+    def __init__(self, model, batch_size, max_length, padding, slide):
+        self.model = model
+        self.cache = KVCache(model.config, batch_size, min(max_length, model.config.n_positions), model.dtype)
+        self.padding = padding
+        self.slide = slide
+        self.dropped = 0  # tokens at the left of the sequences that are no longer in the window
+
+    def next_logits(self, sequences):
+        """sequences [N, T], those of the last call with new tokens appended -> logits of the next token [N, V]."""
+        n_positions = self.model.config.n_positions
+        if self.slide and sequences.shape[1] - self.dropped > n_positions:
+            self.cache.clear()
+            self.dropped = sequences.shape[1] - max(1, n_positions // 2)
+        new = sequences[:, self.dropped + self.cache.length :]
+        mask = None
+        if self.padding is not None and self.cache.length == 0:
+            mask = np.arange(self.dropped, sequences.shape[1]) >= self.padding[:, None]
+        logits = self.model(new, attention_mask=mask, cache=self.cache, last_only=True)[:, 0]
+        if np.isnan(logits.max()):  # the maximum is NaN if any logit is
+            raise ValueError("the model's logits are not numbers (NaN): its weights are damaged")
+        return logits
+
+    def select(self, rows):
+        """Continue with sequence rows[i] as sequence i."""
+        self.cache.select(rows)
+        if self.padding is not None:
+            self.padding = self.padding[rows]

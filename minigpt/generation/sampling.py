@@ -1,0 +1,180 @@
+"""From logits to the next token: the filters that shape the distribution, and the draw.
+
+Each filter takes scores [N, V], one row per sequence, and returns new ones in which a token that is filtered out has
+-inf. The names, defaults and edge cases are those of Hugging Face's generate. `apply_filters` applies them in the order
+in which they stand here; without do_sample it applies only repetition_penalty and no_repeat_ngram.
+"""
+
+import numpy as np
+
+from minigpt.ops.plain import softmax
+
+
+def log_softmax(x):
+    """log softmax(x)_i = x_i - log sum_j exp(x_j) along the last axis; subtracting the maximum avoids overflow."""
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def repetition_penalty(scores, sequences, penalty):
+    """Make the tokens of a sequence less likely to come again: s / penalty where s > 0, s * penalty where s < 0.
+
+    Applied once per distinct token, however often it occurs. sequences: one array of ids per row.
+    Keskar et al. 2019, section 4.1.
+    """
+    scores = scores.copy()
+    for row, ids in zip(scores, sequences, strict=True):
+        # Every occurrence writes the same value, computed from the original score.
+        row[ids] = np.where(row[ids] < 0, row[ids] * penalty, row[ids] / penalty)
+    return scores
+
+
+def no_repeat_ngram(scores, sequences, n):
+    """Forbid every token that would complete an n-gram which the sequence already has. n = 1: no token twice."""
+    scores = scores.copy()
+    for row, ids in zip(scores, sequences, strict=True):
+        if len(ids) >= n:
+            ngrams = np.lib.stride_tricks.sliding_window_view(ids, n)  # [len(ids) - n + 1, n]
+            ending = ids[len(ids) - n + 1 :]
+            row[ngrams[(ngrams[:, :-1] == ending).all(axis=1), -1]] = -np.inf
+    return scores
+
+
+def temperature(scores, temperature):
+    """scores / temperature: below 1 sharpens the distribution, above 1 flattens it."""
+    return scores / temperature
+
+
+def top_k(scores, k, min_keep=1):
+    """Keep the k highest scores, and all that tie with the k-th.    Fan et al. 2018, section 5.4"""
+    k = min(max(k, min_keep), scores.shape[-1])
+    kept = np.full_like(scores, -np.inf)
+    for row, kept_row in zip(scores, kept, strict=True):
+        tokens = np.flatnonzero(row >= row[top_indices(row, k)[-1]])
+        kept_row[tokens] = row[tokens]
+    return kept
+
+
+def top_indices(scores, n):
+    """Return the indices of the n highest scores, highest first;  scores [M] -> [n], or [N, M] -> [N, n]; no NaN.
+
+    The n-th highest of the maxima of blocks is a lower bound: at least n scores reach it, and nearly all of a
+    vocabulary lies below it, so little is left to sort.
+    """
+    if scores.ndim == 2:
+        return np.array([top_indices(row, n) for row in scores])
+    maxima = scores[: len(scores) // 64 * 64].reshape(-1, 64).max(axis=1)
+    bound = np.partition(maxima, -n)[-n] if n <= len(maxima) else -np.inf
+    candidates = np.flatnonzero(scores >= bound)
+    return candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
+
+
+def top_p(scores, p, min_keep=1):
+    """Keep the most probable tokens whose mass first reaches p: a token stays if those above it hold less than p.
+
+    Holtzman et al. 2020, section 3.1 ("nucleus sampling").
+    """
+    order = np.argsort(scores, axis=-1, kind="stable")  # the least probable first
+    sorted_scores = np.take_along_axis(scores, order, axis=-1)
+    # The sum from the least probable token up to this one is 1 - (mass above it).
+    remove = np.cumsum(softmax(sorted_scores), axis=-1) <= 1 - p
+    remove[:, -min_keep:] = False
+    return _remove_sorted(scores, order, remove)
+
+
+def min_p(scores, p, min_keep=1):
+    """Keep tokens with at least p times the probability of the most probable one.    Nguyen et al. 2024, section 3"""
+    order = np.argsort(scores, axis=-1, kind="stable")
+    probs = np.take_along_axis(softmax(scores), order, axis=-1)
+    remove = probs < p * probs[:, -1:]
+    remove[:, -min_keep:] = False
+    return _remove_sorted(scores, order, remove)
+
+
+def typical_p(scores, p, min_keep=1):
+    """Keep the tokens whose surprise -log p is nearest to the expected surprise, the entropy, until their mass is p.
+
+    Tokens that tie with the last one kept stay. Meister et al. 2023, section 4.
+    """
+    logprobs = log_softmax(scores)
+    with np.errstate(invalid="ignore"):  # 0 * -inf is NaN: a token already filtered out adds nothing to the entropy
+        entropy = -np.nansum(np.exp(logprobs) * logprobs, axis=-1, keepdims=True)
+    distance = np.abs(-logprobs - entropy)
+    order = np.argsort(distance, axis=-1, kind="stable")  # the most typical first
+    distance = np.take_along_axis(distance, order, axis=-1)
+    cumulative = np.cumsum(softmax(np.take_along_axis(scores, order, axis=-1)), axis=-1)
+    last = np.minimum((cumulative < p).sum(axis=-1, keepdims=True), scores.shape[-1] - 1)
+    remove = distance > np.take_along_axis(distance, last, axis=-1)
+    remove[:, :min_keep] = False
+    return _remove_sorted(scores, order, remove)
+
+
+def _remove_sorted(scores, order, remove):
+    """Return the scores with -inf where `remove` is set; remove refers to the sorted order."""
+    removed = np.empty_like(remove)
+    np.put_along_axis(removed, order, remove, axis=-1)
+    return np.where(removed, -np.inf, scores)
+
+
+def apply_filters(scores, sequences, options, min_keep=1):
+    """Apply all filters that the options ask for, in order;  scores [N, V] -> [N, V].
+
+    sequences: the ids so far of each row, without padding. options: a GenerationConfig. min_keep: the least number of
+    tokens that a filter keeps.
+    """
+    if options.repetition_penalty != 1.0:
+        scores = repetition_penalty(scores, sequences, options.repetition_penalty)
+    if options.no_repeat_ngram_size:
+        scores = no_repeat_ngram(scores, sequences, options.no_repeat_ngram_size)
+    if not options.do_sample:
+        return scores
+    if options.temperature != 1.0:
+        scores = temperature(scores, options.temperature)
+    if options.top_k:
+        scores = top_k(scores, options.top_k, min_keep)
+    if options.top_p is not None and options.top_p < 1.0:
+        scores = _filter_candidates(top_p, scores, options.top_p, min_keep)
+    if options.min_p is not None:
+        scores = _filter_candidates(min_p, scores, options.min_p, min_keep)
+    if options.typical_p is not None and options.typical_p < 1.0:
+        scores = _filter_candidates(typical_p, scores, options.typical_p, min_keep)
+    return scores
+
+
+def _filter_candidates(keep, scores, p, min_keep):
+    """Apply the filter `keep` to the tokens of each row that are not filtered out already: there are fewer to sort."""
+    scores = scores.copy()
+    for row in scores:
+        candidates = np.flatnonzero(row > -np.inf)
+        if candidates.size:
+            row[candidates] = keep(row[None, candidates], p, min_keep)[0]
+    return scores
+
+
+def draw_tokens(scores, rngs):
+    """Draw one token per row with the probabilities softmax(scores);  scores [N, V], a generator per row -> [N]."""
+    return np.array([draw_token(row, rng) for row, rng in zip(scores, rngs, strict=True)])
+
+
+def draw_token(scores, rng):
+    """Draw one token with the probabilities softmax(scores);  scores [V] -> an integer."""
+    candidates = np.flatnonzero(scores > -np.inf)  # after top_k, few of the vocabulary
+    cumulative = np.cumsum(softmax(scores[candidates].astype(np.float64)))
+    # Take the first token whose cumulative probability exceeds a uniform number; one of probability 0 never does.
+    return candidates[np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")]
+
+
+def draw_without_replacement(scores, n, rng):
+    """Draw n different tokens, one after the other, with the probabilities softmax(scores);  scores [V] -> [n].
+
+    Adding independent Gumbel noise to the scores and taking the n highest is the same draw (Kool et al. 2019,
+    section 2), without renormalising after each token.
+    """
+    noisy = scores + rng.gumbel(size=scores.shape)
+    return np.argsort(-noisy, kind="stable")[:n]
+
+
+def require_candidates(scores):
+    """Raise ValueError if every token of a row is forbidden; scores [..., V]."""
+    if np.isneginf(scores.max(axis=-1)).any():
+        raise ValueError("no token is left to choose: no_repeat_ngram_size forbids the whole vocabulary")

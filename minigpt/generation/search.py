@@ -1,0 +1,136 @@
+"""Continuing prompts token by token: generate and stream, with greedy search and sampling."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minigpt.generation.beams import beam_search
+from minigpt.generation.options import GenerationConfig
+from minigpt.generation.reader import Reader
+from minigpt.generation.sampling import apply_filters, draw_tokens, require_candidates
+from minigpt.run import ContextLengthError, checked_ids, left_padding
+
+if TYPE_CHECKING:
+    from minigpt.model import GPT2
+
+
+def generate(
+    model: "GPT2",
+    ids: ArrayLike | list[list[int]],
+    *,
+    attention_mask: ArrayLike | None = None,
+    stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
+    watch: Callable[..., None] | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """Continue prompts with the model.
+
+    ids: one prompt [T], prompts of one length [B, T], or a list of prompts of any lengths. Shorter ones are padded at
+    the left; an array that is already padded comes with its attention_mask. stopping_criteria: a function of the
+    sequences so far, int64 [N, T], that returns which rows [N] are finished. watch: see beam_search. options: the
+    fields of GenerationConfig.
+
+    Return int64 [N, T + new tokens], N = prompts * num_return_sequences: prompts included, end-of-text tokens
+    included, rows that end early filled with pad_token_id. Raises ContextLengthError before any work if the result
+    could exceed n_positions, ValueError for other bad input.
+    """
+    options, tokens, padding = _prepare(model, ids, attention_mask, options)
+    if options.num_beams > 1:
+        return beam_search(model, tokens, padding, options, stopping_criteria, watch)
+    if watch is not None:
+        raise ValueError("watch is for beam search: num_beams must be above 1")
+    steps = list(_next_tokens(model, tokens, padding, options, stopping_criteria))
+    return np.concatenate(
+        [np.repeat(tokens, options.num_return_sequences, axis=0), *(step[:, None] for step in steps)], axis=1
+    )
+
+
+def stream(
+    model: "GPT2",
+    ids: ArrayLike,
+    *,
+    stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
+    **options: Any,
+) -> Iterator[int]:
+    """Continue one prompt, yielding the ids that generate would append, each as soon as it is found."""
+    options, tokens, padding = _prepare(model, ids, None, options)
+    if len(tokens) * options.num_return_sequences > 1 or options.num_beams > 1:
+        raise ValueError("streaming is for one prompt and one continuation, without beams: use generate")
+    return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, stopping_criteria))
+
+
+def _next_tokens(model, tokens, padding, options, stopping_criteria):
+    """Yield the next id of every row, int64 [N], by greedy search or sampling, until all rows are finished."""
+    n_prompt, n_total = tokens.shape[1], tokens.shape[1] + options.max_new_tokens
+    rows = np.repeat(np.arange(len(tokens)), options.num_return_sequences)
+    sequences = np.empty((len(rows), n_total), np.int64)
+    sequences[:, :n_prompt] = tokens[rows]
+    row_padding = np.zeros(len(rows), int) if padding is None else padding[rows]
+    # Each row has its own generator, so that its draws do not depend on how many other rows there are.
+    seed = np.random.SeedSequence().entropy if options.seed is None else options.seed
+    rngs = [np.random.default_rng([seed, row]) for row in range(len(rows))]
+    finished = np.zeros(len(rows), bool)
+    eos_token_ids = np.array(options.eos_token_id, np.int64)
+
+    reader = Reader(model, len(tokens), n_total, padding, options.slide)
+    for length in range(n_prompt, n_total):
+        if length == n_prompt:  # each prompt is read once, however many continuations it gets
+            logits = reader.next_logits(tokens)[rows]
+            reader.select(rows)
+        else:
+            logits = reader.next_logits(sequences[:, :length])
+        unpadded = [sequence[start:length] for sequence, start in zip(sequences, row_padding, strict=True)]
+        scores = apply_filters(logits, unpadded, options)
+        scores[finished] = 0.0  # whatever they draw is replaced by padding
+        require_candidates(scores)
+        step = draw_tokens(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
+        step = np.where(finished, options.pad_token_id, step)
+        sequences[:, length] = step
+        finished |= (step[:, None] == eos_token_ids).any(axis=1)
+        if stopping_criteria is not None:
+            finished |= np.asarray(stopping_criteria(sequences[:, : length + 1]))
+        yield step
+        if finished.all():
+            return
+
+
+def _prepare(model, ids, attention_mask, options):
+    """Check everything before any work; return the options, tokens int64 [B, T] and padding [B] or None."""
+    options = GenerationConfig(**options).with_ids_from(model.config)
+    prompts = _list_prompts(ids)
+    longest = max(len(prompt) for prompt in prompts)
+    tokens = np.full((len(prompts), longest), options.pad_token_id, np.int64)
+    mask = np.zeros(tokens.shape, bool)
+    for i, prompt in enumerate(prompts):
+        tokens[i, longest - len(prompt) :] = prompt
+        mask[i, longest - len(prompt) :] = True
+    if attention_mask is not None:
+        if not mask.all():
+            raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
+        mask = attention_mask
+    padding = left_padding(mask, tokens.shape)
+    checked_ids(tokens, model.config)
+
+    n_total, n_positions = longest + options.max_new_tokens, model.config.n_positions
+    if n_total > n_positions and not options.slide:
+        room = f"at most {n_positions - longest} new tokens fit" if longest < n_positions else "shorten the prompt"
+        raise ContextLengthError(
+            f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}: {n_total} together, but "
+            f"the model has {n_positions} positions; {room}, or set slide to drop the oldest tokens"
+        )
+    return options, tokens, padding
+
+
+def _list_prompts(ids):
+    """Return one prompt, a batch, or a list of prompts of any lengths as a list of arrays. Raises ValueError."""
+    is_list = isinstance(ids, list | tuple)
+    nested = len(ids) > 0 and np.ndim(ids[0]) > 0 if is_list else np.ndim(ids) > 1
+    prompts = [np.asarray(prompt) for prompt in (ids if nested else [ids])]
+    if not prompts or any(prompt.size == 0 for prompt in prompts):
+        raise ValueError("a prompt is empty: give at least one token, such as the end-of-text token")
+    for prompt in prompts:
+        if prompt.ndim != 1 or not np.issubdtype(prompt.dtype, np.integer):
+            raise ValueError(f"a prompt must be a list of integers, not {prompt.dtype} of shape {prompt.shape}")
+    return prompts
