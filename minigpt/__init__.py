@@ -2,7 +2,11 @@
 
 import importlib
 
-_HOMES = {
+__version__ = "0.1.0"  # pyproject.toml reads it from here
+
+# Names are imported when they are first used, because the command line's --help must not wait for NumPy. Editors and
+# type checkers read __init__.pyi instead.
+_MODULES = {
     "GPT2": "minigpt.model",
     "ContextLengthError": "minigpt.run",
     "GPT2Config": "minigpt.config",
@@ -11,19 +15,18 @@ _HOMES = {
     "GenerationConfig": "minigpt.generation.options",
     "generate_text": "minigpt.generation.text",
     "step": "minigpt.looking.stepping",
+    "CheckpointError": "weights_loader.tensors",
     "ops": "minigpt.ops",
 }
-__all__ = list(_HOMES)
-__version__ = "0.1.0"
+__all__ = list(_MODULES)
 
 
 def __getattr__(name):
-    # Names are imported when first used: the command line's --help must not wait for NumPy.
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'minigpt' has no attribute {name!r}")
-    module = importlib.import_module(_HOMES[name])
+    module = importlib.import_module(_MODULES[name])
     return module if name == "ops" else getattr(module, name)
 
 
 def __dir__():
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULES])

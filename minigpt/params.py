@@ -74,7 +74,7 @@ def write_params(folder, config, params, metadata=None, half=False):
                 raise ValueError(f"{name} has numbers beyond {np.finfo(np.float16).max}, the greatest of float16")
             array = array.astype(np.float16)
         arrays[name] = array
-    weights_loader.save(folder, config.to_dict(), arrays, metadata)
+    weights_loader.write_checkpoint(folder, config.to_dict(), arrays, metadata)
 
 
 def checked_format(dtype, quantize=None):

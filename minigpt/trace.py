@@ -17,7 +17,8 @@ class Activation:
 
     name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
     formula: how it follows from the activations before it; "stream" is what the block was given. meaning: what it says.
-    in_block: whether every block has one. for_backward: whether the backward pass reads it.
+    in_block: whether every block has one. for_backward: whether the backward pass reads it. is_probability: whether its
+    numbers are from 0 to 1.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Activation:
     meaning: str
     in_block: bool = True
     for_backward: bool = True
+    is_probability: bool = False
 
 
 ACTIVATIONS = (
@@ -55,6 +57,7 @@ ACTIVATIONS = (
         "BHTS",
         "softmax(scores, later tokens masked)",
         "how much a token takes from each token; rows sum to 1",
+        is_probability=True,
     ),
     Activation("attn.heads", "BHTK", "weights v", "what each head has gathered for each token"),
     Activation(

@@ -12,9 +12,14 @@ def pytest_configure(config):
     import hypothesis
     import torch
     import transformers
+    from helpers import examples
 
     hypothesis.settings.register_profile(
-        "minigpt", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+        "minigpt",
+        deadline=None,
+        max_examples=examples(100),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        print_blob=True,
     )
     hypothesis.settings.load_profile("minigpt")
     torch.set_num_threads(1)  # models in tests are so small that threads would only wait for each other
@@ -43,6 +48,48 @@ def shakespeare_tokenizer():
     from minigpt import Tokenizer
 
     return Tokenizer.from_pretrained(SHAKESPEARE)
+
+
+@pytest.fixture(scope="session")
+def bundled():
+    """The bundled model and its tokenizer."""
+    from minigpt import GPT2, Tokenizer
+    from minigpt.bundled import DEFAULT_MODEL
+
+    return GPT2.from_pretrained(DEFAULT_MODEL), Tokenizer.from_pretrained(DEFAULT_MODEL)
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """Thousands of drawn stories."""
+    from helpers import examples
+
+    from minigpt.stories import stories
+
+    return list(stories(examples(20_000), seed=1))
+
+
+@pytest.fixture(scope="session")
+def story_tokenizer(tmp_path_factory):
+    """A tokenizer trained on drawn stories."""
+    from minigpt import Tokenizer
+    from minigpt.bpe import BPE, train_bpe
+    from minigpt.stories import stories
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save_pretrained(folder)
+    return Tokenizer.from_pretrained(folder)
+
+
+@pytest.fixture
+def untrained_storyteller(story_tokenizer):
+    """A model of that tokenizer that has not been trained."""
+    from minigpt import GPT2, GPT2Config
+    from minigpt.stories import SEPARATOR
+
+    end = story_tokenizer.token_id(SEPARATOR)
+    config = GPT2Config(len(story_tokenizer), 500, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
+    return GPT2.random(config, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The configuration: its counts, and what no model can have."""
 
 import pytest
+import transformers
 
 from minigpt import GPT2Config
 
@@ -40,3 +41,24 @@ def test_parameter_counts_of_the_official_models(n_layer, n_head, n_embd, parame
 def test_impossible_configurations(fields, sentence):
     with pytest.raises(ValueError, match=sentence):
         GPT2Config(**fields)
+
+
+def test_real_configurations_load():
+    """Fields as the config.json files of well-known checkpoints have them."""
+    official = {
+        "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
+        "bos_token_id": 50256, "embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12,
+        "n_positions": 1024, "resid_pdrop": 0.1, "summary_activation": None, "summary_first_dropout": 0.1,
+        "summary_proj_to_labels": True, "summary_type": "cls_index", "summary_use_proj": True,
+        "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}, "vocab_size": 50257,
+    }  # fmt: skip
+    assert GPT2Config.from_dict(official) == GPT2Config()
+    chinese = official | {"vocab_size": 21128, "tokenizer_class": "BertTokenizer", "output_past": True}
+    assert GPT2Config.from_dict(chinese).vocab_size == 21128
+    cerebras = official | {"activation_function": "gelu", "n_inner": 3072, "n_positions": 2048, "torch_dtype": "float16",
+                           "scale_attn_weights": True, "use_cache": True, "reorder_and_upcast_attn": False}  # fmt: skip
+    assert GPT2Config.from_dict(cerebras).activation_function == "gelu"
+    crfm = official | {"scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True, "_name_or_path": "x"}
+    assert GPT2Config.from_dict(crfm).scale_attn_by_inverse_layer_idx
+    assert GPT2Config.from_dict(transformers.GPT2Config().to_dict() | {"add_cross_attention": False}) == GPT2Config()

@@ -20,6 +20,7 @@ import pytest
 from reference import SHAKESPEARE
 
 from minigpt import GPT2, GPT2Config
+from weights_loader import CheckpointError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GPT2_COMMIT = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
@@ -155,19 +156,19 @@ LOAD = """
 from minigpt import GPT2, Tokenizer
 from weights_loader import CheckpointError
 try:
-    model = GPT2.from_pretrained({name!r}, offline={offline}, revision={revision!r})
-    tokenizer = Tokenizer.from_pretrained({name!r}, local_files_only={offline}, revision={revision!r})
+    model = GPT2.from_pretrained({name!r}, local_files_only={local_files_only}, revision={revision!r})
+    tokenizer = Tokenizer.from_pretrained({name!r}, local_files_only={local_files_only}, revision={revision!r})
     print("loaded", model.config.n_layer, tokenizer.encode("Romeo"))
 except CheckpointError as error:
     print("CheckpointError:", error)
 """
 
 
-def load(name, offline=False, revision=None):
-    return LOAD.format(name=name, offline=offline, revision=revision)
+def load(name, local_files_only=False, revision=None):
+    return LOAD.format(name=name, local_files_only=local_files_only, revision=revision)
 
 
-def test_fresh_cached_and_offline(hub, run, shakespeare_tokenizer):
+def test_a_download_is_cached_and_then_needs_no_network(hub, run, shakespeare_tokenizer):
     expected = f"loaded 4 {shakespeare_tokenizer.encode('Romeo')}\n"
     first = run(load("user/tiny"))
     assert first.stdout == expected, first.stderr
@@ -175,14 +176,14 @@ def test_fresh_cached_and_offline(hub, run, shakespeare_tokenizer):
 
     hub.requests.clear()
     assert run(load("user/tiny")).stdout == expected
-    assert run(load("user/tiny", offline=True)).stdout == expected
+    assert run(load("user/tiny", local_files_only=True)).stdout == expected
     assert run(load("user/tiny"), HF_HUB_OFFLINE="1").stdout == expected
     assert run(load("user/tiny"), endpoint="http://127.0.0.1:9").stdout == expected
     assert hub.requests == []  # what is in the cache costs no request
 
 
-def test_offline_without_the_files(hub, run):
-    for result in (run(load("user/tiny", offline=True)), run(load("user/tiny"), HF_HUB_OFFLINE="1")):
+def test_without_a_network_and_without_the_files(hub, run):
+    for result in (run(load("user/tiny", local_files_only=True)), run(load("user/tiny"), HF_HUB_OFFLINE="1")):
         assert "CheckpointError: user/tiny is not in the local cache, and the network is switched off." in result.stdout
         assert "`hf download user/tiny --local-dir FOLDER`" in result.stdout
     assert hub.requests == []
@@ -217,6 +218,7 @@ def test_a_dead_network_fails_within_seconds(run):
     assert "`hf download openai-community/gpt2 --local-dir FOLDER`, copy FOLDER here" in result.stdout
 
 
+@pytest.mark.slow  # it waits for the timeout
 def test_a_silent_network_fails_within_seconds(hub, run):
     hub.silent = True
     start = time.monotonic()
@@ -234,7 +236,7 @@ def test_a_silent_network_fails_within_seconds(hub, run):
         ("user/pickled", None, "user/pickled on the hub has weights only as pytorch_model.bin"),
     ],
 )
-def test_what_the_hub_has_not(hub, run, name, revision, sentence):
+def test_what_the_hub_does_not_have(hub, run, name, revision, sentence):
     result = run(load(name, revision=revision))
     assert f"CheckpointError: {sentence}" in result.stdout, result.stderr
     assert "pytorch_model.bin" not in hub.fetched()
@@ -263,12 +265,15 @@ def test_a_broken_connection_is_resumed(hub, large, run):
     assert ranges == [None, f"bytes={10 * 2**20}-"]  # it went on where it had stopped
 
 
-def test_broken_off_halfway(hub, large, run, tmp_path):
+@pytest.mark.slow  # huggingface_hub waits between its attempts
+def test_a_download_that_breaks_off_halfway(hub, large, run, tmp_path):
     hub.break_after, hub.stay_broken = 15_000_000, True
     result = run(load("user/large"))
     assert "could not be downloaded" in result.stdout and "Files that arrived whole are kept" in result.stdout
     assert not list(tmp_path.glob("cache/**/*.safetensors")) + list(tmp_path.glob("cache/**/*.incomplete"))
-    assert "is not in the local cache" in run(load("user/large", offline=True)).stdout  # half is nothing
+    assert (
+        "is not in the local cache" in run(load("user/large", local_files_only=True)).stdout
+    )  # a half file does not count
     hub.dead = False
     hub.requests.clear()
     assert run(load("user/large")).stdout.startswith("loaded 4")
@@ -284,7 +289,7 @@ def test_a_download_shows_its_progress_on_a_terminal(hub, run, tmp_path):
     assert "model.safetensors" in shown and "100%" in shown
 
 
-def test_damaged_on_the_way(hub, run, tmp_path):
+def test_a_file_that_is_damaged_on_the_way(hub, run, tmp_path):
     hub.corrupt = True
     result = run(load("user/tiny"))
     assert "model.safetensors arrived damaged or altered (sha256 " in result.stdout, result.stderr
@@ -293,7 +298,7 @@ def test_damaged_on_the_way(hub, run, tmp_path):
     assert run(load("user/tiny")).stdout.startswith("loaded 4")  # nothing damaged is left in the cache
 
 
-def test_official_weights_are_held_against_their_known_sha256(hub, run, tmp_path):
+def test_official_weights_are_checked_against_their_published_sha256(hub, run, tmp_path):
     # The hub delivers another model under gpt2's name, and vouches for it.
     result = run(load("gpt2"))
     assert "altered" in result.stdout, result.stderr
@@ -310,7 +315,7 @@ def test_an_official_name_downloads_from_its_repository(hub, run):
     code = f"""
 from dataclasses import replace
 from weights_loader import hub
-hub.OFFICIAL["gpt2"] = replace(hub.OFFICIAL["gpt2"], sha256={{"model.safetensors": {sha256!r}}})
+hub.OFFICIAL_MODELS["gpt2"] = replace(hub.OFFICIAL_MODELS["gpt2"], sha256={{"model.safetensors": {sha256!r}}})
 """
     assert run(code + load("gpt2")).stdout.startswith("loaded 4")
     # The long name is the same model, at the same revision, from the same cache.
@@ -319,7 +324,7 @@ hub.OFFICIAL["gpt2"] = replace(hub.OFFICIAL["gpt2"], sha256={{"model.safetensors
     assert hub.requests == []
 
 
-def test_the_official_tokenizer_is_held_against_its_known_sha256(hub, run, tmp_path):
+def test_the_official_tokenizer_is_checked_against_its_published_sha256(hub, run, tmp_path):
     code = """
 from minigpt import Tokenizer
 try:
@@ -357,3 +362,22 @@ main()
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("minigpt: [Errno 27] File too large"), result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gpt3", "no folder or model 'gpt3'; official models are gpt2, .* others are named user/model"),
+        ("./nowhere", "no folder or model './nowhere'"),
+        ("/no/such/folder", "no folder or model"),
+        (__file__, "is a file; give the folder"),
+        ("a/b--c", "no folder or model"),
+        ("a/..", "no folder or model"),
+        ("a/b.git", "no folder or model"),
+        ("a/b/c", "no folder or model 'a/b/c'"),
+        ("", "no folder or model ''"),
+    ],
+)
+def test_names_that_are_no_folder_and_no_model(name, sentence):
+    with pytest.raises(CheckpointError, match=sentence):
+        GPT2.from_pretrained(name)

@@ -1,9 +1,18 @@
-"""From the name or folder of a GPT-2 checkpoint to named NumPy arrays. Knows files, formats and the hub, no model."""
+"""From the name or folder of a GPT-2 checkpoint to named NumPy arrays, and back to files.
+
+It knows the hub, the file formats, and the names that GPT-2's files give to their tensors. It does not know what the
+model computes with them.
+
+    hub.py      the folder of a checkpoint: a local one, the hub's cache, or a download
+    layout.py   the files of a checkpoint and the tensors that must be in them
+    tensors.py  safetensors files as NumPy arrays
+    files.py    writing a file by rename
+"""
 
 from weights_loader.files import write_file
 from weights_loader.hub import locate_config, locate_tokenizer, locate_weights
-from weights_loader.layout import read_config, read_parameters, save, write_tensors
-from weights_loader.tensors import BFLOAT16, CheckpointError, read_metadata, stored_tensors
+from weights_loader.layout import read_config, read_parameters, write_checkpoint
+from weights_loader.tensors import BFLOAT16, CheckpointError, read_metadata, stored_tensors, write_tensors
 
 __all__ = [
     "BFLOAT16",
@@ -14,8 +23,8 @@ __all__ = [
     "read_config",
     "read_metadata",
     "read_parameters",
-    "save",
     "stored_tensors",
+    "write_checkpoint",
     "write_file",
     "write_tensors",
 ]

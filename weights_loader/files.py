@@ -1,12 +1,17 @@
-"""Writing a file so that readers see the old one or the whole new one, never a part."""
+"""Write a file so that a reader sees the old one or the whole new one, never a part."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 from safetensors import SafetensorError
 
 
-def write_file(path, write):
-    """Write a file that appears whole, by rename: `write(partial)` writes it at a temporary path. Raises OSError."""
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file by rename: `write(partial)` writes it at a temporary path, which then gets its name.
+
+    Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -15,9 +20,9 @@ def write_file(path, write):
         write(partial)
         partial.chmod(mode)  # safetensors makes its files readable by the owner alone
         with open(partial, "rb") as file:
-            os.fsync(file.fileno())  # on the disk before it has the name: else a power cut leaves the name and no file
+            os.fsync(file.fileno())  # without it, a power cut after the rename could leave an empty file
         os.replace(partial, path)
-    except SafetensorError as error:  # the package reports a full disk in its own way
+    except SafetensorError as error:  # the package's own error for a full disk
         raise OSError(f"{path} could not be written: {error}") from error
     finally:
         partial.unlink(missing_ok=True)

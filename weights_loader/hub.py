@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint are: in a folder, in the local cache, or on the hub."""
+"""Find the files of a checkpoint: in a folder, in the local cache, or on the hub."""
 
 import errno
 import hashlib
@@ -10,27 +10,22 @@ from pathlib import Path
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
 from weights_loader.tensors import CheckpointError
 
-TIMEOUT = 10  # seconds without an answer from the hub
-OUR_DISK = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-}  # errors that the network has no part in
+TIMEOUT_SECONDS = 10  # without an answer from the hub
+LOCAL_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}  # not the network's fault
 
 
 @dataclass(frozen=True)
-class Official:
-    """An official model on the hub, at the revision that is known to be right."""
+class HubModel:
+    """A model on the hub, at one revision."""
 
     repo: str
     revision: str
-    sha256: dict[str, str] = field(default_factory=dict)  # of the files for which it is published
+    sha256: dict[str, str] = field(default_factory=dict)  # by file name, where it is published
 
 
-OFFICIAL = {
-    "gpt2": Official(
+# The official models by their short names, each at a revision that is known to be right.
+OFFICIAL_MODELS = {
+    "gpt2": HubModel(
         "openai-community/gpt2",
         "607a30d783dfa663caf39e06633721c8d4cfcd7e",
         {
@@ -38,14 +33,14 @@ OFFICIAL = {
             "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
         },
     ),
-    "gpt2-medium": Official("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
-    "gpt2-large": Official("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
-    "gpt2-xl": Official(
+    "gpt2-medium": HubModel("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
+    "gpt2-large": HubModel("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
+    "gpt2-xl": HubModel(
         "openai-community/gpt2-xl",
         "15ea56dee5df4983c59b2538573817e1667135e2",
         {WEIGHTS: "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"},
     ),
-    "distilgpt2": Official(
+    "distilgpt2": HubModel(
         "distilbert/distilgpt2",
         "2290a62682d06624634c1f46a6ad5be0f47f38aa",
         {WEIGHTS: "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"},
@@ -53,50 +48,51 @@ OFFICIAL = {
 }
 
 
-def locate_config(name, revision=None, offline=False):
-    """The folder with the config of a model; see _locate."""
-    return _locate(name, revision, offline, config_files)
+def locate_config(name: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """Return the folder with the configuration of a model, see locate_weights."""
+    return _locate(name, revision, local_files_only, config_files)
 
 
-def locate_weights(name, revision=None, offline=False):
-    """The folder with the config and the weights of a model; see _locate."""
-    return _locate(name, revision, offline, weight_files)
+def locate_weights(name: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """Return the folder with the configuration and the weights of a model.
 
-
-def locate_tokenizer(name, revision=None, offline=False):
-    """The folder with the files of a model's tokenizer; see _locate."""
-    return _locate(name, revision, offline, tokenizer_files)
-
-
-def _locate(name, revision, offline, choose):
-    """The folder that holds the files which choose(names, place) picks, for a folder or a model of the hub.
-
-    An official name ("gpt2") stands for its repository at a fixed revision; another ("user/model") for its main branch
-    unless told. Files in the local cache are used as they are, without a look at the network; what is missing is
-    downloaded, verified, and cached. Raises CheckpointError.
+    name: a folder, or a model of the hub. An official name ("gpt2") stands for its repository at a fixed revision,
+    any other ("user/model") for its main branch by default. Files in the local cache are used without asking the
+    network. Missing files are downloaded, verified and cached; local_files_only forbids that. Raises CheckpointError.
     """
+    return _locate(name, revision, local_files_only, weight_files)
+
+
+def locate_tokenizer(name: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """Return the folder with the files of a model's tokenizer, see locate_weights."""
+    return _locate(name, revision, local_files_only, tokenizer_files)
+
+
+def _locate(name, revision, local_files_only, required_files):
+    """Return the folder with the files that required_files(names, source) picks from all file names of a source."""
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
-        choose([path.name for path in folder.iterdir()], folder)
+        required_files([path.name for path in folder.iterdir()], folder)
         return folder
     name = str(name)
     if folder.is_file():
-        raise CheckpointError(f"{name} is a file; give the folder that it lies in")
-    if name not in OFFICIAL and not _is_repository(name):
-        known = ", ".join(OFFICIAL)
+        raise CheckpointError(f"{name} is a file; give the folder that it is in")
+    if name not in OFFICIAL_MODELS and not _is_repository(name):
+        known = ", ".join(OFFICIAL_MODELS)
         raise CheckpointError(
             f"there is no folder or model {name!r}; official models are {known}, others are named user/model"
         )
-    official = OFFICIAL.get(name) or next((o for o in OFFICIAL.values() if o.repo == name), Official(name, "main"))
-    revision = revision or official.revision
-    cached = _cached(official.repo, revision, choose)
+    by_repo = {model.repo: model for model in OFFICIAL_MODELS.values()}
+    model = OFFICIAL_MODELS.get(name) or by_repo.get(name) or HubModel(name, "main")
+    revision = revision or model.revision
+    cached = _cached_folder(model.repo, revision, required_files)
     if cached:
         return cached
-    if offline or _hub_is_switched_off():
+    if local_files_only or _hub_is_switched_off():
         raise CheckpointError(
-            f"{name} is not in the local cache, and the network is switched off. {_by_hand(official.repo)}"
+            f"{name} is not in the local cache, and the network is switched off. {_download_by_hand(model.repo)}"
         )
-    return _download(official, revision, choose)
+    return _download(model, revision, required_files)
 
 
 def _is_repository(name):
@@ -109,7 +105,7 @@ def _is_repository(name):
     return "/" in name and not name.startswith(".")
 
 
-def _by_hand(repo):
+def _download_by_hand(repo):
     return (
         f"On a machine with a network run `hf download {repo} --local-dir FOLDER`, copy FOLDER here "
         "and give its path as the model's name"
@@ -122,8 +118,8 @@ def _hub_is_switched_off():
     return huggingface_hub.is_offline_mode()
 
 
-def _cached(repo, revision, choose):
-    """The snapshot folder in the local cache, or None if it is not there or lacks a file."""
+def _cached_folder(repo, revision, required_files):
+    """Return the snapshot's folder in the local cache, or None if there is none or it lacks a file."""
     import huggingface_hub
 
     for file in (CONFIG, *(files[0] for files in TOKENIZER_FILES)):
@@ -131,26 +127,27 @@ def _cached(repo, revision, choose):
         if isinstance(path, str):
             folder = Path(path).parent
             try:
-                choose([path.name for path in folder.iterdir() if path.exists()], folder)
+                required_files([path.name for path in folder.iterdir() if path.exists()], folder)
             except CheckpointError:
                 return None
             return folder
     return None
 
 
-def _download(official, revision, choose):
+def _download(model, revision, required_files):
+    """Download the files of a model at a revision and return their folder in the cache. Raises CheckpointError."""
     import huggingface_hub
     from huggingface_hub import errors
 
-    repo = official.repo
+    repo = model.repo
     try:
-        info = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
-        files = choose([sibling.rfilename for sibling in info.siblings or ()], f"{repo} on the hub")
+        info = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_SECONDS)
+        files = required_files([sibling.rfilename for sibling in info.siblings or ()], f"{repo} on the hub")
         for file in files:
-            known_before = huggingface_hub.try_to_load_from_cache(repo, file, revision=info.sha)
-            path = huggingface_hub.hf_hub_download(repo, file, revision=revision, etag_timeout=TIMEOUT)
-            if not isinstance(known_before, str):
-                _verify(Path(path), file, official if revision == official.revision else None)
+            cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=info.sha)
+            path = huggingface_hub.hf_hub_download(repo, file, revision=revision, etag_timeout=TIMEOUT_SECONDS)
+            if not isinstance(cached, str):
+                _verify(Path(path), model.sha256.get(file) if revision == model.revision else None)
     except CheckpointError:
         raise
     except errors.GatedRepoError as error:
@@ -163,26 +160,24 @@ def _download(official, revision, choose):
         raise CheckpointError(f"{repo} has no revision {revision!r}") from error
     except errors.RemoteEntryNotFoundError as error:
         raise CheckpointError(f"{repo} lists {file}, but does not deliver it") from error
-    except Exception as error:  # the network's failures have many types, those of the HTTP library among them
-        if isinstance(error, OSError) and error.errno in OUR_DISK:
+    except Exception as error:  # a failure of the network has one of many types, those of the HTTP library included
+        if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRORS:
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CheckpointError(
             f"{repo} could not be downloaded ({type(error).__name__}: {reason}). Files that arrived whole are kept: "
-            f"try again later. {_by_hand(repo)}"
+            f"try again later. {_download_by_hand(repo)}"
         ) from error
     return Path(path).parent
 
 
-def _verify(path, file, official):
-    """Compare a downloaded file with its known sha256; remove it if it differs.
+def _verify(path, sha256):
+    """Compare a downloaded file with its sha256 and remove it if it differs. Raises CheckpointError.
 
-    The hub stores large files under the name of their sha256. For official weights we do not take its word for it.
+    sha256: the published one, or None: then the one by which the cache names a large file, which the hub has reported.
     """
     blob = path.resolve()
-    expected = blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None
-    if official:
-        expected = official.sha256.get(file, expected)
+    expected = sha256 or (blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None)
     if expected is None:
         return
     found = None
@@ -190,10 +185,10 @@ def _verify(path, file, official):
         with open(blob, "rb") as data:
             found = hashlib.file_digest(data, "sha256").hexdigest()
     finally:
-        if found != expected:  # also when interrupted: nothing stays in the cache that was not verified
+        if found != expected:  # or interrupted: a file that was not verified must not stay in the cache
             os.unlink(path)
             blob.unlink(missing_ok=True)
     if found != expected:
         raise CheckpointError(
-            f"{file} arrived damaged or altered (sha256 {found}, expected {expected}) and was removed; run it again"
+            f"{path.name} arrived damaged or altered (sha256 {found}, expected {expected}) and was removed: try again"
         )

@@ -1,4 +1,4 @@
-"""The files of a GPT-2 checkpoint: their names, the tensors in them, and in words what is wrong with them."""
+"""The files of a GPT-2 checkpoint: their names, the tensors in them, and what can be wrong with them, in words."""
 
 import json
 import re
@@ -7,73 +7,73 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import TensorSpec, serialize_file
 
 from weights_loader.files import write_file
-from weights_loader.tensors import BFLOAT16, CheckpointError, StoredTensor, stored_tensors
+from weights_loader.tensors import CheckpointError, StoredTensor, stored_tensors, write_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-INTEGER_WEIGHTS = "model.int8.safetensors"  # another name, because transformers would take the integers for the weights
+INTEGER_WEIGHTS = "model.int8.safetensors"  # under WEIGHTS, transformers would take the integers for the weights
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
-MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks that old files carry: no parameters
+MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # old files store the causal masks, too
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # in order of preference
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "added_tokens.json")
 
 
-def weight_files(names, place):
-    """The names of the files that a model needs, out of all the names at a place.
+def weight_files(names, source):
+    """Return the names of the files that a model needs, out of all file names of a folder or repository.
 
-    Raises CheckpointError when they are not there, with what is there instead.
+    source: what to call that folder or repository in an error. Raises CheckpointError if a file is missing, naming
+    what was found instead.
     """
     names = set(names)
     if WEIGHTS in names or INTEGER_WEIGHTS in names:
         weights = [WEIGHTS if WEIGHTS in names else INTEGER_WEIGHTS]
     elif INDEX in names:
-        weights = [INDEX, *_shards(names, place)]
+        weights = [INDEX, *_shards(names, source)]
     else:
         pickles = sorted(n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")))
         if pickles:
             raise CheckpointError(
-                f"{place} has weights only as {pickles[0]}, which minigpt does not open (a pickle can run any code). "
+                f"{source} has weights only as {pickles[0]}, which minigpt does not open (a pickle can run any code). "
                 "Where transformers is installed, convert it: "
                 "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
             )
-        raise CheckpointError(f"{place} has no weights: expected {WEIGHTS}, or {INDEX} and its shards")
-    return [*config_files(names, place), *weights]
+        raise CheckpointError(f"{source} has no weights: expected {WEIGHTS}, or {INDEX} and its shards")
+    return [*config_files(names, source), *weights]
 
 
-def config_files(names, place):
-    """The name of the configuration file, out of all the names at a place. Raises CheckpointError."""
+def config_files(names, source):
+    """Return the name of the configuration file, see weight_files. Raises CheckpointError."""
     if CONFIG not in names:
-        raise CheckpointError(f"{place} has no {CONFIG}, which says what kind of model the tensors make up")
+        raise CheckpointError(f"{source} has no {CONFIG}, which says what kind of model the tensors make up")
     return [CONFIG]
 
 
-def tokenizer_files(names, place):
-    """The names of the files that a tokenizer needs, out of all the names at a place. Raises CheckpointError."""
+def tokenizer_files(names, source):
+    """Return the names of the files that a tokenizer needs, see weight_files. Raises CheckpointError."""
     for files in TOKENIZER_FILES:
         if set(files) <= set(names):
-            # The extras first: a download that was cut short must not look complete without them.
+            # The extras come first, because a download that was cut short must not look complete without them.
             return [*(name for name in TOKENIZER_EXTRAS if name in names), *files]
     raise CheckpointError(
-        f"{place} has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
+        f"{source} has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
     )
 
 
-def _shards(names, place):
+def _shards(names, source):
     shards = sorted(name for name in names if SHARD.fullmatch(name))
     if not shards or len(shards) != int(SHARD.fullmatch(shards[0])[2]):
         of = f" of {int(SHARD.fullmatch(shards[0])[2])}" if shards else ""
         raise CheckpointError(
-            f"{place} has {INDEX} but only {len(shards)}{of} shards (model-00001-of-... .safetensors)"
+            f"{source} has {INDEX} but only {len(shards)}{of} shards (model-00001-of-... .safetensors)"
         )
     return shards
 
 
-def read_config(folder):
-    """config.json as a dict. Raises CheckpointError."""
+def read_config(folder: str | Path) -> dict:
+    """Return config.json as a dict. Raises CheckpointError."""
     return _read_json(Path(folder) / CONFIG)
 
 
@@ -88,23 +88,23 @@ def _read_json(path):
 
 
 def read_parameters(folder, shapes, convert=StoredTensor.read):
-    """The parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
+    """Return the parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
-    Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, when the file has a head
-    that differs from wte. convert(tensor) makes of each StoredTensor what is to be kept, its name the official one; two
-    are read at a time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is
-    read if the files do not hold these names and shapes.
+    Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, if the file has a head that
+    differs from wte. convert(tensor) turns each StoredTensor, under its official name, into what is kept; two are read
+    at a time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the
+    files do not hold these names and shapes.
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
     stored = _with_scales(_official_names(stored, folder), folder)
     head = stored.get("lm_head.weight")
-    if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, and saved under the head's name
+    if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, saved under the head's name
         stored["wte.weight"] = replace(head, name="wte.weight")
     if "lm_head.weight" not in shapes and head:
         stored.pop("lm_head.weight")
-    _check(stored, shapes, folder)
+    _require_shapes(stored, shapes, folder)
 
     wanted = [stored[name] for name in shapes]
     if head and "lm_head.weight" not in shapes:
@@ -114,7 +114,7 @@ def read_parameters(folder, shapes, convert=StoredTensor.read):
             )
         if not np.array_equal(head.read(), stored["wte.weight"].read()):
             wanted.append(head)
-    pool = ThreadPoolExecutor(2)  # reading copies, and converting computes: each leaves the other time
+    pool = ThreadPoolExecutor(2)  # one tensor is converted while the next one is read
     try:
         return dict(zip((tensor.name for tensor in wanted), pool.map(convert, wanted), strict=True))
     finally:
@@ -128,7 +128,7 @@ def _stored_in_shards(folder):
     shards = {file: stored_tensors(folder / file) for file in sorted(set(weight_map.values()))}
     for name, file in weight_map.items():
         if name not in shards[file]:
-            raise CheckpointError(f"{folder / INDEX} says that {file} has tensor {name!r}, but it has not")
+            raise CheckpointError(f"{folder / INDEX} says that {file} has tensor {name!r}, but it does not")
     return {name: shards[file][name] for name, file in weight_map.items()}
 
 
@@ -144,7 +144,7 @@ def _official_names(stored, folder):
 
 
 def _with_scales(stored, folder):
-    """Every tensor of 8-bit integers with its scale, which is stored under its name and `_scale`."""
+    """Return the tensors, each of 8-bit integers with its scale, which the file stores as NAME_scale."""
     tensors = dict(stored)
     for name, tensor in stored.items():
         if tensor.dtype == "I8":
@@ -161,8 +161,8 @@ def _with_scales(stored, folder):
     return tensors
 
 
-def _check(stored, shapes, folder):
-    """Raise CheckpointError unless the stored tensors are those of `shapes`."""
+def _require_shapes(stored, shapes, folder):
+    """Raise CheckpointError unless the stored tensors have exactly the names and shapes of `shapes`."""
     if not any(name in stored for name in ("wte.weight", "wpe.weight", "h.0.ln_1.weight")):
         some = ", ".join(sorted(stored)[:3]) or "none at all"
         raise CheckpointError(f"{folder} is not a GPT-2: there is no wte.weight, no h.0...; its tensors are {some} ...")
@@ -194,12 +194,13 @@ def _block_count(names):
     return len({name.split(".")[1] for name in names if re.match(r"h\.\d+\.", name)})
 
 
-def save(folder, config, arrays, metadata=None):
+def write_checkpoint(
+    folder: str | Path, config: dict, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    Arrays of dtype BFLOAT16 are written as such; 8-bit integers go to model.int8.safetensors in its place. metadata: a
-    dict of texts, for the file's header. Each file appears by rename: whoever looks sees the old one, then the whole
-    new one.
+    Arrays of dtype BFLOAT16 are written as bfloat16. With 8-bit integers among them, the file is
+    model.int8.safetensors. metadata: texts for the file's header. Each file appears by rename. Raises OSError.
     """
     folder = Path(folder)
     tensors = {name if name.startswith("lm_head.") else f"transformer.{name}": array for name, array in arrays.items()}
@@ -209,14 +210,3 @@ def save(folder, config, arrays, metadata=None):
     (folder / other).unlink(missing_ok=True)
     text = json.dumps(config, indent=2) + "\n"
     write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def write_tensors(path, arrays, metadata=None):
-    """Write a safetensors file of named arrays; metadata: a dict of texts for its header."""
-    tensors, in_order = {}, []
-    for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
-        in_order.append(array)  # alive until it is written: a TensorSpec has only the address
-        dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
-        tensors[name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
-    write_file(path, lambda partial: serialize_file(tensors, partial, {"format": "pt"} | (metadata or {})))

@@ -1,4 +1,4 @@
-"""safetensors files as NumPy arrays: what a file holds, and one tensor of it at a time."""
+"""safetensors files as NumPy arrays: list the tensors of a file, read one at a time, write a file."""
 
 import json
 import math
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
-# NumPy has no bfloat16. Its 16 bits are the upper half of a float32; this dtype says that a number is such a half.
+from weights_loader.files import write_file
+
+# NumPy has no bfloat16. Its 16 bits are the upper half of a float32; this dtype marks an array of such halves.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
-# The stored types that hold weights; I8 only together with its scale.
+# The stored types that weights can have; I8 needs a scale beside it.
 STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8": "<i1"}
 
 
@@ -20,7 +22,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies."""
+    """One tensor of a file: its description and its place. The numbers are read when they are asked for."""
 
     name: str
     path: Path
@@ -29,8 +31,8 @@ class StoredTensor:
     start: int  # its first byte in the file
     scale: "StoredTensor | None" = None  # integers times their scale, [m, 1] or [1, n], are the weights [m, n]
 
-    def read(self, dtype="float32"):
-        """The weights as a fresh, aligned, writable array of float32 or float64."""
+    def read(self, dtype: str = "float32") -> np.ndarray:
+        """Return the weights as a fresh, aligned, writable array of float32 or float64. Raises CheckpointError."""
         array = self.read_stored()
         if array.dtype == BFLOAT16:
             array = array.view("<u2").astype("<u4")
@@ -39,8 +41,8 @@ class StoredTensor:
         array = array.astype(dtype, copy=False)
         return array if self.scale is None else array * self.scale.read(dtype)
 
-    def read_stored(self):
-        """The numbers as they are stored; bfloat16 as BFLOAT16."""
+    def read_stored(self) -> np.ndarray:
+        """Return the numbers as they are stored; bfloat16 as BFLOAT16. Raises CheckpointError."""
         if self.dtype not in STORED_DTYPES:
             raise CheckpointError(
                 f"{self.path}: tensor {self.name!r} has dtype {self.dtype}; "
@@ -53,15 +55,15 @@ class StoredTensor:
         return array.reshape(self.shape)
 
 
-def read_metadata(path):
-    """The texts in the header of a safetensors file. Raises CheckpointError."""
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file. Raises CheckpointError."""
     stored_tensors(path)
     with safe_open(path, framework="numpy") as file:
         return file.metadata() or {}
 
 
-def stored_tensors(path):
-    """What a safetensors file holds: {name: StoredTensor}. Reads the header only.
+def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a safetensors file by name. Only the header is read.
 
     Raises CheckpointError for a file that is damaged, cut off, or does not hold what its header says.
     """
@@ -75,8 +77,9 @@ def stored_tensors(path):
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    # The package does not tell where a tensor lies. We ask, to read each straight into its own array: its memory map
-    # would keep every page it touched, a second copy of the model, and old files are not aligned in it.
+    # We read the header ourselves, because the package does not report where a tensor begins. Each tensor can then be
+    # read straight into its own array. The package's memory map would keep every page it has touched, a second copy of
+    # the model, and the tensors of old files are not aligned in it.
     with open(path, "rb") as file:
         header_size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(header_size))
@@ -86,3 +89,14 @@ def stored_tensors(path):
         name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), data + entry["data_offsets"][0])
         for name, entry in header.items()
     }
+
+
+def write_tensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file of named arrays, by rename. metadata: texts for its header. Raises OSError."""
+    specs, contiguous = {}, []
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        contiguous.append(array)  # keeps it alive until it is written: a TensorSpec holds only the address
+        dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
+        specs[name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
+    write_file(path, lambda partial: serialize_file(specs, partial, {"format": "pt"} | (metadata or {})))

@@ -1,22 +1,24 @@
-"""To look inside a model, and to change what happens there. Everything runs through model(ids, trace=..., edit=...).
+"""Look inside a model and change what happens there. Everything runs through model(ids, trace=..., edit=...).
 
-    attention.py    which tokens look at which
-    lens.py         what the model would say if it stopped early
-    patching.py     change one activation, and see what becomes of the answer
-    beams.py        a beam search as the tree that it is
-    curves.py       how a training went
-    source.py       the source of a function, to read it where it is used
-    stepping.py     the forward pass, one activation at a time
-    figures.py, pixels.py, tokens.py    what the pictures have in common
+    stepping.py        the forward pass, one activation at a time
+    attention_maps.py  which tokens attend to which
+    lens.py            what the model would predict if it stopped early
+    patching.py        change one activation and measure what becomes of the answer
+    beam_tree.py       a beam search, drawn as a tree
+    loss_curves.py     the losses of a training
+    source.py          the source of a function, shown where it is used
+    provenance.py      the line of source that made an activation
+    inputs.py          texts and models as these functions take them
+    figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
-Each function but show and step returns its numbers; `.plot()` draws them and returns a Figure of matplotlib, which a
-notebook shows. show and step show themselves.
+All functions but show and step return their numbers in an object whose `.plot()` returns a matplotlib Figure, which a
+notebook displays. show displays its argument itself; step returns an object that a notebook displays.
 """
 
-from minigpt.looking.attention import attention_maps
-from minigpt.looking.beams import beam_tree
-from minigpt.looking.curves import loss_curves
+from minigpt.looking.attention_maps import attention_maps
+from minigpt.looking.beam_tree import beam_tree
 from minigpt.looking.lens import logit_lens
+from minigpt.looking.loss_curves import loss_curves
 from minigpt.looking.patching import ablate_heads, patch
 from minigpt.looking.source import show
 from minigpt.looking.stepping import step

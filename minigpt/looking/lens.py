@@ -1,35 +1,43 @@
-"""What the model would say if it stopped early."""
+"""What the model would predict if it stopped early."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
-from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_values
-from minigpt.looking.tokens import encode, readable, settled, token_texts
+from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
+from minigpt.looking.inputs import encode_text, with_fixed_ops
+from minigpt.looking.labels import token_label, token_texts
+from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
+from minigpt.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
 class LogitLens:
-    """The logits that the stream gives before block 0, row 0, and after every block; the last row is the model's."""
+    """The logits read from the stream before block 0 (row 0) and after every block; the last row is the model's."""
 
     tokens: list[str]  # [T]
     logits: np.ndarray  # [L + 1, T, V]
-    tokenizer: object
+    tokenizer: Tokenizer
 
-    def top(self, k=1, position=-1):
-        """The k most probable next tokens after a position, row by row: L + 1 lists of pairs (text, probability)."""
-        return [self._top(row, k) for row in softmax(self.logits[:, position])]
+    def top(self, k: int = 1, position: int = -1) -> list[list[tuple[str, float]]]:
+        """Return the k most probable next tokens after a position: L + 1 rows of pairs (text, probability)."""
+        return [self._most_probable(row, k) for row in softmax(self.logits[:, position])]
 
-    def _top(self, probs, k):
-        best = top_indices(probs, k)
-        return [(self.tokenizer.decode([i]), float(probs[i])) for i in best]
+    def _most_probable(self, probs, k):
+        return [(self.tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, k)]
 
-    def plot(self, last=10):
-        """The most probable next token after each of the last positions, the colour its probability; a Figure.
+    def plot(self, last: int = 10) -> Figure:
+        """Draw the most probable next token after each of the last positions, coloured by its probability.
 
-        Upwards, as the stream flows: the lowest row is what the embedding alone says.
+        The stream flows upwards: the lowest row is what the embedding alone predicts.
         """
         tokens = self.tokens[-last:]
         probs = softmax(self.logits[:, -last:])  # [L + 1, n, V]
@@ -38,7 +46,7 @@ class LogitLens:
         axes = figure.subplots()
         image = draw_map(axes, probs.max(axis=-1), largest=1)
         best = [token_texts(self.tokenizer, row) for row in probs.argmax(axis=-1)]
-        write_values(axes, [[readable(text)[:10] for text in row] for row in best], image)
+        write_in_cells(axes, [[token_label(text)[:10] for text in row] for row in best], image)
         axes.invert_yaxis()
         axes.set_yticks(range(L + 1), ["embedding", *(f"block {i}" for i in range(L))], size=9)
         label_tokens(axes.xaxis, tokens, size=8)
@@ -47,16 +55,16 @@ class LogitLens:
         return figure
 
 
-def logit_lens(model, tokenizer, text):
-    """The model's last two steps, ln_f and the head, applied to the stream after every block: a LogitLens.
+def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
+    """Apply the model's last two steps, ln_f and the head, to the stream after every block: a LogitLens.
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
-    Nothing of that is written here: the stream x_l takes the place of the last block's result, and the model goes on
-    with it. So the last row, which takes its own place, is exactly the model's logits. L + 1 forward passes. Raises
-    ValueError for an empty text, ContextLengthError for one that is too long.
+    The model itself computes this: the stream x_l replaces the output of the last block, and the model goes on with
+    it. The last row, whose stream replaces itself, is therefore exactly the model's logits. L + 1 forward passes.
+    Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
-    ids = encode(tokenizer, text)
-    model = settled(model)
+    ids = encode_text(tokenizer, text)
+    model = with_fixed_ops(model)
     L = model.config.n_layer
     trace = {}
     model(ids, trace=trace)

@@ -1,4 +1,4 @@
-"""The source of a function, to read it where it is used."""
+"""The source of a function, shown where it is used."""
 
 import html
 import inspect
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]  # of the project
-FRAME = "background:#fafafa; color:#222; border-left:3px solid #bbb; padding:6px 12px; overflow-x:auto"
-# Without it Jupyter's own <pre> is dark in a dark theme, and breaks lines within words.
-PRE = (
+PROJECT = Path(__file__).parents[2]
+FRAME_STYLE = "background:#fafafa; color:#222; border-left:3px solid #bbb; padding:6px 12px; overflow-x:auto"
+# Jupyter's own style of <pre> is dark in a dark theme, and breaks lines within words.
+PRE_STYLE = (
     "margin:0; color:#222; background:none; font-family:menlo,consolas,monospace; font-size:85%; line-height:1.3; "
     "white-space:pre-wrap; word-break:normal; overflow-wrap:anywhere"
 )
@@ -19,7 +19,7 @@ PRE = (
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a function and its place, as in "minigpt/model.py, line 30". A notebook shows it in colours."""
+    """The source of a function and its place, such as "minigpt/model.py, line 30". A notebook shows it in colours."""
 
     text: str
     place: str
@@ -29,15 +29,15 @@ class Source:
 
     def _repr_html_(self):
         place = f'<div style="color:#666; font-size:90%">{html.escape(self.place)}</div>'
-        return f'<div style="{FRAME}">{place}{highlighted(self.text)}</div>'
+        return f'<div style="{FRAME_STYLE}">{place}{_as_html(self.text)}</div>'
 
 
-def source(function):
-    """The Source of a function, method, class or module. Raises ValueError for what has no Python source."""
+def source(function: object) -> Source:
+    """Return the Source of a function, method, class or module. Raises ValueError for what has no Python source."""
     unwrapped = function
     while isinstance(unwrapped, partial):
         unwrapped = unwrapped.func
-    unwrapped = inspect.unwrap(unwrapped)  # of what Numba compiled or a decorator wrapped, the function itself
+    unwrapped = inspect.unwrap(unwrapped)  # the function that Numba compiled or a decorator wrapped
     try:
         lines, first = inspect.getsourcelines(unwrapped)
         path = inspect.getsourcefile(unwrapped)
@@ -48,16 +48,16 @@ def source(function):
     return Source(text, f"{file_name(path)}, line {max(first, 1)}")
 
 
-def show(*functions):
-    """Show the source of functions, with file and line: in colours in a notebook, printed elsewhere.
+def show(*functions: object) -> None:
+    """Show the source of functions with file and line: in colours in a notebook, printed elsewhere.
 
     >>> show(model.ops.softmax, model.ops.attention)
 
-    Takes methods, classes and modules, too, and functions of a notebook's own cells. Raises ValueError for what is not
+    It takes methods, classes and modules, too, and functions defined in a notebook. Raises ValueError for what is not
     written in Python.
     """
     for found in [source(function) for function in functions]:
-        if in_notebook():
+        if _in_notebook():
             from IPython.display import display
 
             display(found)
@@ -65,27 +65,29 @@ def show(*functions):
             print(found, end="\n\n")
 
 
-def in_notebook():
-    """Whether there is a notebook to show things in. IPython is not imported to find out: it would have been."""
+def _in_notebook():
+    # In a notebook IPython has been imported already, so there is no need to import it here.
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")
 
 
 def file_name(path):
-    """A file's path from the project's root, as in minigpt/model.py; or whatever it is elsewhere."""
+    """Return a file's path from the project's root, such as minigpt/model.py; elsewhere the path as it is."""
     path = Path(path)
-    if path.is_relative_to(ROOT):
-        return path.relative_to(ROOT).as_posix()
-    return str(path) if path.exists() else "a cell"  # of a notebook, whose code is in no file
+    if path.is_relative_to(PROJECT):
+        return path.relative_to(PROJECT).as_posix()
+    return str(path) if path.exists() else "a cell"  # the code of a notebook is in no file
 
 
-def highlighted(text):
-    """Python as HTML: in colours if pygments is there, as it is with Jupyter."""
+def _as_html(text):
+    """Return Python as HTML: in colours if pygments is installed, as it is with Jupyter."""
     try:
         from pygments import highlight
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
     except ImportError:
         return f"<pre>{html.escape(text)}</pre>"
-    # nowrap: without the formatter's own <div class="highlight">, to which Jupyter gives a background.
-    return f'<pre style="{PRE}">{highlight(text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True))}</pre>'
+    # nowrap leaves out the formatter's <div class="highlight">, to which Jupyter would give a background.
+    return (
+        f'<pre style="{PRE_STYLE}">{highlight(text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True))}</pre>'
+    )

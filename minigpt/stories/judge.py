@@ -1,12 +1,15 @@
-"""How near a model of the stories comes to the best there can be.
+"""How near a model of the stories comes to the best possible one.
 
-Its loss on stories that the grammar writes is held against what they cost the grammar itself, on average the entropy,
-which no model can beat on new stories; the stories that it writes itself go to the checker.
+Its loss on stories that the grammar draws is compared with what they cost the grammar itself: on average the entropy,
+which no model can beat on new stories. The stories that the model writes are read by the grammar.
 """
 
 from dataclasses import dataclass
 
 from minigpt import stories
+from minigpt.model import GPT2
+from minigpt.stories.reading import Problem
+from minigpt.tokenizer import Tokenizer
 from minigpt.training.data import PairBatches, end_of_text, require_matching_vocabulary
 from minigpt.training.evaluate import mean_loss
 
@@ -15,35 +18,36 @@ BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Judgement:
-    """loss: of the model on n stories by the grammar, nats a story with its end; best: that of the grammar itself.
+    """loss: the model's on n stories of the grammar, in nats a story with its end. best: the grammar's own.
 
-    wrong: [(text, Problem)] of those among the model's own n stories that are none.
+    wrong: (text, Problem) of each of the model's own n stories that is not a story of the grammar.
     """
 
     n: int
     loss: float
     best: float
-    wrong: list
+    wrong: list[tuple[str, Problem]]
 
     @property
-    def excess(self):
-        """How far the loss is above the entropy, as a share of it.
+    def excess(self) -> float:
+        """How far the loss is above the entropy, as a share of the entropy.
 
-        Of the loss on the same stories, by chance a little more or less surprising than all are: so chance cancels.
+        By chance these n stories surprise more or less than the average. The grammar's own loss on them is subtracted,
+        so that this cancels.
         """
         return (self.loss - self.best) / stories.entropy()
 
     @property
-    def accepted(self):
+    def accepted(self) -> float:
         """The share of the model's own stories that are stories of the grammar."""
         return 1 - len(self.wrong) / self.n
 
 
-def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
-    """A Judgement of a model by n stories of the grammar and n of its own, drawn at a temperature: 1, as it predicts.
+def judge(model: GPT2, tokenizer: Tokenizer, n: int = 1000, seed: int = 0, temperature: float = 1.0) -> Judgement:
+    """Judge a model by n stories of the grammar and n of its own, drawn at a temperature (1: as it predicts).
 
-    A seed that the model was not trained with, for stories that are new to it: the bundled one knows those of 1 to 3.
-    Raises ValueError for a model that has no end-of-text token or too short a context.
+    seed: one that the model was not trained with, so that the stories are new to it; the bundled model was trained with
+    1 to 3. Raises ValueError for a model that has no end-of-text token or too short a context.
     """
     require_matching_vocabulary(tokenizer, model.config)
     beginning, end = model.config.beginning_token_id, end_of_text(model.config, tokenizer)
@@ -72,6 +76,6 @@ def judge(model, tokenizer, n=1000, seed=0, temperature=1.0):
             seed=seed + first,
         )
         texts = [tokenizer.decode(ids[: ids.index(end)] if end in ids else ids) for ids in written[:, 1:].tolist()]
-        problems = map(stories.check, texts)
+        problems = map(stories.find_problem, texts)
         wrong += [(text, problem) for text, problem in zip(texts, problems, strict=True) if problem]
     return Judgement(n, loss, -sum(story.logprob for story in drawn) / n, wrong)

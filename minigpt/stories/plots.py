@@ -1,10 +1,10 @@
-"""The stories: an opening that all share, and six plots, in the notation of grammar.py.
+"""The stories: an opening that all share, and six plots, in the notation of notation.py.
 
-What a plot draws early it tells again late: who holds what, what colour it had, where it lay, who helped, what was
+What a plot draws early it mentions again late: who holds what, what colour it had, where it lay, who helped, what was
 promised.
 """
 
-PIECES = {
+RULES = {
     "story": """
 <opening> [34% <treasure>
 

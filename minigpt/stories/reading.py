@@ -1,13 +1,15 @@
 """Reading a text by the grammar: how probable it is, and where it first goes wrong.
 
-A reader walks the graph as the writer does, but on every way at once, and leaves a way as soon as it says something
-else than the text does. Few ways last longer than a word.
+A reading walks the graph as drawing does, but along all ways at once, and leaves a way as soon as its text differs.
+Few ways last longer than a word.
 """
 
 import math
 from dataclasses import dataclass
 
-from minigpt.stories.grammar import END, Tell
+from minigpt.stories.graph import END, Reference
+
+MAX_EXPECTED = 8  # alternatives that a message lists
 
 
 @dataclass(frozen=True)
@@ -15,85 +17,89 @@ class Problem:
     """Where a text stops being a story: some story begins with text[:position], and none with one character more."""
 
     position: int
-    found: str  # the word there, or what stands in its place
-    expected: tuple  # what could have stood there
+    found: str  # the word at this position, or the sign
+    expected: tuple[str, ...]  # what could be there instead
     because: str  # what a pronoun or the like has to agree with; or empty
 
     def __str__(self):
         text = f"at character {self.position}: found {self.found}, expected "
-        text += "one of " * (len(self.expected) > 1) + ", ".join(self.expected[:8])
-        if len(self.expected) > 8:
-            text += f" and {len(self.expected) - 8} more"
+        text += "one of " * (len(self.expected) > 1) + ", ".join(self.expected[:MAX_EXPECTED])
+        if len(self.expected) > MAX_EXPECTED:
+            text += f" and {len(self.expected) - MAX_EXPECTED} more"
         return text + f" ({self.because})" * bool(self.because)
 
 
 class Reading:
-    """A text, read by a grammar. Raises ValueError for what is no text.
+    """A text, read by a grammar. Raises ValueError for anything but a string.
 
-    whole is the probability of the text as a story, begun the probability that a story begins with the text.
-    furthest is the length of the longest beginning that the text and some story share; stops are the ways that end
-    there: (what they say from there on, the node that says it, the words drawn).
+    p_story is the probability of the text as a story, p_prefix the probability that a story begins with the text.
+    furthest is the length of the longest prefix that the text shares with some story; stops are the ways that end
+    there: (the text that they go on with, its node, the words drawn).
     """
 
     def __init__(self, grammar, text):
         if not isinstance(text, str):
             raise ValueError(f"a story is a string, not {text!r}")
-        self.text, self.whole, self.begun = text, 0.0, 0.0
-        self.furthest, self.stops = 0, []
+        self.text = text
+        self.p_story = self.p_prefix = 0.0
+        self.furthest = 0
+        self.stops = []
         ahead = [(grammar.start, {}, 0, 1.0)]  # node, words drawn, characters read, probability
         while ahead:
-            node, drawn, at, so_far = ahead.pop()
+            node, drawn, position, p_walk = ahead.pop()
             if node is END:
-                if at == len(text):
-                    self.whole += so_far
-                    self.begun += so_far
-                self._stop(at, "", node, drawn)
+                if position == len(text):
+                    self.p_story += p_walk
+                    self.p_prefix += p_walk
+                self._add_stop(position, "", node, drawn)
                 continue
             for probability, said, following, then in node.ways(drawn):
-                if text.startswith(said, at):
-                    ahead.append((following, then, at + len(said), so_far * probability))
+                if text.startswith(said, position):
+                    ahead.append((following, then, position + len(said), p_walk * probability))
                     continue
-                same = 0
-                while text[at + same : at + same + 1] == said[same]:
-                    same += 1
-                if at + same == len(text):
-                    self.begun += so_far * probability
-                self._stop(at + same, said[same:], node, drawn)
+                n_common = 0
+                while text[position + n_common : position + n_common + 1] == said[n_common]:
+                    n_common += 1
+                if position + n_common == len(text):
+                    self.p_prefix += p_walk * probability
+                self._add_stop(position + n_common, said[n_common:], node, drawn)
 
-    def _stop(self, at, said, node, drawn):
-        if at > self.furthest:
-            self.furthest, self.stops = at, []
-        if at == self.furthest:
+    def _add_stop(self, position, said, node, drawn):
+        if position > self.furthest:
+            self.furthest = position
+            self.stops = []
+        if position == self.furthest:
             self.stops.append((said, node, drawn))
 
-    def log_probability(self, beginning=False):
-        probability = self.begun if beginning else self.whole
+    def log_probability(self, beginning: bool = False) -> float:
+        """Return log p of the text as a story or, with beginning, as the beginning of one; -inf if it is neither."""
+        probability = self.p_prefix if beginning else self.p_story
         return math.log(probability) if probability > 0 else -math.inf
 
-    def problem(self):
-        """None for a story, otherwise the Problem."""
-        if self.whole > 0:
+    def problem(self) -> Problem | None:
+        """Return None for a story, otherwise the Problem."""
+        if self.p_story > 0:
             return None
-        at, text = self.furthest, self.text
-        # Where a word goes wrong in its middle or at its end ("kites" for "kite"), the whole words are shown.
-        before = text[len(text[:at].rstrip(LETTERS)) : at]
-        in_a_word = text[at : at + 1] in LETTERS and at < len(text)
-        expected = {_shown(before, said, in_a_word) for said, _, _ in self.stops}
+        position, text = self.furthest, self.text
+        # A word that goes wrong in its middle or at its end ("kites" for "kite") is quoted whole.
+        before = text[len(text[:position].rstrip(LETTERS)) : position]
+        in_a_word = text[position : position + 1] in LETTERS and position < len(text)
+        expected = {_first_token(before, said, in_a_word) for said, _, _ in self.stops}
         in_a_word = in_a_word or any(said[:1] and said[0] in LETTERS for said, _, _ in self.stops)
         reasons = {
-            f"{node.role} is {drawn[node.role]}" if isinstance(node, Tell) and node.attribute != "name" else ""
+            f"{node.role} is {drawn[node.role]}" if isinstance(node, Reference) and node.attribute != "name" else ""
             for _, node, drawn in self.stops
         }
-        found = _shown(before, text[at:], in_a_word) if at < len(text) else THE_END
-        return Problem(at, found, tuple(sorted(expected)), reasons.pop() if len(reasons) == 1 else "")
+        found = _first_token(before, text[position:], in_a_word) if position < len(text) else THE_END
+        return Problem(position, found, tuple(sorted(expected)), reasons.pop() if len(reasons) == 1 else "")
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 THE_END = "the end"
 
 
-def _shown(before, text, in_a_word):
-    """What stands first in the text, in quotation marks: a word, to which the letters before belong, or a character."""
+def _first_token(before, text, in_a_word):
+    """Return the first word of the text, with the letters before it, or the first character; in quotation marks."""
     rest = text[: len(text) - len(text.lstrip(LETTERS))]
     if before + rest and (rest or in_a_word):
         return f"'{before + rest}'"

@@ -1,23 +1,31 @@
-"""How a training went."""
+"""The losses of a training."""
+
+from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minigpt.looking.figures import new_figure
+
+if TYPE_CHECKING:
+    import os
+
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class LossCurves:
-    """The losses of a training, step by step, and those on the validation text, measured now and then."""
+    """The training loss of every step, and the validation loss where it was measured."""
 
     steps: list[int]
     losses: list[float]
     validation_steps: list[int]
     validation_losses: list[float]
 
-    def plot(self):
-        """Both losses over the steps, a Figure."""
+    def plot(self) -> Figure:
+        """Draw both losses over the steps."""
         figure = new_figure(7, 3)
         axes = figure.subplots()
         axes.plot(self.steps, self.losses, color="tab:blue", alpha=0.5, linewidth=1, label="loss")
@@ -28,13 +36,13 @@ class LossCurves:
         return figure
 
 
-def loss_curves(folder):
-    """The LossCurves of a training's folder, from its log.jsonl, whether it is over or still running.
+def loss_curves(folder: str | os.PathLike) -> LossCurves:
+    """Return the LossCurves of a training's folder, read from its log.jsonl. The training may still be running.
 
     Raises ValueError for a folder without a log of at least one step.
     """
     path = Path(folder) / "log.jsonl"
-    # The last line of a running training may be half written: only what ends in a line break is a line.
+    # A running training may have written only half of its last line: a line ends in a line break.
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     if not lines:
