@@ -15,7 +15,7 @@ from transformers import GPT2LMHeadModel
 
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.bench import agreement
-from minigpt.ops.packed import BLOCK, BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix, PackedMatrix
 from minigpt.params import flatten
 from weights_loader import CheckpointError
 
@@ -47,7 +47,7 @@ def test_int8_is_off_by_half_a_step_at_most(x):
     largest = np.abs(x).max(axis=1, keepdims=True)
     assert (np.abs(packed.unpack(slice(None)) - x) <= largest / 127 * 0.5001 + 1e-38).all()
     assert np.abs(packed.stored.astype(int)).max() <= 127
-    assert packed.largest_sum == np.abs(packed.stored.astype(int)).sum(axis=1).max()
+    assert packed.max_row_sum == np.abs(packed.stored.astype(int)).sum(axis=1).max()
 
 
 def test_int8_refuses_what_is_not_finite():
@@ -57,7 +57,7 @@ def test_int8_refuses_what_is_not_finite():
 
 def test_a_packed_matrix_is_like_an_array():
     rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((BLOCK // 512 + 3, 512)).astype(np.float32)  # more than one block
+    matrix = rng.standard_normal((UNPACKED_BLOCK_SIZE // 512 + 3, 512)).astype(np.float32)  # more than one block
     for packed in (Int8Matrix.pack(matrix), BFloat16Matrix.pack(matrix)):
         dense = np.asarray(packed)
         assert len(packed.blocks()) == 2 and packed.nbytes < 0.6 * matrix.nbytes
