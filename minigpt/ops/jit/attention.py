@@ -32,7 +32,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     padding = np.zeros(B, np.int64) if padding is None else padding
     heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # in the memory order in which merge_heads needs them
     if T == 1 and not is_single_threaded():
-        q, k, v = (_with_contiguous_heads(x) for x in (q, k, v))
+        q, k, v = _with_contiguous_heads(q), _with_contiguous_heads(k), _with_contiguous_heads(v)
         run_on_all_cores(attend_one_query_kernel, q, k, v, padding, scale, heads)
     else:
         parallel_for(partial(attend_in_blocks, q, k, v, heads, padding, scale), B * H)

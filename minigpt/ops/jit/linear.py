@@ -39,23 +39,21 @@ def linear(x, weight, bias=None):
 
 def multiply_few_rows(x, weight, bias, y):
     """y = x weight + bias by the kernel for the format of the weights. Return False if no kernel applies."""
+    if isinstance(weight, np.ndarray):
+        return is_kernel_ready(weight.T) and multiply_float32(x, weight.T, bias, y)
     if isinstance(weight, Int8Matrix):
         return multiply_int8(x, weight, bias, y)
-    if isinstance(weight, BFloat16Matrix):
-        return multiply_bfloat16(x, weight, bias, y)
-    if isinstance(weight, np.ndarray) and is_kernel_ready(weight.T):
-        return multiply_float32(x, weight, bias, y)
-    return False
+    return isinstance(weight, BFloat16Matrix) and multiply_bfloat16(x, weight, bias, y)
 
 
-def multiply_float32(x, weight, bias, y):
-    """y = x weight + bias by multiply_kernel; of wide rows, each group of four by multiply_wide_kernel."""
+def multiply_float32(x, weights, bias, y):
+    """y = x weights^T + bias by multiply_kernel, or by multiply_wide_kernel for wide rows in groups of four."""
     R, n_in = x.shape
-    n_wide = R // 4 * 4 if n_in > MAX_CACHED_INPUTS and y.shape[1] % 4 == 0 else 0
+    n_wide = R // 4 * 4 if n_in > MAX_CACHED_INPUTS and len(weights) % 4 == 0 else 0
     if n_wide:
-        run_on_all_cores(multiply_wide_kernel, x[:n_wide], weight.T, bias, y[:n_wide])
+        run_on_all_cores(multiply_wide_kernel, x[:n_wide], weights, bias, y[:n_wide])
     if n_wide < R:
-        run_on_all_cores(multiply_kernel, x[n_wide:], weight.T, bias, y[n_wide:])
+        run_on_all_cores(multiply_kernel, x[n_wide:], weights, bias, y[n_wide:])
     return True
 
 

@@ -10,7 +10,7 @@ from minigpt.training import backward as plain
 
 def layer_norm_backward(dy, x, weight, dweight, dbias, eps=1e-5):
     """dx = (dn - mean(dn) - n mean(dn n)) / s with dn = dy weight. Adds sums of dy n to dweight, of dy to dbias."""
-    if not all(is_kernel_ready(array) for array in (dy, x, weight)):
+    if not (is_kernel_ready(dy) and is_kernel_ready(x) and is_kernel_ready(weight)):
         return plain.layer_norm_backward(dy, x, weight, dweight, dbias, eps)
     dx = np.empty_like(x)
     dy_rows, x_rows, dx_rows = (array.reshape(-1, x.shape[-1]) for array in (dy, x, dx))

@@ -14,7 +14,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
 
     Each core computes its share of the columns of dx and of the rows of dweight^T, which are contiguous in memory.
     """
-    if not all(is_kernel_ready(array) for array in (dy, x, weight.T, dweight.T)):
+    if not (is_kernel_ready(dy) and is_kernel_ready(x) and is_kernel_ready(weight.T) and is_kernel_ready(dweight.T)):
         return plain.linear_backward(dy, x, weight, dweight, dbias)
     n_in, n_out = weight.shape
     dy_rows, x_rows = dy.reshape(-1, n_out), x.reshape(-1, n_in)
