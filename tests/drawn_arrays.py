@@ -7,7 +7,7 @@ LAYOUTS = ("as it is", "strided", "backwards", "read-only", "unaligned", "fortra
 
 
 def laid_out(x, layout):
-    """The same numbers, lying otherwise in memory."""
+    """Return the same numbers in another memory layout."""
     if layout == "strided":
         wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
         wide[..., ::2] = x
@@ -39,7 +39,7 @@ kinds = st.sampled_from(("normal", "huge", "denormal", "inf", "NaN"))
 
 
 def assert_same(ours, theirs, scale):
-    """Equal but for the rounding of float32; inf and NaN at the same places. scale: the size of what was added up."""
+    """Equal except for the rounding of float32; inf and NaN at the same places. scale: the size of the terms added up."""
     assert ours.dtype == theirs.dtype == np.float32 and ours.shape == theirs.shape
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(invalid="ignore", over="ignore"):

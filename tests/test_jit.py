@@ -30,11 +30,11 @@ def test_activations(data, kind, activation):
     assert_same(getattr(jit, activation)(x), quiet(getattr(plain, activation), x), np.abs(x))
 
 
-def test_activations_over_the_whole_range_and_shared_out():
+def test_activations_over_the_whole_range_and_in_parallel():
     x = np.linspace(-100, 100, MIN_PARALLEL_SIZE + 3, dtype=np.float32).reshape(-1, 1)
     for name in ("gelu_new", "gelu"):
         assert_same(getattr(jit, name)(x), getattr(plain, name)(x), np.abs(x) * 0.2)
-    assert np.abs(jit.gelu_new(x) - plain.gelu(x)).max() > 1e-4  # the two are told apart
+    assert np.abs(jit.gelu_new(x) - plain.gelu(x)).max() > 1e-4  # the test tells the two formulas apart
 
 
 def test_exp():
@@ -61,12 +61,10 @@ def test_layer_norm(data, kind, eps):
 
 
 SIZES = st.sampled_from([1, 2, 3, 16, 33, 130])
+INPUT_SIZES = st.sampled_from([1, 2, 3, 16, 33, 130, MAX_CACHED_INPUTS, MAX_CACHED_INPUTS + 5])
 
 
-WIDER_TOO = st.sampled_from([1, 2, 3, 16, 33, 130, MAX_CACHED_INPUTS, MAX_CACHED_INPUTS + 5])
-
-
-@given(data=st.data(), kind=kinds, rows=st.integers(0, 10), n_in=WIDER_TOO, n_out=SIZES, bias=st.booleans())
+@given(data=st.data(), kind=kinds, rows=st.integers(0, 10), n_in=INPUT_SIZES, n_out=SIZES, bias=st.booleans())
 def test_linear(data, kind, rows, n_in, n_out, bias):
     x, weight = draw_array(data, (rows, n_in), kind), draw_array(data, (n_in, n_out))
     b = draw_array(data, n_out) if bias else None
@@ -101,7 +99,7 @@ def test_linear_with_packed_weights(data, rows, n_in, n_out, form):
 
 
 @pytest.mark.parametrize("kind", ["inf", "NaN", "denormal"])
-def test_linear_in_8_bits_of_what_has_no_scale(kind):
+def test_linear_in_8_bits_of_values_without_a_scale(kind):
     x = np.ones((2, 8), np.float32)
     x[0, 3] = {"inf": np.inf, "NaN": np.nan, "denormal": 1e-40}[kind]
     x[1] = x[0] if kind != "denormal" else 1e-40
@@ -133,7 +131,7 @@ def test_attention(data, kind, B, H, T):
 
 
 def assert_finite_where_finite(ours, theirs, padding, q, v):
-    # plain multiplies values that nobody sees with weights of 0, which makes NaN of inf; the kernels never look at them.
+    # plain multiplies hidden values by weights of 0, which turns inf into NaN; the kernels leave them out.
     assert ours.shape == theirs.shape
     assert np.isfinite(ours)[np.isfinite(theirs)].all()
     if np.isfinite(v).all():
@@ -156,7 +154,7 @@ def test_models(config, seed, form):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no /proc on this system")
-def test_without_a_place_for_the_cache():
+def test_without_a_writable_cache():
     script = """
 import minigpt.ops.jit as jit, numpy as np
 assert jit.gelu_new(np.ones(3, np.float32)).shape == (3,)

@@ -24,7 +24,7 @@ def in_float64(*arrays):
 
 
 def assert_near(ours, exact, tolerance=2e-6):
-    """Equal to the same computed in float64 by the formulas, but for float32's rounding of numbers of size 1 and more."""
+    """Equal to the result of the formulas in float64, except for float32's rounding of numbers of size 1 and more."""
     assert ours.dtype == np.float32 and exact.dtype == np.float64 and ours.shape == exact.shape
     assert np.abs(ours - exact).max() <= tolerance * max(1, np.abs(exact).max())
 
@@ -43,7 +43,7 @@ def test_linear_backward(data, B, T, n_in, n_out):
 
 
 @given(data=st.data(), rows=st.integers(1, 9), D=st.integers(1, 300))
-@example(data=None, rows=1100, D=300)  # shared out
+@example(data=None, rows=1100, D=300)  # in parallel
 def test_layer_norm_backward(data, rows, D):
     def draw(*shape):
         return draw_array(data, shape) if data else np.random.default_rng(D).standard_normal(shape).astype(np.float32)
@@ -52,7 +52,7 @@ def test_layer_norm_backward(data, rows, D):
     sums, exact = [np.ones(D, np.float32), np.ones(D, np.float32)], [np.ones(D), np.ones(D)]
     dx = training.layer_norm_backward(dy, x, weight, *sums, 1e-3)
     expected = backward.layer_norm_backward(*in_float64(dy, x, weight), *exact, 1e-3)
-    # What dn has in common with n and the constant vector goes away: the rounding is that of dn / s.
+    # The parts of dn along n and the constant vector cancel: the rounding is that of dn / s.
     size = np.abs(dy * weight).max(axis=-1, keepdims=True) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-3)
     assert (np.abs(dx - expected) <= 4e-6 * size + 1e-30).all()
     for ours, sum_ in zip(sums, exact, strict=True):
@@ -85,7 +85,7 @@ def test_attention_backward(data, B, H, T, K):
 
 
 @given(data=st.data(), N=st.integers(1, 40), V=st.integers(1, 70))
-@example(data=None, N=600, V=500)  # shared out
+@example(data=None, N=600, V=500)  # in parallel
 def test_cross_entropy(data, N, V):
     rng = np.random.default_rng(N * V)
     logits = draw_array(data, (N, V)) if data else rng.standard_normal((N, V)).astype(np.float32)
@@ -114,6 +114,13 @@ def test_adamw_update(data, shapes):
             assert_near(array, exact_array)
 
 
+def test_adamw_refuses_a_gradient_of_another_shape():
+    p, m, v = np.zeros((3, 4), np.float32)
+    for size in (2, 8):
+        with pytest.raises(ValueError, match="broadcast"):
+            training.adamw_update_all([(p, np.ones(size, np.float32), m, v, 0.1)], 0.1, (0.9, 0.99), 1e-8, 3)
+
+
 @settings(deadline=None)
 @given(
     config=configs(min_head_size=8, initializer_range=0.1),
@@ -122,11 +129,11 @@ def test_adamw_update(data, shapes):
     seed=st.integers(0, 99),
 )
 def test_loss_and_grads(config, B, dropout, seed):
-    """Compiled, in float32, on two threads: those of the formulas in float64."""
+    """Compiled, in float32, on two threads, they equal those of the formulas in float64."""
     exact = lively_model(config, seed)
     compiled = GPT2(config, lively_model(config, seed, "float32").params, jit)
     ids = random_ids(exact, (2, B, min(9, config.n_positions)), seed)
-    if dropout:  # the parts of a batch draw masks of their own: one part
+    if dropout:  # each part of a batch would draw its own masks: one part
         ids = ids[:, :1]
     rngs = [np.random.default_rng(seed) for _ in range(2)]
     ours = zeros_like(compiled.params)
