@@ -11,8 +11,10 @@ from drawn_arrays import assert_same, draw_array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt import GPT2, GPT2Config, ops
-from minigpt.ops import jit, plain
+from minigpt import GPT2, GPT2Config
+from minigpt.ops import formulas, jit, plain
+from minigpt.ops.auto import AutoOperations
+from minigpt.ops.operations import RESULT_SHAPES
 
 
 def test_auto_never_waits():
@@ -21,17 +23,18 @@ def test_auto_never_waits():
 import os, sys, tempfile, time
 os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()
 from minigpt import GPT2, GPT2Config
-from minigpt.ops import plain
+from minigpt.ops import formulas, plain
 config = GPT2Config(n_layer=2, n_head=4, n_embd=256)
 model = GPT2.random(config)
 model.generate([1, 2, 3], max_new_tokens=1)
 assert "numba" not in sys.modules, "the first token waited for Numba"
 start = time.perf_counter()
 model.generate([1, 2, 3], max_new_tokens=4)
-assert model.ops.linear is plain.linear, "the next tokens waited for the compiler"
-model.ops.wait_until_ready()
-assert model.ops.linear.__module__ == "minigpt.ops.jit.linear"
-assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is plain
+assert model.ops.current.linear is plain.linear, "the next tokens waited for the compiler"
+kernels = model.ops.ready()
+assert kernels.compiled and kernels.linear.__module__ == "minigpt.ops.jit.linear"
+assert model.ops.current is kernels
+assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is formulas
 """
     environment = {**os.environ, "MINIGPT_OPS": ""}
     result = subprocess.run(
@@ -42,7 +45,7 @@ assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is plain
 
 @given(data=st.data(), B=st.integers(1, 2), T=st.sampled_from([1, 128, 129, 300]), past=st.sampled_from([0, 5]))
 def test_attention_before_the_kernels_are_ready(data, B, T, past):
-    waiting = ops._WhenReady(GPT2Config())
+    waiting = AutoOperations(GPT2Config())
     waiting._thread = threading.current_thread()  # as if they were being imported
     q, k, v = (draw_array(data, (B, 2, n, 4)) for n in (T, T + past, T + past))
     padding = data.draw(st.none() | st.lists(st.integers(0, T + past - 1), min_size=B, max_size=B).map(np.array))
@@ -77,8 +80,8 @@ def test_the_environment_decides_what_auto_is(monkeypatch):
     tiny = GPT2Config(n_layer=1, n_head=2, n_embd=8)
     for value, expected in (("", plain), ("auto", plain), ("plain", plain), ("jit", jit)):
         monkeypatch.setenv("MINIGPT_OPS", value)
-        assert GPT2.random(tiny).ops is expected
-        assert GPT2.random(tiny, ops="plain").ops is plain
+        assert GPT2.random(tiny).ops.functions() == {name: getattr(expected, name) for name in RESULT_SHAPES}
+        assert GPT2.random(tiny, ops="plain").ops is formulas
     monkeypatch.setenv("MINIGPT_OPS", "fast")
     with pytest.raises(ValueError, match="^MINIGPT_OPS must be .* not 'fast'"):
         GPT2.random(tiny)

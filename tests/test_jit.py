@@ -141,7 +141,7 @@ def assert_finite_where_finite(ours, theirs, padding, q, v):
 @given(config=configs(), seed=st.integers(0, 99), form=st.sampled_from(["float32", "bfloat16"]))
 def test_models(config, seed, form):
     model = lively_model(config, seed=seed, dtype=form)
-    fast, slow = (GPT2(model.config, model.params, ops) for ops in (jit, plain))
+    fast, slow = (GPT2(model.config, model.params, ops) for ops in ("jit", "plain"))
     ids = random_ids(model, (2, 9))
     mask = np.arange(9) >= np.array([[0], [3]])
     logits = slow(ids, attention_mask=mask)

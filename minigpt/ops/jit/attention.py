@@ -12,13 +12,12 @@ from minigpt.ops.jit.arrays import FLOAT32, view_of
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import forked, is_single_threaded, parallel_for, run_on_all_cores
 from minigpt.ops.jit.softmax import causal_softmax_kernel, softmax_in_place
-from minigpt.trace import untapped
 
 QUERY_BLOCK = 128  # queries whose scores are computed together
 CACHE_NUMBERS = 2**17  # numbers of float32 that fill half of a core's own cache
 
 
-def attention(q, k, v, scale=None, padding=None, tap=untapped):
+def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
     """attention(q, k, v) = softmax(q k^T scale + mask) v;  q [B, H, T, K], k, v [B, H, S, K] -> [B, H, T, K].
 
     One query per sequence takes one pass over the keys and one over the values of each head. More are computed a block
@@ -26,7 +25,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     """
     B, H, T, K = q.shape
     float32 = q.dtype is k.dtype is v.dtype is FLOAT32
-    if tap is not untapped or forked.is_set() or not float32 or not q.size:
+    if tap is not plain.untapped or forked.is_set() or not float32 or not q.size:
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding

@@ -7,13 +7,13 @@ import numpy as np
 from minigpt.ops.jit.arrays import is_kernel_ready
 from minigpt.ops.jit.compile import FIXED_ORDER, kernel
 from minigpt.ops.jit.parallel import parallel_for
-from minigpt.training import optimizer as plain
+from minigpt.training import adamw as plain
 
 CHUNK_SIZE = 2**18  # numbers of a parameter that a core updates at a time
 
 
 def adamw_update_all(parameters, lr, betas, eps, t):
-    """One step of AdamW for every (p, g, m, v, weight_decay), in place; see minigpt/training/optimizer.py.
+    """One step of AdamW for every (p, g, m, v, weight_decay), in place; see minigpt/training/adamw.py.
 
     The cores share the parameters, large ones in chunks: waking them for each parameter would cost a small model more
     than it saves.

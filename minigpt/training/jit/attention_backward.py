@@ -11,7 +11,7 @@ from minigpt.ops.jit.attention import QUERY_BLOCK, head_groups
 from minigpt.ops.jit.compile import kernel
 from minigpt.ops.jit.parallel import forked, parallel_for
 from minigpt.ops.jit.softmax import causal_softmax_kernel
-from minigpt.trace import untapped
+from minigpt.ops.plain import untapped
 from minigpt.training import backward as plain
 
 
