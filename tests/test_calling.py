@@ -10,6 +10,7 @@ from exercise_helpers import right_softmax
 
 from minigpt.exercises import EXERCISES, check
 from minigpt.exercises.calling import call
+from minigpt.exercises.checking import examine
 
 
 def test_a_crash_is_told_with_its_line():
@@ -80,12 +81,18 @@ def test_an_endless_loop_ends(softmax):
 
 
 def test_an_endless_loop_is_a_verdict():
+    result = examine(EXERCISES["softmax"], lambda arguments: call(plain_loop, arguments, seconds=0.5))
+    assert "had not ended after 0.5 seconds: is there an endless loop?" in result.verdict
+
+
+@pytest.mark.slow
+def test_an_endless_loop_ends_after_five_seconds():
     assert "had not ended after 5 seconds: is there an endless loop?" in check("softmax", plain_loop).verdict
 
 
 def test_what_cannot_be_ended_is_told():
     before = set(threading.enumerate())
-    outcome = call(time.sleep, (4,), seconds=0.1)
+    outcome = call(time.sleep, (2,), seconds=0.1)
     assert outcome.problem == "time" and "It still runs: restart Python (in a notebook, the kernel)" in outcome.message
     for thread in set(threading.enumerate()) - before:
         thread.join()

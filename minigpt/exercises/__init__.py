@@ -22,8 +22,8 @@ formatting.py    arguments and results as a reader wants to see them
 from minigpt.exercises.catalogue import EXERCISES
 from minigpt.exercises.checking import check
 from minigpt.exercises.exercise import Exercise, Mistake, Probe
-from minigpt.exercises.in_model import in_model
+from minigpt.exercises.in_model import check_in_model
 
-check.in_model = in_model
+check.in_model = check_in_model
 
 __all__ = ["EXERCISES", "Exercise", "Mistake", "Probe", "check"]

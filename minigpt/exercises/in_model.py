@@ -26,7 +26,7 @@ TEXT_SECONDS = 60  # that the function may take for a whole text
 TOLERANCE = 1e-4  # of an activation's largest number: single precision, added up in another order
 
 
-def in_model(exercise, function, model=DEFAULT_MODEL, prompt=PROMPT):
+def check_in_model(exercise, function, model=DEFAULT_MODEL, prompt=PROMPT):
     """Return the Result of a GPT-2 that runs `function` in the place of an exercise, given by its name or itself.
 
     It names the first activation that differs from minigpt's own, with layer, head and position. If none does, the

@@ -28,7 +28,7 @@ def mean(x):
 def vectors(draw, N, D):
     """Rows of different integers: a variance far above 0."""
     row = st.lists(whole_numbers(-4, 4), min_size=D, max_size=D, unique=True)
-    return np.array([draw(row) for _ in range(N)])
+    return np.array([draw(row) for _ in range(N)], np.float64)
 
 
 WEIGHT = st.sampled_from([1.0, 2.0, 0.5, -1.0, -2.0])
