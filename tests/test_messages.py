@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigpt.classroom.messages import Opaque, decode, encode
-from minigpt.exercises.calling import same
+from minigpt.exercises.calling import are_identical
 
 VALUES = st.recursive(
     st.none()
@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_values_arrive_as_they_were_sent(value):
-    assert same(decode(json.loads(json.dumps(encode(value)))), value)
+    assert are_identical(decode(json.loads(json.dumps(encode(value)))), value)
 
 
 def test_a_value_that_cannot_be_sent_arrives_as_its_text():
@@ -42,7 +42,7 @@ def test_a_value_that_cannot_be_sent_arrives_as_its_text():
     for value, text in ((1j, "1j"), (np.array(["a"]), "[a]   shape (1,)"), ({1}, "{1}"), (len, "<built-in function len>"), (Hostile(), "a Hostile")):  # fmt: skip
         assert isinstance(decode(encode(value)), Opaque) and text in repr(decode(encode(value)))
     assert decode(encode(range(3))).tolist() == [0, 1, 2]
-    assert same(decode(encode(np.array([1, 2], ">i4"))), np.array([1, 2], "i4"))
+    assert are_identical(decode(encode(np.array([1, 2], ">i4"))), np.array([1, 2], "i4"))
     assert np.isnan(decode(json.loads(json.dumps(encode(np.nan)))))
     with pytest.raises(ValueError, match="bytes"):
         encode(np.broadcast_to(np.float64(1), (10**6, 10**6)))

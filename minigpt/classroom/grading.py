@@ -27,7 +27,7 @@ from minigpt.classroom.remote import DEFINITIONS_SECONDS, RemoteWorkbook, TimeBu
 from minigpt.classroom.submissions import MAX_FILES
 from minigpt.classroom.workbook import check_workbook
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import TIME_LIMIT
+from minigpt.exercises.calling import CALL_SECONDS
 from minigpt.files import write_file
 
 FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet takes a text that starts with one for a formula
@@ -54,7 +54,7 @@ class Grade:
         return [one_line(message) for message in [*failed, *self.remarks]]
 
 
-def grade(submission, seconds=120, memory_mb=2048, call_seconds=TIME_LIMIT, definitions_seconds=DEFINITIONS_SECONDS):
+def grade(submission, seconds=120, memory_mb=2048, call_seconds=CALL_SECONDS, definitions_seconds=DEFINITIONS_SECONDS):
     """Return the Grade of a submission.
 
     seconds: for all of it; of these a call may take call_seconds, and the definitions of a file definitions_seconds. If

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.exercises.result import shown
+from minigpt.exercises.formatting import format_value
 
 MAX_MESSAGE_BYTES = 1_000_000  # results of exercises have a few hundred
 MAX_TEXT_CHARS = 500  # of a text that goes into a message
@@ -82,7 +82,7 @@ def encode(value):
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.str not in DTYPES:
         try:
-            return {"other": shown(value)[:MAX_TEXT_CHARS]}
+            return {"other": format_value(value)[:MAX_TEXT_CHARS]}
         except Exception:  # the object's own __repr__ fails
             return {"other": f"a {type(value).__name__}"}
     if array.nbytes > MAX_MESSAGE_BYTES:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minigpt.classroom.messages import decode, encode, receive, send
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import TIME_LIMIT, Outcome
+from minigpt.exercises.calling import CALL_SECONDS, Outcome
 
 STARTUP_SECONDS = 120  # that Python and NumPy may take to start; no submission pays for them
 DEFINITIONS_SECONDS = 30  # that reading a file may take, and as many that running its definitions may take
@@ -35,7 +35,7 @@ class TimeBudget:
     call_seconds, definitions_seconds: what one call, and the definitions of one file, may take of these.
     """
 
-    def __init__(self, seconds, call_seconds=TIME_LIMIT, definitions_seconds=DEFINITIONS_SECONDS):
+    def __init__(self, seconds, call_seconds=CALL_SECONDS, definitions_seconds=DEFINITIONS_SECONDS):
         self.total = seconds
         self.left = seconds
         self.call_seconds = call_seconds

@@ -28,8 +28,9 @@ from minigpt.classroom.statements import (
     used_names,
 )
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import call, error_in_words
-from minigpt.exercises.checking import examine, find
+from minigpt.exercises.calling import call, describe_error
+from minigpt.exercises.catalogue import find_exercise
+from minigpt.exercises.checking import examine
 from minigpt.exercises.result import Result
 
 
@@ -107,7 +108,7 @@ class Workbook:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also SystemExit
-                self._note_failure(source, statement, handed_in, error_in_words(error))
+                self._note_failure(source, statement, handed_in, describe_error(error))
                 continue
             for name in handed_in:
                 if callable(value := module.__dict__.get(name)):
@@ -148,7 +149,7 @@ def open_workbook(path, only=()):
     only: names of exercises; it is a ValueError if one of them does not exist or is not in the file.
     """
     for name in only:
-        find(name)
+        find_exercise(name)
     path = Path(path)
     sys.path.insert(0, str(path.absolute().parent))  # the file may import modules beside it, as when Python runs it
     workbook = Workbook(path).run_definitions()
@@ -176,6 +177,6 @@ def check_workbook(workbook, only=(), shrink=True):
             except OSError:  # the machine's fault, not the function's
                 raise
             except Exception as error:
-                yield Result(name, False, f"it could not be checked: {error_in_words(error)}")
+                yield Result(name, False, f"it could not be checked: {describe_error(error)}")
         elif name in workbook.failed:
             yield Result(name, False, workbook.failed[name])

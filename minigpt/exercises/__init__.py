@@ -4,24 +4,26 @@
 >>> check("softmax", my_softmax)
 >>> check.in_model("softmax", my_softmax)
 
-exercise.py       what an exercise is made of
-tokens.py, attention.py, block.py, decoding.py, learning.py      the exercises, with the mistakes that people make
-checking.py       check: on drawn inputs, one mechanism at a time
-in_model.py       check.in_model: in place of minigpt's own inside a GPT-2
-calling.py        running a function that somebody else wrote
-result.py         what a check found, as text and as a panel
+catalogue/       the exercises, one file each
+exercise.py      what an exercise is made of
+drawing.py       the inputs that exercises draw
+placing.py       the places inside a GPT-2 that a function can take
+checking.py      check: run on drawn inputs, one mechanism at a time
+trial.py         one input, and what a function makes of it
+shrinking.py     the smallest input that goes wrong
+comparing.py     how a result differs from the expected one
+recognising.py   which known mistake explains the results
+in_model.py      check.in_model: inside a GPT-2, in the place of minigpt's own
+calling.py       calls of functions that somebody else wrote
+result.py        what a check found, as text and as a panel
+formatting.py    arguments and results as a reader wants to see them
 """
 
-from minigpt.exercises import attention, block, decoding, learning, tokens
+from minigpt.exercises.catalogue import EXERCISES
 from minigpt.exercises.checking import check
-from minigpt.exercises.in_model import in_model
+from minigpt.exercises.exercise import Exercise, Mistake, Probe
+from minigpt.exercises.in_model import check_in_model
 
-EXERCISES = {
-    exercise.name: exercise
-    for module in (tokens, attention, block, decoding, learning)
-    for exercise in module.EXERCISES
-}  # in the order of the notebooks
+check.in_model = check_in_model
 
-check.in_model = in_model
-
-__all__ = ["EXERCISES", "check"]
+__all__ = ["EXERCISES", "Exercise", "Mistake", "Probe", "check"]

@@ -1,23 +1,17 @@
-"""What an exercise is made of, and the kinds of input that exercises draw.
-
-Numbers are drawn as eighths, such as -2.375: short to read in a message, and exact in float32, so that a solution in
-single precision is as right as any other.
-"""
+"""What an exercise is made of: what is asked for, the inputs that test it, and the mistakes that people make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 TOLERANCE = 2e-5  # of the largest number that is expected: single precision is right, another formula is not
-ROUGH = 5e-4  # where x is near 1000: in single precision m + log(sum(exp(x - m))) keeps four digits after the point
+TOLERANCE_NEAR_1000 = 5e-4  # in single precision m + log(sum(exp(x - m))) keeps four digits after the point there
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong solution that people write: if a student's results equal its results, the hint is what they are told.
+    """A wrong solution that people write. If a student's results equal its results, the student is told the hint.
 
     The hint says in words what was done, and which line of mathematics says otherwise. It never gives code.
     """
@@ -26,13 +20,13 @@ class Mistake:
     hint: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
-    """Inputs that show one mechanism alone. If results differ here and nowhere before, that mechanism is wrong.
+    """Inputs that show one mechanism alone. If results are wrong here and nowhere before, that mechanism is wrong.
 
-    shows: a sentence that says what these inputs leave over, and so where to look. inputs: a strategy for the tuple of
-    arguments. part: which part of a result is compared; all of it unless told. tolerance: how much a number may differ,
-    as a share of the largest that is expected, or of 1 if all are smaller.
+    shows: a sentence that says what these inputs isolate, and so where to look. inputs: a strategy for the tuple of
+    arguments. part: returns the part of a result that is compared, by default all of it. tolerance: how far a number
+    may be off, as a share of the largest expected number, or of 1 if all are smaller.
     """
 
     shows: str
@@ -41,15 +35,17 @@ class Probe:
     tolerance: float = TOLERANCE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exercise:
-    """A function to be written, and what tells a right one from a wrong one.
+    """A function to write, and what distinguishes a right one from a wrong one.
 
-    name: of the function. signature: as in "softmax(x)". task: formula and shapes, what the student is asked for.
-    reference: a right solution; it need not be fast, but plain. probes: from the most special to the general, one that
-    draws everything, and where sizes matter a large input at the end. mistakes: the known wrong solutions. returns:
-    names of the results, if there are several. uses: what of minigpt a solution may call, as
-    "minigpt.ops.plain.softmax"; by itself nothing.
+    name: of the function. signature: as in "softmax(x)". task: what the student is asked for, as formula and shapes.
+    reference: a right solution, plain rather than fast. probes: from the most special to the general; one draws
+    everything, and where sizes matter the last is a large input. returns: the names of the results, if there are
+    several. uses: functions of minigpt that a solution may call, such as "minigpt.ops.plain.softmax"; none by default.
+    notebook and order: the notebook that sets the exercise, and its number there. in_model: puts a function in the
+    place of the exercise inside a GPT-2 (placing.py), if there is one. mistakes: the known wrong solutions, which the
+    decorator `mistake` adds.
     """
 
     name: str
@@ -57,35 +53,26 @@ class Exercise:
     task: str
     reference: Callable
     probes: tuple[Probe, ...]
-    mistakes: tuple[Mistake, ...]
     returns: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    notebook: str = ""
+    order: int = 0
+    in_model: Callable | None = None
+    mistakes: list[Mistake] = field(default_factory=list, init=False, repr=False)
 
+    def mistake(self, hint):
+        """Return a decorator that adds a wrong function to the known mistakes, as one that is answered with `hint`.
 
-def numbers(low=-4, high=4):
-    """A strategy for eighths from low to high."""
-    return st.integers(8 * low, 8 * high).map(lambda n: n / 8)
+        The first mistake that explains a student's results is the one that is reported, so their order matters.
+        """
 
+        def add(function):
+            self.mistakes.append(Mistake(function, hint))
+            return function
 
-def arrays(*shape, elements=None):
-    """A strategy for float64 arrays of that shape, of eighths from -4 to 4 unless told otherwise."""
-    return hnp.arrays(np.float64, shape, elements=numbers() if elements is None else elements, fill=st.nothing())
+        return add
 
-
-def sizes(low=1, high=4):
-    """A strategy for the size of a dimension."""
-    return st.integers(low, high)
-
-
-def large_input(make):
-    """The probe of one large input, make(rng), which is not made smaller: small ones came before."""
-    return Probe(
-        "All small inputs were right, and this large one is not: look for a size that is written as a number, as in a "
-        "mask of fixed size, or for a loop that ends too early.",
-        st.just(0).map(lambda seed: make(np.random.default_rng(seed))),
-    )
-
-
-def small_integers(rng, *shape):
-    """An array of -2.0 to 2.0."""
-    return rng.integers(-2, 3, shape).astype(float)
+    @property
+    def parameter_names(self):
+        """The names of the parameters in the signature."""
+        return [name.strip() for name in self.signature.partition("(")[2].rstrip(")").split(",")]

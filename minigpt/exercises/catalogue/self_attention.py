@@ -1,0 +1,298 @@
+"""Exercise self_attention, notebook 03: attention with its two linear layers."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minigpt.exercises.catalogue.attention import scaled_by_D, scaled_by_H
+from minigpt.exercises.catalogue.attention_head import (
+    mask_forgotten,
+    not_scaled,
+    softmax_over_queries,
+    softmax_overflows,
+)
+from minigpt.exercises.catalogue.merge_heads import merged_in_turn, merged_straight
+from minigpt.exercises.catalogue.split_heads import split_every_hth, split_straight
+from minigpt.exercises.drawing import (
+    arrays,
+    generators,
+    large_input,
+    random_linear,
+    sizes,
+    small_integers,
+    whole_numbers,
+)
+from minigpt.exercises.exercise import TOLERANCE_NEAR_1000, Exercise, Probe
+from minigpt.exercises.placing import part_of_blocks
+from minigpt.model import merge_heads, split_heads
+from minigpt.ops import plain
+
+
+def self_attention(x, c_attn, c_proj, n_head, attention=plain.attention):
+    """self_attention of model.py, without what serves cache, padding and trace."""
+    q, k, v = (split_heads(part, n_head) for part in queries_keys_values(x, c_attn))  # [B, H, T, K]
+    return plain.linear(merge_heads(attention(q, k, v)), **c_proj)  # [B, T, D]
+
+
+def queries_keys_values(x, c_attn):
+    return np.split(plain.linear(x, **c_attn), 3, axis=-1)  # [B, T, D] each
+
+
+# What H and K are drawn from, the simplest first.
+ONE_HEAD = ((1, 2), (1, 1), (1, 3), (1, 5))
+
+
+SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2), (2, 4))
+
+
+@st.composite
+def streams_and_projections(
+    draw, T=sizes(), heads=SEVERAL_HEADS + ONE_HEAD, same_scores=False, huge=False, projected=True
+):
+    """x [B, T, D], c_attn, c_proj, n_head.
+
+    same_scores: all of q is 0. huge: q and k are made of 0, 40 and -40. Not projected: c_proj is the identity.
+    """
+    B, T, (H, K) = draw(sizes(1, 2)), draw(T), draw(st.sampled_from(heads))
+    D = H * K
+    rng = draw(generators())
+    c_attn = random_linear(rng, D, 3 * D)
+    if same_scores:
+        c_attn["weight"][:, :D] = c_attn["bias"][:D] = 0
+    if huge:
+        c_attn["weight"][:, : 2 * D] = 40 * np.eye(D)[:, rng.integers(0, D, 2 * D)]
+        c_attn["bias"][: 2 * D] = 0
+    c_proj = random_linear(rng, D, D) if projected else {"weight": np.eye(D), "bias": np.zeros(D)}
+    return draw(arrays(B, T, D, elements=st.integers(-1, 1) if huge else whole_numbers(-2, 2))), c_attn, c_proj, H
+
+
+exercise = Exercise(
+    name="self_attention",
+    notebook="03_attention",
+    order=8,
+    signature="self_attention(x, c_attn, c_proj, n_head)",
+    task="q, k, v = x c_attn, cut into three stretches of D in this order; each is split into heads, attention in "
+    "every head (causal, scaled by 1/sqrt(K)), heads are merged, and c_proj projects the result. x [B, T, D]; c_attn "
+    "has weight [D, 3 D] and bias [3 D], c_proj weight [D, D] and bias [D], both dicts > [B, T, D].",
+    reference=self_attention,
+    probes=(
+        Probe(
+            "One token, one head, and c_proj changes nothing: attention returns v. So the result must be the last "
+            "third of x c_attn, its bias included.",
+            streams_and_projections(T=st.just(1), heads=ONE_HEAD, projected=False),
+        ),
+        Probe(
+            "One token, several heads, and c_proj changes nothing: attention returns v in every head, and merging "
+            "must undo splitting, so that the result is v, the last third of x c_attn.",
+            streams_and_projections(T=st.just(1), heads=SEVERAL_HEADS, projected=False),
+        ),
+        Probe(
+            "One token: v, then c_proj with its bias. Without c_proj all was right.",
+            streams_and_projections(T=st.just(1)),
+        ),
+        Probe(
+            "q is 0 here and c_proj changes nothing: every token's result must be the mean of v over itself and the "
+            "tokens before. So look at the mask, and at how heads are split and merged when there are several tokens.",
+            streams_and_projections(T=sizes(2, 4), same_scores=True, projected=False),
+        ),
+        Probe(
+            "One head, several tokens, and c_proj changes nothing: the scores are at work now. Look at which third of "
+            "x c_attn is q and which is k, and at the scale.",
+            streams_and_projections(T=sizes(2, 4), heads=ONE_HEAD, projected=False),
+        ),
+        Probe(
+            "One head was right and several are not, while c_proj changes nothing: look at which numbers of q, k and "
+            "v each head gets, and at the scale 1/sqrt(K) with K = D / H.",
+            streams_and_projections(T=sizes(2, 4), heads=SEVERAL_HEADS, projected=False),
+        ),
+        Probe(
+            "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
+            "subtract the maximum of each row first. And what is hidden with -100 is still above a score of -1600: it "
+            "is -inf that hides.",
+            streams_and_projections(huge=True),
+            tolerance=TOLERANCE_NEAR_1000,
+        ),
+        Probe("These are inputs of all kinds, drawn at random.", streams_and_projections()),
+        large_input(
+            lambda rng: (small_integers(rng, 1, 20, 8), random_linear(rng, 8, 24), random_linear(rng, 8, 8), 2)
+        ),
+    ),
+    uses=(
+        "minigpt.ops.plain.softmax",
+        "minigpt.ops.plain.linear",
+        "minigpt.ops.plain.attention",
+        "minigpt.model.split_heads",
+        "minigpt.model.merge_heads",
+    ),
+    in_model=part_of_blocks(
+        lambda layer: f"h.{layer}.ln_1",
+        "attn.out",
+        lambda function, x, block, n_head: function(x, block["attn"]["c_attn"], block["attn"]["c_proj"], n_head),
+    ),
+)
+
+
+def attended(q, k, v, c_proj, n_head):
+    """All that follows q, k and v [B, T, D]."""
+    heads = plain.attention(split_heads(q, n_head), split_heads(k, n_head), split_heads(v, n_head))
+    return plain.linear(merge_heads(heads), **c_proj)
+
+
+@exercise.mistake("You take the first third as k and the second as q. The order in c_attn is q, k, v.")
+def keys_cut_first(x, c_attn, c_proj, n_head):
+    k, q, v = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+@exercise.mistake("You take the thirds as v, k, q. The order in c_attn is q, k, v.")
+def values_cut_first(x, c_attn, c_proj, n_head):
+    v, k, q = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+@exercise.mistake("You take the thirds as q, v, k. The order in c_attn is q, k, v.")
+def values_cut_second(x, c_attn, c_proj, n_head):
+    q, v, k = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+@exercise.mistake("You take the thirds as v, q, k. The order in c_attn is q, k, v.")
+def cut_turned_right(x, c_attn, c_proj, n_head):
+    v, q, k = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+@exercise.mistake("You take the thirds as k, v, q. The order in c_attn is q, k, v.")
+def cut_turned_left(x, c_attn, c_proj, n_head):
+    k, v, q = queries_keys_values(x, c_attn)
+    return attended(q, k, v, c_proj, n_head)
+
+
+@exercise.mistake(
+    "You split into heads first and cut each head into q, k and v, as some other models do. In GPT-2 the D numbers of "
+    "q come first, those of all heads, then k, then v."
+)
+def cut_within_heads(x, c_attn, c_proj, n_head):
+    qkv = split_heads(plain.linear(x, **c_attn), n_head)  # [B, H, T, 3 K]
+    return plain.linear(merge_heads(plain.attention(*np.split(qkv, 3, axis=-1))), **c_proj)
+
+
+@exercise.mistake(
+    "You take every third number for q, the next ones for k and v. They are three stretches of D neighbours: q, then "
+    "k, then v."
+)
+def cut_in_turn(x, c_attn, c_proj, n_head):
+    qkv = plain.linear(x, **c_attn)
+    return attended(qkv[..., 0::3], qkv[..., 1::3], qkv[..., 2::3], c_proj, n_head)
+
+
+@exercise.mistake(
+    "You give head h every H-th number of q, k and v. Each head has a stretch of K neighbours: out[b, h, t, k] = x[b, "
+    "t, h K + k]."
+)
+def heads_in_turn(x, c_attn, c_proj, n_head):
+    q, k, v = (split_every_hth(part, n_head) for part in queries_keys_values(x, c_attn))
+    return plain.linear(merged_in_turn(plain.attention(q, k, v)), **c_proj)
+
+
+@exercise.mistake(
+    "You give head h every H-th number of q, k and v, and merge the heads as stretches. Each head has a stretch of K "
+    "neighbours: out[b, h, t, k] = x[b, t, h K + k]."
+)
+def heads_in_turn_not_back(x, c_attn, c_proj, n_head):
+    q, k, v = (split_every_hth(part, n_head) for part in queries_keys_values(x, c_attn))
+    return plain.linear(merge_heads(plain.attention(q, k, v)), **c_proj)
+
+
+@exercise.mistake(
+    "You reshape [B, T, D] to [B, H, T, K] at once, which mixes the numbers of different tokens. Cut D into H and K "
+    "first, then exchange the axes of tokens and heads."
+)
+def reshaped_straight(x, c_attn, c_proj, n_head):
+    q, k, v = (split_straight(part, n_head) for part in queries_keys_values(x, c_attn))
+    return plain.linear(merged_straight(plain.attention(q, k, v)), **c_proj)
+
+
+@exercise.mistake(
+    "You reshape the heads [B, H, T, K] to [B, T, D] at once, which mixes the numbers of different tokens. Exchange "
+    "the axes of heads and tokens before."
+)
+def reshaped_back_straight(x, c_attn, c_proj, n_head):
+    q, k, v = (split_heads(part, n_head) for part in queries_keys_values(x, c_attn))
+    return plain.linear(merged_straight(plain.attention(q, k, v)), **c_proj)
+
+
+@exercise.mistake(
+    "You attend once over the whole width D, as if there were one head. Each of the n_head heads has K = D / H numbers "
+    "of q, k and v, and weights of its own."
+)
+def one_head_for_all(x, c_attn, c_proj, n_head):
+    return attended(*queries_keys_values(x, c_attn), c_proj, 1)
+
+
+@exercise.mistake("You return the merged heads. They still go through c_proj, which mixes what the heads have found.")
+def projection_forgotten(x, c_attn, c_proj, n_head):
+    return attended(*queries_keys_values(x, c_attn), {"weight": np.eye(x.shape[-1])}, n_head)
+
+
+@exercise.mistake("You use the weight of c_proj transposed. Weights are stored [in, out]: x weight + bias.")
+def projection_transposed(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, {**c_proj, "weight": c_proj["weight"].T}, n_head)
+
+
+@exercise.mistake("The bias of c_attn is missing: q, k, v = x weight + bias.")
+def bias_of_c_attn_forgotten(x, c_attn, c_proj, n_head):
+    return self_attention(x, {"weight": c_attn["weight"]}, c_proj, n_head)
+
+
+@exercise.mistake("The bias of c_proj is missing: it is added after its product.")
+def bias_of_c_proj_forgotten(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, {"weight": c_proj["weight"]}, n_head)
+
+
+@exercise.mistake("Both biases are missing. A linear layer is x weight + bias.")
+def both_biases_forgotten(x, c_attn, c_proj, n_head):
+    return self_attention(x, {"weight": c_attn["weight"]}, {"weight": c_proj["weight"]}, n_head)
+
+
+@exercise.mistake("You add x to the result. That is right in the block, and is done there, outside this function.")
+def stream_added(x, c_attn, c_proj, n_head):
+    return x + self_attention(x, c_attn, c_proj, n_head)
+
+
+@exercise.mistake(
+    "You divide the scores by the square root of the width D. A query of one head has K = D / H numbers, so it is "
+    "sqrt(K)."
+)
+def multi_head_scaled_by_D(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, scaled_by_D)
+
+
+@exercise.mistake(
+    "You divide the scores by the square root of the number of heads. It is that of K = D / H, how many numbers a "
+    "query of one head has."
+)
+def multi_head_scaled_by_H(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, scaled_by_H)
+
+
+@exercise.mistake("Your scores are not scaled: the formula divides them by sqrt(K), K = D / H.")
+def multi_head_not_scaled(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, not_scaled)
+
+
+@exercise.mistake("Your tokens see later ones. Scores of keys s > t become -inf before the softmax of query t.")
+def multi_head_without_mask(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, mask_forgotten)
+
+
+@exercise.mistake("Your softmax runs over the queries. It is over the keys of each query, the last axis of the scores.")
+def multi_head_softmax_over_queries(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, softmax_over_queries)
+
+
+@exercise.mistake(
+    "Your softmax takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. Subtract each "
+    "row's maximum first."
+)
+def multi_head_overflows(x, c_attn, c_proj, n_head):
+    return self_attention(x, c_attn, c_proj, n_head, softmax_overflows)

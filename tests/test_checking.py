@@ -1,0 +1,103 @@
+"""The result of a check: verdict, details, and what else a reader hears."""
+
+import numpy as np
+import pytest
+from exercise_helpers import right_softmax
+from right_solutions import RIGHT
+
+from minigpt.exercises import EXERCISES, check
+from minigpt.exercises.calling import call
+from minigpt.exercises.checking import NotPassedError, examine
+from minigpt.exercises.drawing import drawn_inputs
+
+
+@pytest.mark.parametrize("name", ["softmax", "layer_norm", "adamw", "bpe_merge"])
+def test_a_changed_argument_is_told(name):
+    right, calls = RIGHT[name][0], []
+
+    def changes(first, *others):
+        result = right(first, *others)
+        calls.append(1)
+        if isinstance(first, list):
+            first.append(1)
+        else:
+            first *= 2
+            first += 1
+        return result
+
+    verdict = check(name, changes).verdict
+    assert verdict.startswith("the result is right, but the function changes its argument")
+
+
+def test_the_smallest_input_is_small():
+    result = check(
+        "layer_norm", lambda x, w, b, eps: (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True) * w + b
+    )
+    assert not result.passed
+    assert len(dict(result.details)["smallest input"]) < 300
+
+
+def test_without_shrinking_each_input_is_tried_once():
+    calls = []
+
+    def run(arguments):
+        calls.append(arguments)
+        return call(lambda x: x, arguments)
+
+    result = examine(EXERCISES["softmax"], run, shrink=False)
+    assert not result.passed and "on the input" in dict(result.details)
+    assert len(calls) == len(drawn_inputs(EXERCISES["softmax"]))
+
+
+def adds_to_the_table(ids, wte, wpe):
+    x = []
+    for t, i in enumerate(ids):
+        row = wte[i]
+        row += wpe[t]
+        x.append(row.copy())
+    return np.array(x)
+
+
+def test_a_wrong_function_that_changes_an_argument_hears_of_both():
+    result = check("embeddings", adds_to_the_table)
+    assert "expected" in result.verdict and "changes its argument wte" in dict(result.details)["besides"]
+
+
+def test_a_changed_argument_is_shown_as_it_is_left():
+    def softmax(x):
+        result = right_softmax(x)
+        x[...] = 7
+        return result
+
+    assert "7" in dict(check("softmax", softmax).details)["afterwards"]
+
+
+def test_printing_is_shown_where_it_failed(capsys):
+    def softmax(x):
+        print("here", x.shape)
+        return x
+
+    result = check("softmax", softmax)
+    assert dict(result.details)["it printed"].startswith("here (")
+    assert capsys.readouterr().out == ""
+
+
+def test_bad_calls():
+    with pytest.raises(ValueError, match="there is no exercise 'sofmax'; did you mean 'softmax'"):
+        check("sofmax", right_softmax)
+    assert "must be a function" in check("softmax", 3).verdict
+    assert "TypeError" in check("softmax", lambda: 3).verdict
+
+
+def test_nbgrader_counts_a_cell_that_raises_nothing(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert check("softmax", right_softmax).passed
+    with pytest.raises(NotPassedError, match="softmax"):
+        check("softmax", lambda x: x)
+
+
+def test_a_panel_shows_what_the_text_says():
+    result = check("softmax", lambda x: x)
+    panel = result._repr_html_()
+    assert "<script" not in panel and "✗ softmax" in panel and "smallest input" in panel
+    assert check("softmax", right_softmax)._repr_html_().count("✓") == 1
