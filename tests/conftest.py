@@ -9,6 +9,12 @@ def pytest_configure(config):
     # reads this once.
     if config.option.markexpr != "official":
         os.environ["HF_HUB_OFFLINE"] = "1"
+    # Models in tests are so small that the threads of BLAS and torch would only wait for each other. BLAS reads its number
+    # when NumPy is imported; programs that tests start have their own.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import numpy  # noqa: F401
+
+    del os.environ["OPENBLAS_NUM_THREADS"]
     import hypothesis
     import torch
     import transformers
@@ -22,7 +28,7 @@ def pytest_configure(config):
         print_blob=True,
     )
     hypothesis.settings.load_profile("minigpt")
-    torch.set_num_threads(1)  # models in tests are so small that threads would only wait for each other
+    torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
