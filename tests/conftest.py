@@ -83,7 +83,7 @@ def story_tokenizer(tmp_path_factory):
     from minigpt.stories import stories
 
     folder = tmp_path_factory.mktemp("tokenizer")
-    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save_pretrained(folder)
+    BPE(*train_bpe([s.text for s in stories(300, seed=4)], 1200)).save_pretrained(folder)
     return Tokenizer.from_pretrained(folder)
 
 
@@ -94,7 +94,7 @@ def untrained_storyteller(story_tokenizer):
     from minigpt.stories import SEPARATOR
 
     end = story_tokenizer.token_id(SEPARATOR)
-    config = GPT2Config(len(story_tokenizer), 500, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
+    config = GPT2Config(len(story_tokenizer), 250, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
     return GPT2.random(config, seed=0)
 
 
