@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transposed
+from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transposed_copy
 
 DTYPES = ("float32", "float64", "bfloat16")
 PACKED = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
@@ -44,7 +44,7 @@ def read_params(folder, config, dtype=None, quantize=None):
         if tensor.dtype == "I8" and dtype is None:
             turned = not _is_embedding(tensor.name)
             integers, scales = tensor.read_stored(), tensor.scale.read().ravel()
-            matrix = Int8Matrix(transposed(integers) if turned else integers, scales)
+            matrix = Int8Matrix(transposed_copy(integers) if turned else integers, scales)
             return matrix.T if turned else matrix
         form = quantize or dtype or ("bfloat16" if tensor.dtype == "BF16" else "float32")
         return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
@@ -65,9 +65,9 @@ def write_params(folder, config, params, metadata=None, half=False):
     for name, array in flatten(params).items():
         if isinstance(array, Int8Matrix):
             scales = array.scales[:, None]
-            arrays[f"{name}_scale"] = scales.T if array.turned else scales
+            arrays[f"{name}_scale"] = scales.T if array.is_transposed else scales
         if isinstance(array, PackedMatrix):
-            array = array.stored.T if array.turned else array.stored
+            array = array.stored.T if array.is_transposed else array.stored
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
         elif half:
             if abs(array).max() > np.finfo(np.float16).max:
@@ -97,7 +97,7 @@ def _laid_out(name, array, form):
     """
     if array.ndim < 2 or name == "wpe.weight":
         return array.astype("float64" if form == "float64" else "float32", copy=False)
-    rows = array if _is_embedding(name) else transposed(array)
+    rows = array if _is_embedding(name) else transposed_copy(array)
     rows = PACKED[form].pack(rows) if form in PACKED else rows.astype(form, copy=False)
     return rows if _is_embedding(name) else rows.T
 

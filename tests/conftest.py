@@ -145,3 +145,29 @@ def model():
     from reference import TINY, lively_model
 
     return lively_model(TINY, seed=0)
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer():
+    from pathlib import Path
+
+    from minigpt import Tokenizer
+
+    return Tokenizer.from_pretrained(str(Path(__file__).parent / "data" / "gpt2-tokenizer"))
+
+
+@pytest.fixture
+def training_text(tmp_path):
+    """A short text to train on, as a file."""
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat on the mat and the dog sat on the log.\n" * 60, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def default_threads():
+    """Let the next test file compute with the default number of threads, whatever this one has set."""
+    yield
+    from minigpt.ops.threads import set_threads
+
+    set_threads()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-MINIGPT = [sys.executable, "-m", "minigpt.cli"]
+MINIGPT = [sys.executable, "-m", "minigpt"]
 
 
 def run(*arguments, stdin="", **options):

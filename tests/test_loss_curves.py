@@ -13,7 +13,7 @@ def test_loss_curves_of_a_training_and_its_plot(tmp_path):
     (tmp_path / "text.txt").write_text("the cat sat on the mat.\n" * 80, encoding="utf-8")
     options = ["--out", str(tmp_path / "out"), "--text", str(tmp_path / "text.txt"), "--preset", "nano"]
     options += ["--steps", "5", "--eval-every", "2", "--ops", "plain", "--plot", str(tmp_path / "loss.png")]
-    result = subprocess.run([sys.executable, "-m", "minigpt.cli", "train", *options], capture_output=True, timeout=100)
+    result = subprocess.run([sys.executable, "-m", "minigpt", "train", *options], capture_output=True, timeout=100)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     log = tmp_path / "out" / "log.jsonl"

@@ -1,7 +1,5 @@
-"""Every notebook, from top to bottom and without a network: `pytest -m notebooks`. And the students' copies of them."""
+"""Run every notebook from top to bottom without a network (`pytest -m notebooks`), and check the students' copies."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -18,9 +16,9 @@ from minigpt.exercises import EXERCISES
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
-LONGEST = 600  # seconds; far more than any takes: a loop without an end is to fail
+CELL_SECONDS = 600  # far more than any cell takes: only an endless loop reaches this limit
 
-# Python runs this file when it starts, so every kernel and what a kernel starts does.
+# Python imports sitecustomize.py when it starts, so this holds in every kernel and in the processes that it starts.
 NO_NETWORK = """
 import sys
 
@@ -50,11 +48,13 @@ def code_cells(notebook):
 
 @pytest.fixture
 def no_network(tmp_path):
+    """Return an environment in which no Python process reaches the network."""
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
-    return os.environ | {"PYTHONPATH": str(tmp_path)}
+    paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def test_the_network_is_really_out_of_reach(no_network):
+def test_a_notebook_cannot_reach_the_network(no_network):
     for code in (
         "import socket; socket.create_connection(('192.0.2.1', 80), 1)",
         "import urllib.request; urllib.request.urlopen('http://example.org')",
@@ -65,46 +65,46 @@ def test_the_network_is_really_out_of_reach(no_network):
 
 @pytest.mark.notebooks
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_it_runs_and_its_outputs_are_current(name, no_network, tmp_path, capsys):
+def test_a_notebook_runs_and_its_committed_outputs_are_current(name, no_network, tmp_path, capsys):
     import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    committed = [shape_of_outputs(cell) for cell in code_cells(read(name))]
     for cell in notebook.cells:
-        cell["outputs"] = [] if cell.cell_type == "code" else cell.get("outputs")
-        if cell["outputs"] is None:
-            del cell["outputs"]
-    (tmp_path / "run").mkdir()
-    client = NotebookClient(notebook, timeout=LONGEST, resources={"metadata": {"path": str(tmp_path / "run")}})
-    began = time.monotonic()
+        if cell.cell_type == "code":
+            cell["outputs"] = []
+    working_folder = tmp_path / "run"
+    working_folder.mkdir()
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(working_folder)}})
+    started = time.monotonic()
     client.execute(env=no_network)
     with capsys.disabled():
-        print(f"\n{name}: {time.monotonic() - began:.0f} s ", end="")
-    found = [shape_of_outputs(cell) for cell in notebook.cells if cell.cell_type == "code"]
-    for number, (one, other) in enumerate(zip(committed, found, strict=True)):
-        assert one == other, f"code cell {number} has other outputs than are committed: run it again and commit"
+        print(f"\n{name}: {time.monotonic() - started:.0f} s ", end="")
+    committed = [output_shapes(cell) for cell in code_cells(read(name))]
+    executed = [output_shapes(cell) for cell in code_cells(notebook)]
+    for number, (old, new) in enumerate(zip(committed, executed, strict=True)):
+        assert old == new, f"code cell {number} has outputs other than those committed: run it again and commit"
 
 
-def shape_of_outputs(cell):
-    """What of a cell's outputs does not depend on the machine: their kinds, and the shapes of arrays in their texts."""
+def output_shapes(cell):
+    """Return what does not depend on the machine: the kinds of a cell's outputs, and the array shapes in their texts."""
     shapes = []
     for output in cell["outputs"]:
         data = output.get("data", {})
         text = "".join(output.get("text", data.get("text/plain", "")))
         kind = output["output_type"], output.get("name"), tuple(sorted(data))
-        if kind[0] == "stream" and kind[1] == "stderr":  # progress, which comes in as many pieces as it likes
+        if kind[0] == "stream" and kind[1] == "stderr":  # progress is written in any number of pieces
             continue
-        found = tuple(re.findall(r"\((?:\d+, )+\d*\)", text))
+        array_shapes = tuple(re.findall(r"\((?:\d+, )+\d*\)", text))
         if kind[0] == "stream" and shapes and shapes[-1][0] == kind:
-            shapes[-1] = (kind, shapes[-1][1] + found)
+            shapes[-1] = (kind, shapes[-1][1] + array_shapes)
         else:
-            shapes.append((kind, found))
+            shapes.append((kind, array_shapes))
     return shapes
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_it_is_committed_as_it_ran(name):
+def test_a_notebook_is_committed_as_it_ran(name):
     notebook = read(name)
     counts = [cell["execution_count"] for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
@@ -115,7 +115,7 @@ def test_it_is_committed_as_it_ran(name):
     assert notebook["cells"][0]["cell_type"] == "markdown" and source(notebook["cells"][0]).startswith("# ")
 
 
-def test_every_exercise_is_in_a_notebook_once_and_in_their_order():
+def test_every_exercise_is_in_one_notebook_and_is_checked_in_the_same_order():
     solved, checked = [], []
     for name in NOTEBOOKS:
         for cell in code_cells(read(name)):
@@ -128,26 +128,25 @@ def test_every_exercise_is_in_a_notebook_once_and_in_their_order():
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_students_copies_fail_with_a_helpful_message_and_pass_with_the_solutions(name, tmp_path):
+def test_a_students_copy_fails_with_a_helpful_message_and_passes_with_the_solutions(name, tmp_path):
     original, copy = FOLDER / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
     emptied = without_solutions(read(name))
     assert "BEGIN SOLUTION" not in json.dumps(emptied)
     copy.write_text(json.dumps(emptied), encoding="utf-8")
     graded = [cell["metadata"].get("nbgrader", {}).get("grade", False) for cell in emptied["cells"]]
     for path, passes in ((copy, False), (original, True)):
-        found = list(check_workbook(open_workbook(path))) if any(graded) else []
-        assert len(found) == sum(graded)
-        for result in found:
+        results = list(check_workbook(open_workbook(path))) if any(graded) else []
+        assert len(results) == sum(graded)
+        for result in results:
             assert result.passed == passes and (passes or result.verdict == "it is not written yet"), result
-    # In the copy the checks have no outputs yet; in the original they say that all is right.
-    for cell, other, is_check in zip(emptied["cells"], read(name)["cells"], graded, strict=True):
+    # In the copy the checks have no outputs yet; in the original every check reports success.
+    for cell, original_cell, is_check in zip(emptied["cells"], read(name)["cells"], graded, strict=True):
         if is_check:
-            assert cell["outputs"] == [] and "✓" in json.dumps(other["outputs"], ensure_ascii=False)
+            assert cell["outputs"] == [] and "✓" in json.dumps(original_cell["outputs"], ensure_ascii=False)
 
 
-def test_a_copy_can_be_made_of_all(tmp_path):
-    with contextlib.redirect_stdout(io.StringIO()):
-        start_course(tmp_path / "mine")
+def test_the_course_is_copied_whole(tmp_path):
+    start_course(tmp_path / "mine")
     assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 13
 
 

@@ -15,7 +15,7 @@ from transformers import GPT2LMHeadModel
 
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.bench import agreement
-from minigpt.ops.packed import BLOCK, BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix, PackedMatrix
 from minigpt.params import flatten
 from weights_loader import CheckpointError
 
@@ -47,17 +47,17 @@ def test_int8_is_off_by_half_a_step_at_most(x):
     largest = np.abs(x).max(axis=1, keepdims=True)
     assert (np.abs(packed.unpack(slice(None)) - x) <= largest / 127 * 0.5001 + 1e-38).all()
     assert np.abs(packed.stored.astype(int)).max() <= 127
-    assert packed.largest_sum == np.abs(packed.stored.astype(int)).sum(axis=1).max()
+    assert packed.max_row_sum == np.abs(packed.stored.astype(int)).sum(axis=1).max()
 
 
-def test_int8_refuses_what_is_not_finite():
+def test_int8_refuses_weights_that_are_not_finite():
     with pytest.raises(ValueError, match="weights that are not finite cannot be quantized"):
         Int8Matrix.pack(np.array([[1.0, np.nan]], np.float32))
 
 
 def test_a_packed_matrix_is_like_an_array():
     rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((BLOCK // 512 + 3, 512)).astype(np.float32)  # more than one block
+    matrix = rng.standard_normal((UNPACKED_BLOCK_SIZE // 512 + 3, 512)).astype(np.float32)  # more than one block
     for packed in (Int8Matrix.pack(matrix), BFloat16Matrix.pack(matrix)):
         dense = np.asarray(packed)
         assert len(packed.blocks()) == 2 and packed.nbytes < 0.6 * matrix.nbytes
@@ -88,7 +88,7 @@ def test_a_packed_model_computes_with_its_packed_weights(folder, ops, options):
         node[last] = np.ascontiguousarray(array)
     ids = random_ids(model, (2, 9))
     tolerance = 1e-3 if "quantize" in options and ops == "jit" else 1e-5
-    for inputs in (ids, ids[:1, :3]):  # by BLAS, and by the kernels for a few rows
+    for inputs in (ids, ids[:1, :3]):  # by BLAS, then by the kernels for a few rows
         logits = dense(inputs)
         assert np.abs(model(inputs) - logits).max() <= tolerance * np.abs(logits).max()
     assert model.generate(ids, max_new_tokens=4, num_beams=2).shape == (2, 13)
@@ -131,7 +131,7 @@ def test_transformers_reads_our_bfloat16_and_refuses_our_int8(folder, tmp_path):
     assert np.abs(model(ids) - theirs).max() <= 1e-5 * np.abs(theirs).max()
 
     GPT2.from_pretrained(folder, quantize="int8").save_pretrained(tmp_path)
-    assert not (tmp_path / "model.safetensors").exists()  # the bfloat16 of before is gone
+    assert not (tmp_path / "model.safetensors").exists()  # saving removes the bfloat16 file of before
     with pytest.raises(OSError, match="no file named model.safetensors"):
         GPT2LMHeadModel.from_pretrained(tmp_path)
     model.save_pretrained(tmp_path)
@@ -192,7 +192,7 @@ def test_what_8_bits_cost(ops, shakespeare):
     assert 25 < got.perplexity_float32 < 30  # a model that has learnt nothing would have 1024
     assert abs(got.perplexity / got.perplexity_float32 - 1) < 0.005
     assert got.same_top_token > 0.95
-    # The bar tells coarser weights apart: with 4 bits it fails.
+    # The bound detects coarser weights: 4 bits exceed it.
     for array in flatten(quantized.params).values():
         if isinstance(array, Int8Matrix):
             array.stored[...] = np.rint(array.stored / 16) * 16

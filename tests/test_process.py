@@ -20,7 +20,7 @@ class Watched(ctypes.CDLL):
 ctypes.CDLL = Watched
 from minigpt.ops import threads
 def state():
-    blas = threads._blas()
+    blas = threads.openblas()
     return (blas.get_threads() if blas else None), sys.getswitchinterval(), len(calls)
 """
 
@@ -35,7 +35,7 @@ def report(script):
 def test_loading_and_running_a_model_leaves_the_process_as_it_was(ops):
     script = f"""
 import numpy as np
-threads._blas() and threads._blas().set_threads(1)  # the host's own choice
+threads.openblas() and threads.openblas().set_threads(1)  # the host's own choice
 sys.setswitchinterval(0.003)
 before = state()
 from minigpt import GPT2, GPT2Config

@@ -161,7 +161,7 @@ def test_steps_as_a_page(bundled):
 
 def test_the_command_step():
     run = partial(subprocess.run, capture_output=True, text=True, encoding="utf-8", timeout=100)
-    command = [sys.executable, "-m", "minigpt.cli", "step"]
+    command = [sys.executable, "-m", "minigpt", "step"]
     steps = minigpt.step(DEFAULT_MODEL, "Once upon")
     assert run([*command, "Once upon"]).stdout == f"{steps}\n"
     assert run([*command, "-", "--layer", "3"], input="Once upon\n").stdout == f"{steps.as_text(3)}\n"

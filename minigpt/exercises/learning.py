@@ -21,7 +21,7 @@ from minigpt.exercises.exercise import (
 from minigpt.generation.sampling import log_softmax
 from minigpt.ops.plain import causal_mask, softmax
 from minigpt.training import backward, optimizer
-from minigpt.training.backward import IGNORED
+from minigpt.training.loss import IGNORED
 
 
 def whole(low, high):

@@ -1,50 +1,53 @@
 """Matrices of weights in fewer bits than float32: decoding is as fast as memory delivers the weights.
 
-A packed matrix stands where a NumPy array of float32 stood: it has `shape`, `T` and `dtype`, m[ids] are float32 rows,
-and x @ m works. It is unpacked a block at a time, never as a whole; ops/jit.py has products that do not unpack at all.
+A packed matrix takes the place of a NumPy array of float32: it has `shape`, `T` and `dtype`, m[ids] are float32 rows,
+and x @ m works. Products unpack it a block at a time, never as a whole; those in ops/jit do not unpack it at all for a
+few rows of x.
 """
 
 import numpy as np
 
-BLOCK = 2**21  # numbers to unpack at a time: 8 MB, which stay in the cache until the product has used them
+UNPACKED_BLOCK_SIZE = 2**21  # numbers unpacked at a time: 8 MB, which stay in the cache until the product reads them
 
 
-def transposed(matrix):
-    """A copy of the transpose, the rows of the result one after the other in memory."""
+def transposed_copy(matrix):
+    """Return a C-contiguous copy of the transpose."""
     result = np.empty(matrix.shape[::-1], matrix.dtype)
-    for start in range(0, len(matrix), 64):  # in strips that the cache holds; NumPy's own copy goes back and forth
+    # In strips that fit in the CPU cache: NumPy's own transposed copy jumps through memory.
+    for start in range(0, len(matrix), 64):
         result[:, start : start + 64] = matrix[start : start + 64].T
     return result
 
 
 class PackedMatrix:
-    """What the packed formats share. `stored` [out, in]: the weights of one output lie side by side.
+    """The common part of the packed formats. `stored` [out, in]: the weights of one output are contiguous in memory.
 
-    The matrix is `stored` itself (the embeddings: a token's row is also its output in the head) or, with `turned`, its
-    transpose [in, out], as linear takes it.
+    The matrix is `stored` itself (the embeddings: a token's row is also its output in the head) or, if `is_transposed`,
+    its transpose [in, out], which linear takes.
     """
 
-    __array_ufunc__ = None  # so that x @ m, with x a NumPy array, comes to __rmatmul__
-    dtype = np.dtype("float32")  # what it computes in
+    __array_ufunc__ = None  # With it, NumPy leaves x @ m to __rmatmul__.
+    dtype = np.dtype("float32")  # of the results; the weights are stored in fewer bits
     ndim = 2
 
-    def __init__(self, stored, turned=False):
-        self.stored, self.turned = stored, turned
+    def __init__(self, stored, is_transposed=False):
+        self.stored = stored
+        self.is_transposed = is_transposed
 
     def unpack(self, rows):
-        """Some rows of `stored` as float32; rows a slice or an array of indices."""
+        """Return some rows of `stored` as float32; rows is a slice or an array of indices."""
         raise NotImplementedError
 
-    def _with(self, turned):
-        return type(self)(self.stored, turned)
+    def _view(self, is_transposed):
+        return type(self)(self.stored, is_transposed)
 
     @property
     def shape(self):
-        return self.stored.shape[::-1] if self.turned else self.stored.shape
+        return self.stored.shape[::-1] if self.is_transposed else self.stored.shape
 
     @property
     def T(self):
-        return self._with(not self.turned)
+        return self._view(not self.is_transposed)
 
     @property
     def nbytes(self):
@@ -54,17 +57,17 @@ class PackedMatrix:
         return self.shape[0]
 
     def __getitem__(self, ids):
-        return np.asarray(self)[ids] if self.turned else self.unpack(ids)
+        return np.asarray(self)[ids] if self.is_transposed else self.unpack(ids)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
-            raise ValueError("a packed matrix becomes an array only by being unpacked")
+            raise ValueError("a packed matrix cannot become an array without a copy, because it must be unpacked")
         whole = self.unpack(slice(None))
-        return np.asarray(whole.T if self.turned else whole, dtype)
+        return np.asarray(whole.T if self.is_transposed else whole, dtype)
 
     def __rmatmul__(self, x):
-        """x @ m;  x [.., in] > [.., out], float32."""
-        if not self.turned:
+        """Return x @ m;  x [..., in] -> [..., out], float32."""
+        if not self.is_transposed:
             return x @ np.asarray(self)
         y = np.empty((*x.shape[:-1], self.shape[1]), self.dtype)
         for block in self.blocks():
@@ -72,8 +75,8 @@ class PackedMatrix:
         return y
 
     def blocks(self):
-        """Slices of the rows of `stored`, few enough to unpack at a time."""
-        n, step = self.stored.shape[0], max(1, BLOCK // self.stored.shape[1])
+        """Return slices of the rows of `stored`, each small enough to be unpacked at once."""
+        n, step = self.stored.shape[0], max(1, UNPACKED_BLOCK_SIZE // self.stored.shape[1])
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
@@ -82,13 +85,13 @@ class BFloat16Matrix(PackedMatrix):
 
     @classmethod
     def pack(cls, matrix):
-        """float32 [out, in], rounded to the nearest bfloat16, ties to even. NaN stays NaN."""
+        """Round float32 [out, in] to the nearest bfloat16, ties to even. NaN stays NaN."""
         stored = np.empty(matrix.shape, np.uint16)
         packed = cls(stored)
         for block in packed.blocks():
             bits = matrix[block].view(np.uint32)
             rounded = bits + 0x7FFF + ((bits >> 16) & 1) >> 16
-            # Rounding up would carry the last NaNs over to another number.
+            # Rounding up would turn the NaNs with the highest bits into other numbers.
             stored[block] = np.where(np.isnan(matrix[block]), bits >> 16 | 0x40, rounded)
         return packed
 
@@ -99,26 +102,26 @@ class BFloat16Matrix(PackedMatrix):
 class Int8Matrix(PackedMatrix):
     """w[o, i] = scales[o] stored[o, i], stored an int8 from -127 to 127;  stored [out, in], scales float32 [out].
 
-    One scale for all the weights of an output, so that a product is a sum of integers, multiplied once at its end.
+    All weights of an output have one scale, so that a product is a sum of integers, multiplied by the scale once.
     """
 
-    def __init__(self, stored, scales, turned=False):
-        super().__init__(stored, turned)
+    def __init__(self, stored, scales, is_transposed=False):
+        super().__init__(stored, is_transposed)
         self.scales = scales
-        # The largest sum of |stored| over a row bounds what a sum of products can reach.
-        self.largest_sum = max(
-            (int(np.abs(stored[b], dtype=np.int32).sum(axis=1).max()) for b in self.blocks()), default=0
+        # The largest sum of |stored| over a row: a bound for the sums of integers in a product.
+        self.max_row_sum = max(
+            (int(np.abs(stored[block], dtype=np.int32).sum(axis=1).max()) for block in self.blocks()), default=0
         )
 
     @classmethod
     def pack(cls, matrix):
-        """float32 [out, in] with every row scaled so that its largest weight becomes 127. Raises ValueError."""
+        """Scale every row of float32 [out, in] so that its largest weight becomes 127, and round. Raises ValueError."""
         stored, scales = np.empty(matrix.shape, np.int8), np.empty(len(matrix), np.float32)
         for block in PackedMatrix(stored).blocks():
             largest = np.abs(matrix[block]).max(axis=1)
             if not np.isfinite(largest).all():
                 raise ValueError("weights that are not finite cannot be quantized: the model is damaged")
-            # Denormal scales have too few bits: what they scaled would leave the range of an int8.
+            # Denormal scales have too few bits: quotients by them could leave the range of an int8.
             scales[block] = np.maximum(largest / 127, np.finfo(np.float32).tiny)
             stored[block] = np.rint(matrix[block] / scales[block, None])
         return cls(stored, scales)
@@ -126,9 +129,9 @@ class Int8Matrix(PackedMatrix):
     def unpack(self, rows):
         return self.stored[rows] * self.scales[rows][..., None]
 
-    def _with(self, turned):
-        matrix = object.__new__(Int8Matrix)
-        matrix.__dict__.update(self.__dict__, turned=turned)
+    def _view(self, is_transposed):
+        matrix = object.__new__(Int8Matrix)  # without __init__, which would compute max_row_sum again
+        matrix.__dict__.update(self.__dict__, is_transposed=is_transposed)
         return matrix
 
     @property

@@ -1,4 +1,4 @@
-"""How many cores the operations use: one number for NumPy's BLAS and for Numba's kernels together."""
+"""The number of cores that the operations use: one setting for NumPy's BLAS and for Numba's kernels."""
 
 import ctypes
 import os
@@ -12,31 +12,33 @@ import numpy as np
 
 from minigpt.checks import is_integer
 
-_chosen = []  # the number that set_threads was called with last
+_chosen = []  # the number that set_threads set last; empty before its first call
 
 
-def set_threads(n=None):
-    """Use n threads from now on, in the whole process; by default default_threads(). Raises ValueError."""
-    usable = _usable_cpus()
+def set_threads(n: int | None = None) -> None:
+    """Use n threads from now on, in the whole process; by default, default_threads(). Raises ValueError."""
+    usable = usable_cpus()
     if n is not None and not (is_integer(n) and 1 <= n <= usable):
         raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that we may use, not {n!r}")
     _chosen[:] = [default_threads() if n is None else int(n)]
-    if _blas() is not None:
-        _blas().set_threads(_chosen[0])
+    blas = openblas()
+    if blas is not None:
+        blas.set_threads(_chosen[0])
 
 
-def get_threads():
+def get_threads() -> int:
     """Return the number of threads that the operations use."""
     return _chosen[0] if _chosen else default_threads()
 
 
 @cache
-def default_threads():
-    """The physical cores that this process may use: two threads of one core share its arithmetic and its cache.
+def default_threads() -> int:
+    """Return the number of physical cores that this process may use.
 
-    OMP_NUM_THREADS, where it is set, and a container's share of the CPUs are upper bounds.
+    Two threads on one core would share its arithmetic and its cache. OMP_NUM_THREADS, if it is set, and a container's
+    limit are upper bounds.
     """
-    bounds = [_usable_cpus(), _physical_cores(), _container_cpus()]
+    bounds = [usable_cpus(), _physical_cores(), _container_cpus()]
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
         bounds.append(int(os.environ["OMP_NUM_THREADS"]))
     return max(1, min(bounds))
@@ -44,9 +46,9 @@ def default_threads():
 
 @contextmanager
 def blas_on_one_thread():
-    """Inside, every call of BLAS computes on the thread that calls it. Yield the number of such threads to use."""
-    blas = _blas()
-    if blas is None:  # another BLAS, which spreads its work itself
+    """Have every call of BLAS compute on the thread that calls it. Yield the number of threads that should call it."""
+    blas = openblas()
+    if blas is None:  # Another BLAS shares its work among the cores itself.
         yield 1
         return
     before = blas.get_threads()
@@ -57,12 +59,13 @@ def blas_on_one_thread():
         blas.set_threads(_chosen[0] if _chosen else before)
 
 
-def _usable_cpus():
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _physical_cores():
-    """Linux names each core by the CPUs that share it; elsewhere every CPU counts as a core."""
+    """Count the cores by the lists of CPUs that share one, which Linux has; elsewhere every CPU counts as a core."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = set()
     for cpu in usable:
@@ -72,28 +75,32 @@ def _physical_cores():
 
 
 def _container_cpus():
+    """Return a container's share of the CPUs, rounded; without a limit, all usable ones."""
     limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
     quota, _, period = limit.read_text().partition(" ") if limit.exists() else ("max", "", "")
-    return _usable_cpus() if quota == "max" else max(1, round(int(quota) / int(period)))
+    return usable_cpus() if quota == "max" else max(1, round(int(quota) / int(period)))
 
 
-class _OpenBLAS(NamedTuple):
+class OpenBLAS(NamedTuple):
+    """The two functions of the library that concern its threads."""
+
     set_threads: Callable
     get_threads: Callable
 
 
 @cache
-def _blas():
+def openblas() -> OpenBLAS | None:
     """Return NumPy's OpenBLAS, or None if NumPy uses another BLAS, as on macOS."""
-    path = _blas_library()
-    library = ctypes.CDLL(path) if path else None  # it is loaded already: this is the same library, not another
+    path = _openblas_path()
+    library = ctypes.CDLL(path) if path else None  # NumPy has loaded it: this is the same library
     for prefix in ("scipy_openblas", "openblas"):
         if hasattr(library, f"{prefix}_set_num_threads64_"):
-            return _OpenBLAS(*(getattr(library, f"{prefix}_{do}_num_threads64_") for do in ("set", "get")))
+            return OpenBLAS(*(getattr(library, f"{prefix}_{do}_num_threads64_") for do in ("set", "get")))
     return None
 
 
-def _blas_library():
+def _openblas_path():
+    """Return the path of the OpenBLAS that comes with NumPy's wheels, or None."""
     numpy_folder = Path(np.__file__).parent
     folders = (numpy_folder.parent / "numpy.libs", numpy_folder / ".dylibs")
     return next((str(path) for folder in folders for path in folder.glob("*openblas*")), None)

@@ -10,7 +10,7 @@ from minigpt import stories
 from minigpt.model import GPT2
 from minigpt.stories.reading import Problem
 from minigpt.tokenizer import Tokenizer
-from minigpt.training.data import PairBatches, beginning_of_text, check_fit, end_of_text
+from minigpt.training.data import PairBatches, end_of_text, require_matching_vocabulary
 from minigpt.training.evaluate import mean_loss
 
 BATCH_SIZE = 50
@@ -49,8 +49,8 @@ def judge(model: GPT2, tokenizer: Tokenizer, n: int = 1000, seed: int = 0, tempe
     seed: one that the model was not trained with, so that the stories are new to it; the bundled model was trained with
     1 to 3. Raises ValueError for a model that has no end-of-text token or too short a context.
     """
-    check_fit(tokenizer, model.config)
-    beginning, end = beginning_of_text(model.config), end_of_text(model.config, tokenizer)
+    require_matching_vocabulary(tokenizer, model.config)
+    beginning, end = model.config.beginning_token_id, end_of_text(model.config, tokenizer)
     if end is None:
         raise ValueError("this model has no end-of-text token, so its stories never end")
     drawn = list(stories.stories(n, seed))

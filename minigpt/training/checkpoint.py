@@ -1,20 +1,48 @@
-"""A training in its folder, so that it can be killed at any moment.
+"""A training in its folder, so that it can be killed at any moment and resumed.
 
     FOLDER/config.json, tokenizer.json, model.safetensors    the best model so far: a checkpoint like any other
-    FOLDER/training.json                                     the settings; written last: now the training can be resumed
-    FOLDER/tokens.bin, validation.bin                        the text as ids; of pairs copies:
-    FOLDER/data.jsonl, validation.jsonl                      resuming looks at nothing outside the folder
-    FOLDER/log.jsonl                                         a line a step
+    FOLDER/training.json                                     the settings; written last: then it can be resumed
+    FOLDER/tokens.bin, validation.bin                        the texts as ids, or else
+    FOLDER/data.jsonl, validation.jsonl                      copies of the pairs (stored_data.py)
+    FOLDER/log.jsonl                                         one line a step
     FOLDER/last/                                             the model as it was last saved, and
     FOLDER/last/optimizer-STEP.safetensors                   its AdamW
 
 Every file appears by rename, and the header of last/model.safetensors says which step it belongs to: until it is
-renamed the old pair counts, from then on the new one.
+renamed the old pair of model and optimizer counts, from then on the new one.
 """
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+from minigpt.files import write_file
+from minigpt.training.settings import Settings
 from weights_loader import CheckpointError, read_metadata, stored_tensors, write_tensors
+
+SETTINGS_FILE = "training.json"
+
+
+def has_training(folder):
+    """Return whether the folder has a training that can be resumed."""
+    return (Path(folder) / SETTINGS_FILE).exists()
+
+
+def save_settings(folder, settings):
+    """Write the settings. From now on the training can be resumed."""
+    text = json.dumps(asdict(settings), indent=2) + "\n"
+    write_file(Path(folder) / SETTINGS_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_settings(folder):
+    """Return the settings of the training in the folder. Raises ValueError."""
+    if not has_training(folder):
+        raise ValueError(f"{folder} has no training to resume: there is no {SETTINGS_FILE}")
+    path = Path(folder) / SETTINGS_FILE
+    try:
+        return Settings(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what a training wrote: {error}") from error
 
 
 def save_best(folder, model, step, loss):
@@ -35,7 +63,10 @@ def save_last(folder, model, optimizer, step, best):
 
 
 def load_last(folder, model, optimizer):
-    """Give the optimizer its state from the folder that the model was loaded from; returns step and best loss."""
+    """Give the optimizer its state from the folder that the model was loaded from. Return the step and the best loss.
+
+    Raises CheckpointError.
+    """
     last = Path(folder) / "last"
     step, best = saved_step(folder)
     stored = stored_tensors(_optimizer_file(last, step))
@@ -50,7 +81,7 @@ def load_last(folder, model, optimizer):
 
 
 def saved_step(folder):
-    """The step to resume from, and the lowest validation loss until then."""
+    """Return the step to resume from, and the lowest validation loss until then. Raises CheckpointError."""
     path = Path(folder) / "last" / "model.safetensors"
     metadata = read_metadata(path)
     if "step" not in metadata or "best" not in metadata:
@@ -58,10 +89,19 @@ def saved_step(folder):
     return int(metadata["step"]), float(metadata["best"])
 
 
+def truncate_log(folder, step):
+    """Drop what the log says of steps after the one that was saved."""
+    path = Path(folder) / "log.jsonl"
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()[:step]
+    write_file(path, lambda partial: partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
+
+
 def remove_partial_files(folder):
-    """What a killed training was about to write, as large as the model each time."""
-    for place in (Path(folder), Path(folder) / "last"):
-        for path in place.glob(".*.partial"):
+    """Remove what a killed training was about to write: files as large as the model."""
+    for part in (Path(folder), Path(folder) / "last"):
+        for path in part.glob(".*.partial"):
             path.unlink()
 
 

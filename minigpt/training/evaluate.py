@@ -1,18 +1,21 @@
 """How well a model predicts a text."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.model import GPT2
+from minigpt.tokenizer import Tokenizer
 from minigpt.training.backend import training_operations
-from minigpt.training.data import beginning_of_text, check_fit
+from minigpt.training.data import require_matching_vocabulary
 from minigpt.training.gradients import over_batch
 from minigpt.training.loss import IGNORED
 
 
-def mean_loss(model, batches):
-    """The mean cross-entropy of the targets that count, over batches of inputs and targets [B, T]."""
+def mean_loss(model: GPT2, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the mean cross-entropy of the targets that count, over batches of inputs and targets [B, T]."""
     total = count = 0
     for inputs, targets in batches:
         total += summed_loss(model, inputs, targets)
@@ -21,10 +24,9 @@ def mean_loss(model, batches):
 
 
 def summed_loss(model, inputs, targets):
-    """The sum of -log P(target) over the targets that count;  inputs, targets [B, T]."""
-    cross_entropy = training_operations(
-        model.ops.ready()
-    ).cross_entropy  # in the logits' own array; its gradient is not used
+    """Return the sum of -log P(target) over the targets that count;  inputs, targets [B, T]."""
+    # The cross-entropy works in the logits' own array. Its gradient is not used.
+    cross_entropy = training_operations(model.ops.ready()).cross_entropy
 
     def part(inputs, targets, grads, rng):
         logits = model(inputs)
@@ -35,7 +37,7 @@ def summed_loss(model, inputs, targets):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """tokens: how many were predicted; n_bytes: of the text that they make up, in UTF-8; loss: nats a token."""
+    """tokens: how many were predicted; n_bytes: the length of their text in UTF-8; loss: nats a token."""
 
     tokens: int
     n_bytes: int
@@ -43,7 +45,7 @@ class Evaluation:
 
     @property
     def perplexity(self):
-        """exp(loss): between so many equally probable tokens the model chooses, on average."""
+        """exp(loss): on average, the model chooses between this many equally probable tokens."""
         return math.exp(self.loss)
 
     @property
@@ -52,37 +54,39 @@ class Evaluation:
         return self.loss * self.tokens / math.log(2) / self.n_bytes
 
 
-def evaluate(model, tokenizer, text, stride=None):
-    """How well a model predicts a text, read through a window of its whole context that moves by `stride` tokens.
+def evaluate(model: GPT2, tokenizer: Tokenizer, text: str | Iterable[str], stride: int | None = None) -> Evaluation:
+    """Return how well a model predicts a text, an Evaluation. Raises ValueError.
 
-    text: a string, or pieces of it as data.text_pieces cuts them. Of each window only the tokens count that no earlier
-    one had: each has at least n_positions - stride before it to go by, but at the beginning. A small stride is slow and
-    kind to the model; the default is half the window. The first token is predicted from the one that begins texts, see
-    data.beginning_of_text; a model without it is not asked for the first token, whose bytes then do not count either.
-    Raises ValueError.
+    The text (a string, or its pieces as data.text_pieces cuts them) is read through a window of the model's whole
+    context, which moves by `stride` tokens. Of each window only the tokens count that no earlier window had: each
+    follows at least n_positions - stride others, except at the beginning. A small stride is slow and kind to the model;
+    the default is half the window. The first token is predicted from the token that begins texts
+    (config.beginning_token_id). A model without one does not predict it, and its bytes do not count either.
     """
     n = model.config.n_positions
     stride = max(1, n // 2) if stride is None else stride
     if not 1 <= stride <= n:
         raise ValueError(f"stride must be from 1 to {n}, the model's positions, not {stride}")
-    check_fit(tokenizer, model.config)
-    beginning, n_bytes, parts = beginning_of_text(model.config), 0, []
+    require_matching_vocabulary(tokenizer, model.config)
+    beginning = model.config.beginning_token_id
+    n_bytes, parts = 0, []
     for piece in [text] if isinstance(text, str) else text:
         ids = tokenizer.encode(piece)
         if ids and not parts and beginning is None:
-            # By its place in the text: the first token may be half a character, of which decoding makes another one.
+            # The bytes of the first token, by its place in the text: if it is half a character, decoding it alone
+            # would give another one.
             n_bytes -= len(piece[: tokenizer.backend.encode(piece).offsets[0][1]].encode())
         n_bytes += len(piece.encode())
         parts.append(np.array(ids, np.int32))
     ids = np.concatenate([np.array([] if beginning is None else [beginning], np.int32), *parts])
     if len(ids) < 2:
         raise ValueError("the text is too short: there is no token to predict")
-    total, scored = 0.0, 0
-    while scored < len(ids) - 1:
-        end = min(scored + (stride if scored else n), len(ids) - 1)
+    total, n_scored = 0.0, 0
+    while n_scored < len(ids) - 1:
+        end = min(n_scored + (stride if n_scored else n), len(ids) - 1)
         start = max(0, end - n)
         targets = ids[start + 1 : end + 1].copy()
-        targets[: scored - start] = IGNORED
+        targets[: n_scored - start] = IGNORED
         total += summed_loss(model, ids[None, start:end], targets[None])
-        scored = end
-    return Evaluation(scored, n_bytes, total / scored)
+        n_scored = end
+    return Evaluation(n_scored, n_bytes, total / n_scored)

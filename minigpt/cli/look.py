@@ -1,0 +1,87 @@
+"""minigpt info, tokenize, step: look at a model, at tokens, at a forward pass."""
+
+import click
+
+from minigpt.cli.options import (
+    json_option,
+    load_model,
+    load_tokenizer,
+    model_argument,
+    model_option,
+    offline_option,
+    read_prompt,
+)
+from minigpt.cli.output import human_size, print_json, write
+
+
+@click.command()
+@model_argument
+@offline_option
+@json_option
+def info(model, offline, as_json):
+    """Show the configuration and size of MODEL, and where its files are. Downloads no weights."""
+    import weights_loader
+    from minigpt import GPT2Config
+    from minigpt.bundled import bundled_folder
+
+    folder = bundled_folder(model) or weights_loader.locate_config(model, local_files_only=offline)
+    config = GPT2Config.from_pretrained(folder)
+    parameters = config.parameter_count()
+    suffixes = (".json", ".safetensors", ".txt")
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.suffix in suffixes}
+    memory = {"float32": 4 * parameters, "full_cache": 2 * config.n_layer * config.n_positions * config.n_embd * 4}
+    if as_json:
+        fields = {"model": model, "folder": str(folder), "files": files, "parameters": parameters}
+        print_json(fields | {"memory": memory, "config": config.to_dict()})
+        return
+    write(f"{model}: {parameters:,} parameters\n\n")
+    for name, value in config.to_dict().items():
+        write(f"  {name:32}{value}\n")
+    write(
+        f"\nmemory in float32: {human_size(memory['float32'])} of parameters, "
+        f"{human_size(memory['full_cache'])} for the cache of a full context\n"
+    )
+    write(f"folder: {folder}\n")
+    for name, size in files.items():
+        write(f"  {name:32}{human_size(size)}\n")
+    if not any(name.endswith(".safetensors") for name in files):
+        write("  (no weights here yet: those of a hub model are downloaded when a command needs them)\n")
+
+
+@click.command()
+@click.argument("text")
+@model_option
+@offline_option
+@json_option
+def tokenize(text, model, offline, as_json):
+    """Show the tokens of TEXT ("-" reads it from standard input): the id and the vocabulary entry of each."""
+    text = read_prompt(text)
+    tokenizer = load_tokenizer(model, offline=offline)
+    ids = tokenizer.encode(text)
+    if as_json:
+        print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.pieces(ids)})
+        return
+    for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
+        write(f"{token_id:>7}  {piece}\n")
+    write(f"{len(ids)} tokens, {len(text)} characters\n")
+
+
+@click.command()
+@click.argument("text")
+@model_option
+@click.option("--layer", type=int, default=0, show_default=True, help="The block to show in full.")
+@click.option("--all", "everything", is_flag=True, help="Show every block in full.")
+@offline_option
+@json_option
+def step(text, model, layer, everything, offline, as_json):
+    """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
+    text = read_prompt(text)
+    from minigpt import step as walk
+
+    steps = walk(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    if as_json:
+        names = ("name", "formula", "meaning", "shape", "file", "line", "source")
+        fields = [{name: getattr(step, name) for name in names} for step in steps]
+        print_json({"model": model, "tokens": steps.tokens, "steps": fields, "next_tokens": steps.next_tokens})
+        return
+    write(steps.as_text(layer, everything) + "\n")

@@ -1,0 +1,91 @@
+"""What several commands share: their options, and how a prompt, a model and a tokenizer come from them."""
+
+import os
+import sys
+
+import click
+
+from minigpt.bundled import DEFAULT_MODEL
+
+
+def with_options(*options):
+    """Return a decorator that adds click options to a command, in this order."""
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+model_argument = click.argument("model", default=DEFAULT_MODEL)
+model_option = click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="A bundled model, a folder, or a hub model: gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, user/model.",
+)
+offline_option = click.option("--offline", is_flag=True, help="Use the local cache only, never the network.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+run_options = with_options(
+    click.option(
+        "--quantize",
+        type=click.Choice(["int8"]),
+        help="Keep the weights in 8 bits: fastest, least memory.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64", "bfloat16"]),
+        help="How to keep the weights; bfloat16 halves them. Default: float32, or the file's bfloat16 or int8.",
+    ),
+    click.option(
+        "--ops",
+        type=click.Choice(["auto", "plain", "jit"]),
+        default="auto",
+        show_default=True,
+        help="plain: NumPy formulas; jit: compiled kernels, waiting for the compiler; auto: what suits the model.",
+    ),
+    click.option("--threads", type=int, help="Number of cores to use. Default: all physical ones."),
+)
+
+
+def is_given(context, name):
+    """Return whether the option of that name stands on the command line."""
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse(context, names, reason):
+    """Raise a UsageError if one of these options is given."""
+    for name in names:
+        if is_given(context, name):
+            raise click.UsageError(f"--{name.replace('_', '-')} {reason}")
+
+
+def read_prompt(prompt):
+    """Return the text to work on: the argument itself or, for "-", standard input without its last newline."""
+    source = "standard input" if prompt == "-" else "the prompt"
+    if prompt == "-" and sys.stdin is None:
+        raise click.UsageError("standard input is closed")
+    try:
+        if prompt == "-":
+            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+        return os.fsencode(prompt).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{source} is not UTF-8 text (byte {error.start})") from error
+
+
+def load_model(name, *, offline=False, threads=None, **options):
+    """Return the model of that name, after tuning the process for it: on the command line the process is ours."""
+    from minigpt import GPT2
+    from minigpt.ops import tune_process
+
+    tune_process(threads)
+    return GPT2.from_pretrained(name, local_files_only=offline, **options)
+
+
+def load_tokenizer(name, *, offline=False):
+    """Return the tokenizer of the model of that name."""
+    from minigpt import Tokenizer
+
+    return Tokenizer.from_pretrained(name, local_files_only=offline)

@@ -1,0 +1,19 @@
+"""The operations of plain.py, compiled by Numba for float32: the same names, arguments and results.
+
+Two kinds of work take the time. A new token multiplies one vector by every matrix: each weight is read from memory once
+and used once, so memory sets the pace, and the kernels read the weights in order, in as few bits as they are stored in.
+A long prompt multiplies hundreds of vectors: arithmetic sets the pace, and BLAS, which NumPy calls, comes closest to
+what the processor can do; kernels do the work between the products.
+
+Each module has an operation and the kernels that compute it. A function whose name ends in _kernel is compiled for one
+signature. Where the kernels do not apply (float64, a trace, another memory layout), the formulas of plain.py compute.
+Importing this package compiles the kernels, or reads them from Numba's cache on disk.
+"""
+
+from minigpt.ops.jit.activations import gelu, gelu_new, relu
+from minigpt.ops.jit.attention import attention
+from minigpt.ops.jit.layer_norm import layer_norm
+from minigpt.ops.jit.linear import linear
+from minigpt.ops.jit.softmax import softmax
+
+__all__ = ["attention", "gelu", "gelu_new", "layer_norm", "linear", "relu", "softmax"]

@@ -1,0 +1,36 @@
+"""How Numba compiles the kernels: the options that all of them share, and the cache on disk."""
+
+import threading
+
+import numba
+
+# What LLVM may do with floats. NaN and inf keep their meaning; a sum is vectorised only if its terms may be reordered.
+FIXED_ORDER = {"nsz", "contract"}
+ANY_ORDER = FIXED_ORDER | {"reassoc"}
+
+
+def inlined(fastmath):
+    """Compile a function that only kernels call.
+
+    Division by zero gives inf, as in NumPy: a check for it would prevent vectorising.
+    """
+    return numba.njit(fastmath=fastmath, error_model="numpy")
+
+
+def kernel(signature, parallel=True, fastmath=ANY_ORDER):
+    """Compile a function for the one signature that it is called with, and cache it on disk where that is possible.
+
+    Numba compiles a kernel again when the kernel's own file has changed. After changing an inlined function in another
+    file, delete the __pycache__ folders of the files that use it.
+    """
+
+    def compiled(function):
+        if not threading.main_thread().is_alive():
+            raise ImportError("the program is ending: no more kernels are compiled")
+        options = {"parallel": parallel, "fastmath": fastmath, "nogil": True, "error_model": "numpy"}
+        try:
+            return numba.njit(signature, cache=True, **options)(function)
+        except (RuntimeError, OSError):  # The cache cannot be written: compile for this process alone.
+            return numba.njit(signature, **options)(function)
+
+    return compiled

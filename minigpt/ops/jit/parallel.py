@@ -1,0 +1,83 @@
+"""Work shared among the cores, by Numba's threads or by ours, never by both at once."""
+
+import itertools
+import os
+import threading
+from concurrent import futures
+
+import numba
+
+from minigpt.ops.threads import blas_on_one_thread, get_threads
+
+MIN_PARALLEL_SIZE = 2**18  # numbers; for fewer, waking another thread costs more than it saves
+
+# The threads of kernels do not survive a fork, so a forked child computes with the plain operations.
+forked = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked.set)
+
+_all_cores = threading.Lock()  # Work that uses all cores runs one at a time: two at once would slow each other down.
+_workers = futures.ThreadPoolExecutor(os.cpu_count())  # It starts its threads when the first work is submitted.
+
+
+class _ThreadState(threading.local):
+    numba_threads = None  # Numba keeps its number of threads per Python thread.
+    single_threaded = False
+
+
+_state = _ThreadState()
+
+
+def is_single_threaded():
+    """Return whether this thread computes one part of an outer_parallel_for, so that it must not use other cores."""
+    return _state.single_threaded
+
+
+def run_on_all_cores(parallel_kernel, *arguments):
+    """Call a kernel that was compiled with parallel=True, on the number of threads that is set."""
+    with _all_cores:
+        if _state.numba_threads != get_threads():
+            numba.set_num_threads(min(get_threads(), numba.config.NUMBA_NUM_THREADS))
+            _state.numba_threads = get_threads()
+        return parallel_kernel(*arguments)
+
+
+def parallel_for(work, n):
+    """Call work(start, stop) on parts of range(n), one part per core; for work that calls BLAS.
+
+    BLAS itself computes on one thread meanwhile. After a product its own threads spin for a tenth of a second, waiting
+    for the next one, on the cores that the kernels need: a new token after a prompt took up to eight times as long.
+    """
+    if _state.single_threaded or not n:
+        return work(0, n)
+    with _all_cores, blas_on_one_thread() as threads:
+        bounds = [n * i // threads for i in range(threads + 1)]
+        parts = [(start, stop) for start, stop in itertools.pairwise(bounds) if start < stop]
+        others = [_workers.submit(work, *part) for part in parts[1:]]
+        try:
+            work(*parts[0])
+        finally:
+            futures.wait(others)
+        for other in others:
+            other.result()
+
+
+def outer_parallel_for(work, n):
+    """parallel_for for work that calls operations: within a part, each of them computes on the part's own thread."""
+
+    def on_one_thread(start, stop):
+        _state.single_threaded = True
+        try:
+            work(start, stop)
+        finally:
+            _state.single_threaded = False
+
+    parallel_for(on_one_thread, n)
+
+
+def parallel_for_rows(work, x):
+    """Call work(rows), rows a slice, on all rows of x: in parallel if x has MIN_PARALLEL_SIZE numbers or more."""
+    if x.size < MIN_PARALLEL_SIZE:
+        work(slice(None))
+    else:
+        parallel_for(lambda start, stop: work(slice(start, stop)), len(x))
