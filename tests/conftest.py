@@ -9,6 +9,12 @@ def pytest_configure(config):
     # reads this once.
     if config.option.markexpr != "official":
         os.environ["HF_HUB_OFFLINE"] = "1"
+    # Models in tests are so small that the threads of BLAS and torch would only wait for each other. BLAS reads its number
+    # when NumPy is imported; programs that tests start have their own.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import numpy  # noqa: F401
+
+    del os.environ["OPENBLAS_NUM_THREADS"]
     import hypothesis
     import torch
     import transformers
@@ -22,7 +28,7 @@ def pytest_configure(config):
         print_blob=True,
     )
     hypothesis.settings.load_profile("minigpt")
-    torch.set_num_threads(1)  # models in tests are so small that threads would only wait for each other
+    torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
@@ -77,7 +83,7 @@ def story_tokenizer(tmp_path_factory):
     from minigpt.stories import stories
 
     folder = tmp_path_factory.mktemp("tokenizer")
-    BPE(*train_bpe([s.text for s in stories(500, seed=4)], 400)).save_pretrained(folder)
+    BPE(*train_bpe([s.text for s in stories(300, seed=4)], 1200)).save_pretrained(folder)
     return Tokenizer.from_pretrained(folder)
 
 
@@ -88,7 +94,7 @@ def untrained_storyteller(story_tokenizer):
     from minigpt.stories import SEPARATOR
 
     end = story_tokenizer.token_id(SEPARATOR)
-    config = GPT2Config(len(story_tokenizer), 500, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
+    config = GPT2Config(len(story_tokenizer), 250, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end)
     return GPT2.random(config, seed=0)
 
 

@@ -38,7 +38,7 @@ def test_the_stories_of_a_model_are_read(story_tokenizer, untrained_storyteller,
         calls.append(num_return_sequences)
         one, two, three, four = (story_tokenizer.encode(s.text) for s in stories(4, seed=6))
         three[30:] = story_tokenizer.encode(" Q")
-        rows = np.full((4, 500), end)
+        rows = np.full((4, 250), end)
         for row, ids in zip(rows, (one, two, three, four), strict=True):
             row[1 : 1 + len(ids)] = ids
         rows[3, 1 + len(four) :] = story_tokenizer.encode("a")[0]

@@ -39,7 +39,7 @@ def test_every_word_that_must_be_remembered_is_checked():
     # Names, pronouns, colours, things, places, animals ...: wherever the text before has decided which word it is,
     # another word of the same pool is a problem, and the problem is at this word.
     rng, changed = np.random.default_rng(3), set()
-    for _ in range(150):
+    for _ in range(max(50, examples(150))):
         parts = story_parts(rng)
         for i, (said, node, drawn) in enumerate(parts):
             if not isinstance(node, Reference):
