@@ -94,9 +94,9 @@ def test_a_prompt_argument_that_is_no_text():
 
 
 def test_closed_standard_streams():
-    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt.cli generate hi >&-"], capture_output=True)
+    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt generate hi >&-"], capture_output=True)
     assert closed.returncode == 0 and closed.stderr == b""
-    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt.cli generate - <&-"], capture_output=True)
+    closed = subprocess.run(["sh", "-c", f"{MINIGPT[0]} -m minigpt generate - <&-"], capture_output=True)
     assert closed.returncode == 2 and closed.stderr == b"minigpt: standard input is closed\n"
 
 
