@@ -77,7 +77,7 @@ THROW_AT_LINE = ctypes.PYFUNCTYPE(None, ctypes.c_ulong, *[ctypes.py_object] * 4)
 
 def call(function, arguments, uses=(), seconds=CALL_SECONDS):
     """Return the Outcome of function(*arguments). uses: functions of minigpt that it may call; None: all of them."""
-    given, printed = copy.deepcopy(arguments), io.StringIO()
+    given, printed = _copy(arguments), io.StringIO()
     profile, seen = (None, []) if uses is None else _watch(uses)
     outcome = Outcome(problem="time", message=f"it had not ended after {seconds:g} seconds: is there an endless loop?")
 
@@ -130,9 +130,20 @@ def call_unwatched(function, arguments):
     """Return the Outcome of a reference or a known mistake, which needs no watching and always ends."""
     try:
         with np.errstate(all="ignore"):
-            return Outcome(function(*copy.deepcopy(arguments)))
+            return Outcome(function(*_copy(arguments)))
     except Exception as error:
         return Outcome(problem="crash", message=describe_error(error))
+
+
+def _copy(value):
+    """Return a deep copy, much faster than copy.deepcopy for what arguments are made of."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    if type(value) in (tuple, list):
+        return type(value)(map(_copy, value))
+    if type(value) is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    return copy.deepcopy(value)
 
 
 @contextlib.contextmanager
