@@ -1,17 +1,13 @@
 """The real download code against a hub on the loopback interface."""
 
-import fcntl
 import hashlib
 import http.server
 import json
 import os
-import pty
 import re
 import socket
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -281,6 +277,11 @@ def test_a_download_that_breaks_off_halfway(hub, large, run, tmp_path):
 
 
 def test_a_download_shows_its_progress_on_a_terminal(hub, run, tmp_path):
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+    import fcntl
+    import struct
+    import termios
+
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # a terminal of 100 columns
     code = load("user/tiny").replace("\nfrom", f"\nimport os; os.dup2({theirs}, 2)\nfrom", 1)
@@ -348,6 +349,7 @@ hashlib.file_digest = interrupted
     assert run(load("user/tiny")).stdout.startswith("loaded 4")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_full_disk(hub, run):
     limit = """
 import resource, signal
