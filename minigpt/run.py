@@ -8,8 +8,10 @@ from functools import partial
 
 import numpy as np
 
+from minigpt.activations import activation_names
 from minigpt.ops import formulas
-from minigpt.trace import Tap, activation_names, untapped
+from minigpt.ops.plain import untapped
+from minigpt.trace import Tap
 
 
 class ContextLengthError(ValueError):
@@ -93,7 +95,7 @@ class Run:
         if edit and (unknown := set(edit) - set(activation_names(config.n_layer))):
             raise ValueError(
                 f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
-                "minigpt.trace.activation_names lists them"
+                "minigpt.activations.activation_names lists them"
             )
         tap = untapped if trace is None and not edit else Tap(trace, edit)
         return cls(config, model.ops, cache, padding, tap, last_only)

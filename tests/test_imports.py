@@ -15,7 +15,7 @@ ROOMS = (
     ("minigpt.model",),
     ("minigpt.generation",),
     ("minigpt.run",),
-    ("minigpt.trace", "minigpt.cache", "minigpt.params"),
+    ("minigpt.trace", "minigpt.cache", "minigpt.params", "minigpt.activations"),
     ("minigpt.config",),
     ("minigpt.ops",),
     ("minigpt.bundled", "minigpt.checks", "minigpt.files"),

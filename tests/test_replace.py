@@ -5,8 +5,8 @@ import pytest
 from reference import TINY, assert_close, lively_model, random_ids
 
 from minigpt import GPT2, GPT2Config, KVCache
+from minigpt.activations import activation_names
 from minigpt.ops import formulas, plain, replace_ops
-from minigpt.trace import activation_names
 
 
 def attention_in_loops(q, k, v):

@@ -16,12 +16,12 @@ from letter_models import letter_model, letter_tokenizer, random_text
 from reference import models
 
 import minigpt
+from minigpt.activations import ACTIVATIONS, activation, activation_names
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.looking.labels import token_label
 from minigpt.looking.pixels import as_characters
 from minigpt.model import feed_forward, gpt2, self_attention, transformer_block
 from minigpt.ops import plain
-from minigpt.trace import ACTIVATIONS, activation, activation_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = "Once upon a time there was a clever girl named Alice.\n"

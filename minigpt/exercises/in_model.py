@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from minigpt.activations import activation, activation_names
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.exercises.calling import call
 from minigpt.exercises.catalogue import find_exercise
@@ -17,7 +18,6 @@ from minigpt.exercises.placing import WrongResultError
 from minigpt.exercises.result import Result
 from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
-from minigpt.trace import activation, activation_names
 
 PROMPT = "Once upon a time there was a little"
 MAX_NEW_TOKENS = 40

@@ -9,6 +9,7 @@ from typing import overload
 
 import numpy as np
 
+from minigpt.activations import activation
 from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
 from minigpt.looking.inputs import encode_text
@@ -19,7 +20,6 @@ from minigpt.looking.source import PRE_STYLE
 from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
-from minigpt.trace import activation
 
 MAX_ROWS = 5  # tokens of a picture in a terminal
 MAX_CHARACTERS = 64  # of a row in a terminal, over all heads

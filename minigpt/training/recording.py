@@ -1,6 +1,6 @@
 """The run of a training step: it records the forward pass, and the backward pass walks the record in reverse."""
 
-from minigpt.trace import ACTIVATIONS
+from minigpt.activations import ACTIVATIONS
 
 RECORDED = tuple(a.name for a in ACTIVATIONS if a.for_backward)
 

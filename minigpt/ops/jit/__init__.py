@@ -10,8 +10,8 @@ signature. Where the kernels do not apply (float64, a trace, another memory layo
 Importing this package compiles the kernels, or reads them from Numba's cache on disk.
 """
 
-from minigpt.ops.jit.activations import gelu, gelu_new, relu
 from minigpt.ops.jit.attention import attention
+from minigpt.ops.jit.gelu import gelu, gelu_new, relu
 from minigpt.ops.jit.layer_norm import layer_norm
 from minigpt.ops.jit.linear import linear
 from minigpt.ops.jit.softmax import softmax
