@@ -40,7 +40,6 @@ def test_attention_maps_are_drawn_of_all_heads_of_a_block_and_of_one(bundled):
     expected = [token_label(token) for token in maps.tokens]
     assert axis_labels(one.xaxis) == axis_labels(one.yaxis) == expected
     assert expected[:2] == ["Once", "␣upon"] and expected[-1] == "↵"
-    assert token_label("\x1b[2J\r\n\ta\r") == "␛[2J↵⇥a␍"  # no terminal obeys it
 
 
 @pytest.mark.parametrize(("which", "sentence"), [

@@ -13,7 +13,7 @@ from minigpt.looking.labels import token_label
 
 @given(st.integers(2, 4), st.integers(1, 4), st.integers(0, 10**6), st.booleans())
 def test_a_beam_tree_is_the_beam_search(num_beams, steps, seed, has_end):
-    """By going through every continuation at every step, without a cache."""
+    """The expected nodes come from trying every continuation at every step, without a cache."""
     model = letter_model(vocab_size=12, eos_token_id=4 if has_end else None, bos_token_id=None)
     tokenizer, text = letter_tokenizer(model), random_text(model, 3, seed)
     ids = tokenizer.encode(text)
@@ -55,7 +55,7 @@ def test_no_lines_of_a_beam_tree_cross(bundled):
     assert len(axes.texts) == len(tree.nodes) + 1 and len(axes.lines) == len(tree.nodes)
 
 
-def test_what_is_no_beam_search(bundled):
+def test_arguments_that_are_not_a_beam_search(bundled):
     for options in ({"num_beams": 1}, {"num_beams": 2.0}, {"steps": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(options))} must be an integer, at least"):
             beam_tree(*bundled, "Once", **options)

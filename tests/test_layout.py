@@ -67,9 +67,8 @@ def test_shards(model, tmp_path):
 def test_heads(model, tmp_path):
     tensors = tensors_of(model)
     head = tensors["wte.weight"].clone()
-    assert_same_model(
-        GPT2.from_pretrained(save_tensors(tmp_path, tensors | {"lm_head.weight": head})), model
-    )  # tied, stored twice
+    stored_twice = tensors | {"lm_head.weight": head}
+    assert_same_model(GPT2.from_pretrained(save_tensors(tmp_path, stored_twice)), model)
     only_head = {("lm_head.weight" if n == "wte.weight" else n): t for n, t in tensors.items()}
     assert_same_model(GPT2.from_pretrained(save_tensors(tmp_path, only_head)), model)
 
@@ -255,7 +254,7 @@ import re
 import numpy as np
 from minigpt import GPT2, GPT2Config
 import weights_loader, safetensors, tokenizers
-def peak():  # the most memory this process ever had, mapped files included; getrusage would count the parent's
+def peak():  # the peak of this process with mapped files; getrusage would include the parent
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 before = peak()
 model = GPT2.from_pretrained({str(tmp_path)!r}, ops="plain")

@@ -44,12 +44,9 @@ def test_ablation_is_drawn(bundled):
     assert axes.texts[5].get_text() == f"{ablation.effect[1, 1]:.2f}"
 
 
-# ---------------------------------------------------------------- patching
-
-
 @given(models(), st.integers(2, 7), st.data())
 def test_patching_replaces_the_stream_and_continues(model, length, data):
-    """Against the blocks themselves, run by hand from the place of the patch on."""
+    """The expected logits come from the blocks after the patch, called one by one."""
     tokenizer, config = letter_tokenizer(model), model.config
     clean, corrupted = random_text(model, length, 0), random_text(model, length, 1)
     traces = {clean: {}, corrupted: {}}
@@ -76,7 +73,7 @@ def test_patching_replaces_the_stream_and_continues(model, length, data):
 
 @given(configs(), st.integers(0, 10**6), st.data())
 def test_patching_a_run_with_its_own_value_changes_nothing(config, seed, data):
-    """Not even the last bit, in either precision."""
+    """Not even the last bit changes, in either precision."""
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
     model = lively_model(config, seed, dtype)
     ids, trace = random_ids(model, 6, seed), {}
@@ -91,7 +88,7 @@ BLOCK_ACTIVATIONS = [name.removeprefix("h.0.") for name in activation_names(1) i
 
 @pytest.mark.parametrize("activation", BLOCK_ACTIVATIONS)
 def test_patching_before_the_first_difference_has_no_effect(activation, bundled):
-    """There the two runs have the same values: an effect of exactly 0. And the first difference has one."""
+    """There the two runs have the same values, so the effect is exactly 0. At the first difference it is not."""
     corrupted = TEXT.replace("girl", "boy")
     result = patch(*bundled, TEXT, corrupted, "She", "He", activation)
     first = result.clean_tokens.index(" girl")

@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +89,9 @@ def _read_json(path):
     return values
 
 
-def read_parameters(folder, shapes, convert=StoredTensor.read):
+def read_parameters(
+    folder: str | Path, shapes: dict[str, tuple[int, ...]], convert: Callable[[StoredTensor], Any] = StoredTensor.read
+) -> dict[str, Any]:
     """Return the parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
     Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, if the file has a head that
@@ -99,15 +103,13 @@ def read_parameters(folder, shapes, convert=StoredTensor.read):
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
     stored = _with_scales(_official_names(stored, folder), folder)
-    head = stored.get("lm_head.weight")
-    if "wte.weight" not in stored and head and "lm_head.weight" not in shapes:  # tied, saved under the head's name
+    head = None if "lm_head.weight" in shapes else stored.pop("lm_head.weight", None)
+    if head and "wte.weight" not in stored:  # tied, saved under the head's name
         stored["wte.weight"] = replace(head, name="wte.weight")
-    if "lm_head.weight" not in shapes and head:
-        stored.pop("lm_head.weight")
     _require_shapes(stored, shapes, folder)
 
     wanted = [stored[name] for name in shapes]
-    if head and "lm_head.weight" not in shapes:
+    if head:
         if head.shape != shapes["wte.weight"]:
             raise CheckpointError(
                 f"{folder}: lm_head.weight has shape {list(head.shape)}, wte.weight {list(shapes['wte.weight'])}"
@@ -122,6 +124,7 @@ def read_parameters(folder, shapes, convert=StoredTensor.read):
 
 
 def _stored_in_shards(folder):
+    """Return the StoredTensors of all shards by name, as the index assigns them. Raises CheckpointError."""
     weight_map = _read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not all(SHARD.fullmatch(str(file)) for file in weight_map.values()):
         raise CheckpointError(f"{folder / INDEX} must have a weight_map of tensor names to shards in the same folder")
@@ -133,6 +136,7 @@ def _stored_in_shards(folder):
 
 
 def _official_names(stored, folder):
+    """Return the tensors by their names without a prefix, and without the causal masks. Raises CheckpointError."""
     tensors = {}
     for name, tensor in stored.items():
         official = name.removeprefix("transformer.")
