@@ -1,5 +1,6 @@
 """The activations of a forward pass: the one table of their names, shapes, formulas and meanings."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -8,7 +9,8 @@ class Activation:
     """What one activation is.
 
     name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
-    formula: how it follows from the activations before it; "stream" is what the block was given. meaning: what it says.
+    formula: how it follows from the activations before it; "stream" is what the block was given, and what stands in
+    braces depends on the configuration. meaning: what it says.
     in_block: whether every block has one. for_backward: whether the backward pass reads it. is_probability: whether its
     numbers are from 0 to 1.
     """
@@ -75,13 +77,15 @@ ACTIVATIONS = (
 
 def activation_names(n_layer):
     """Return the names of all activations of a model, in the order in which the forward pass makes them."""
-    block = [a.name for a in ACTIVATIONS if a.in_block]
-    return ["embed", *(f"h.{layer}.{name}" for layer in range(n_layer) for name in block), "ln_f", "logits"]
+    block = [i for i, a in enumerate(ACTIVATIONS) if a.in_block]
+    before, after = ACTIVATIONS[: block[0]], ACTIVATIONS[block[-1] + 1 :]
+    blocks = [f"h.{layer}.{ACTIVATIONS[i].name}" for layer in range(n_layer) for i in block]
+    return [*(a.name for a in before), *blocks, *(a.name for a in after)]
 
 
-def activation(name):
-    """Return the Activation that a full name such as "h.3.attn.q" belongs to."""
-    return _BY_NAME[name.split(".", 2)[2] if name.startswith("h.") else name]
+def find_activation(name):
+    """Return the Activation that a full name such as "h.3.attn.q" belongs to. Raises KeyError for another name."""
+    return _BY_NAME[re.sub(r"h\.\d+\.", "h.", name)]
 
 
-_BY_NAME = {a.name: a for a in ACTIVATIONS}
+_BY_NAME = {f"h.{a.name}" if a.in_block else a.name: a for a in ACTIVATIONS}

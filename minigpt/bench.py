@@ -13,7 +13,7 @@ import numpy as np
 
 from minigpt.cache import KVCache
 from minigpt.generation.sampling import log_softmax
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten
 

@@ -9,14 +9,14 @@ import time
 
 import numpy as np
 
-from minigpt.activations import activation, activation_names
+from minigpt.activations import activation_names, find_activation
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.exercises.calling import call
 from minigpt.exercises.catalogue import find_exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.placing import WrongResultError
 from minigpt.exercises.result import Result
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 
 PROMPT = "Once upon a time there was a little"
@@ -127,7 +127,7 @@ def _difference(name, found, expected):
     if not wrong.any():
         return ""
     place = tuple(map(int, np.argwhere(wrong)[0]))
-    axes = activation(name).axes[-found.ndim :]  # the logits of one text have no axis of the batch
+    axes = find_activation(name).axes[-found.ndim :]  # the logits of one text have no axis of the batch
     where = [f"layer {name.split('.')[1]}"] if name.startswith("h.") else []
     words = {"H": "head", "T": "position"}
     where += [f"{words[axis]} {i}" for axis, i in zip(axes, place, strict=True) if axis in words]

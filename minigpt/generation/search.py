@@ -13,7 +13,7 @@ from minigpt.generation.sampling import apply_filters, draw_tokens, require_cand
 from minigpt.run import ContextLengthError, checked_ids, left_padding
 
 if TYPE_CHECKING:
-    from minigpt.model import GPT2
+    from minigpt.gpt2 import GPT2
 
 
 def generate(

@@ -8,7 +8,7 @@ from minigpt.bundled import DEFAULT_MODEL
 from minigpt.config import GPT2Config
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.search import generate, stream
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 
 

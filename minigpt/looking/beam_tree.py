@@ -10,10 +10,10 @@ import numpy as np
 from minigpt.checks import require_integer
 from minigpt.generation.beams import EMPTY_BEAM_SCORE
 from minigpt.generation.search import generate
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import new_figure, text_style
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

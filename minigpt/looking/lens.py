@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from minigpt.activations import ACTIVATIONS
 from minigpt.generation.sampling import log_softmax
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, single_token_id, with_fixed_ops
 from minigpt.looking.labels import token_texts
-from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

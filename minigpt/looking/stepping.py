@@ -9,15 +9,15 @@ from typing import overload
 
 import numpy as np
 
-from minigpt.activations import activation
+from minigpt.activations import find_activation
 from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
+from minigpt.gpt2 import GPT2
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.source import PRE_STYLE
-from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 
@@ -60,7 +60,7 @@ class Step:
     @property
     def is_signed(self) -> bool:
         """Whether its numbers can be below 0."""
-        return not activation(self.name).is_probability
+        return not find_activation(self.name).is_probability
 
     def __repr__(self):
         source = textwrap.indent(self.source, "    ")
@@ -98,7 +98,7 @@ class Step:
             lines = "<br>".join(html.escape(token_label(token)[:12]) for token in self.tokens)
             style = f"font:11px monospace; line-height:{height / T}px; text-align:right; padding:1px 4px 0 0"
             labels = f"<div style='{style}'>{lines}</div>"
-        if activation(self.name).axes.endswith("TS"):  # tokens by tokens: a square, of which no column may be left out
+        if find_activation(self.name).axes.endswith("TS"):  # tokens by tokens: a square
             width = height
         else:
             width = max(12, 320 // len(panels))
@@ -241,9 +241,9 @@ def describe(name, config):
     layer = int(name.split(".")[1]) if name.startswith("h.") else 0
     scale = config.attention_scale(layer)
     is_usual_scale = math.isclose(scale, config.head_size**-0.5)
-    formula = activation(name).formula.format(
+    formula = find_activation(name).formula.format(
         scores="q kᵀ / √K" if is_usual_scale else f"q kᵀ · {scale:.4g}",
         activation=config.activation_function,
         head="wte" if config.tie_word_embeddings else "lm_head",
     )
-    return formula, activation(name).meaning
+    return formula, find_activation(name).meaning

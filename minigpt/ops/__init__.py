@@ -29,11 +29,11 @@ def choose_ops(ops, config):
 
     "plain": NumPy. "jit": Numba; compiles its kernels first if they are not in the cache on disk. "auto": plain for a
     small model; for others jit, without waiting for it: the plain operations serve until the kernels are ready. The
-    environment variable MINIGPT_OPS decides what "auto" is. Raises ValueError for another name.
+    environment variable MINIGPT_OPS=plain or jit overrides "auto". Raises ValueError for another name.
     """
     if isinstance(ops, Operations):
         return ops
-    choice = os.environ.get("MINIGPT_OPS") or "auto" if ops == "auto" else ops
+    choice = (os.environ.get("MINIGPT_OPS") or "auto") if ops == "auto" else ops
     if choice == "auto":
         return AutoOperations(config) if config.parameter_count() >= MIN_KERNEL_PARAMETERS else formulas
     if choice == "plain":

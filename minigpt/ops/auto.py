@@ -6,7 +6,7 @@ from functools import wraps
 import numpy as np
 
 from minigpt.ops import plain
-from minigpt.ops.operations import RESULT_SHAPES, Operations
+from minigpt.ops.operations import RESULT_SHAPES, Operations, untapped
 from minigpt.ops.process import short_switch_interval
 
 MIN_KERNEL_PARAMETERS = 10_000_000  # parameters from which on the kernels gain more than their start costs
@@ -16,8 +16,8 @@ LONG_PROMPT_TOKENS = 128  # tokens; a longer prompt is worth the start of the ke
 class AutoOperations(Operations):
     """The plain operations, until the kernels have been imported in the background.
 
-    The import begins with the second forward pass: importing Numba earlier would delay the first token. For a prompt of
-    more than LONG_PROMPT_TOKENS it pays at once. The kernels take over between two operations.
+    The import begins with the second forward pass: importing Numba earlier would delay the first token. A prompt longer
+    than LONG_PROMPT_TOKENS starts it in the first one. The kernels take over between two operations.
     """
 
     def __init__(self, config):
@@ -49,12 +49,12 @@ class AutoOperations(Operations):
         return forwarded
 
     @wraps(plain.attention)
-    def _attention(self, q, k, v, scale=None, padding=None, tap=plain.untapped):
+    def _attention(self, q, k, v, scale=None, padding=None, tap=untapped):
         self._attentions_left -= 1
         T = q.shape[2]
         if self._thread is None and (self._attentions_left < 0 or T > LONG_PROMPT_TOKENS):
             self.start()
-        if self.current.compiled or tap is not plain.untapped or T <= LONG_PROMPT_TOKENS:
+        if self.current.compiled or tap is not untapped or T <= LONG_PROMPT_TOKENS:
             return self.current.attention(q, k, v, scale, padding, tap)
         return attention_in_blocks(q, k, v, scale, padding)
 

@@ -11,6 +11,12 @@ import threading
 
 from minigpt.ops.threads import set_threads
 
+# Parameters of mallopt(3), by their numbers in malloc.h.
+M_TRIM_THRESHOLD = -1  # bytes of free memory at the end of the heap that are kept
+M_MMAP_THRESHOLD = -3  # bytes from which on an array gets a mapping of its own, which is given back at once
+M_MMAP_MAX = -4  # how many such mappings there may be
+M_ARENA_MAX = -8  # how many heaps: with one, memory that one thread frees serves the others, too
+
 _tuned = threading.Event()
 
 
@@ -34,11 +40,10 @@ def keep_freed_memory(everything=False):
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return
-    # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX: memory that one thread frees is there for the others.
-    settings = ((-3, 2**25), (-1, 2**27), (-8, 1))
+    settings = {M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**27, M_ARENA_MAX: 1}
     if everything:
-        settings = ((-4, 0), (-1, 2**31 - 1), (-8, 1))  # M_MMAP_MAX: no array gets a mapping of its own
-    for parameter, value in settings:
+        settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
+    for parameter, value in settings.items():
         ctypes.CDLL(None).mallopt(parameter, value)
 
 

@@ -7,7 +7,7 @@ which no model can beat on new stories. The stories that the model writes are re
 from dataclasses import dataclass
 
 from minigpt import stories
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.stories.reading import Problem
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.data import PairBatches, end_of_text, require_matching_vocabulary

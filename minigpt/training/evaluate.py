@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.backend import training_operations
 from minigpt.training.data import require_matching_vocabulary

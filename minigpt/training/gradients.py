@@ -16,12 +16,13 @@ from minigpt.training.recording import Recording
 
 
 def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
-    """Return the mean cross-entropy of the next tokens, and its gradient by every parameter.
+    """Return the mean cross-entropy of the next tokens, and its gradient with respect to every parameter.
 
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a
-    float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, they are added to it,
-    `scale` times: gradient accumulation. dropout: its probability, drawn from the numpy Generator rng. Raises
-    ValueError for ids or targets that the model does not have, and for replaced operations, which have no backward.
+    float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, the new gradients
+    times `scale` are added to it in place: gradient accumulation. The loss is not scaled. dropout: its probability,
+    drawn from the numpy Generator rng. Raises ValueError for ids or targets that the model does not have, and for
+    replaced operations, which have no backward.
     """
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
@@ -37,7 +38,7 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     if ops.compiled and not dropout:
         forward = Operations("training", ops.functions() | {"attention": backward.attention}, compiled=True)
 
-    def part(inputs, targets, grads, rng):
+    def forward_and_backward(inputs, targets, grads, rng):
         recording = Recording(model.config, backward, Dropout(dropout, rng) if dropout else None)
         logits = gpt2(inputs, model.params, Run(model.config, forward, tap=recording))  # [B, T, V]
         loss, dlogits = backward.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), count)
@@ -46,11 +47,11 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
         gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, recording)
         return loss
 
-    return over_batch(model, part, inputs, targets, grads, rng), grads
+    return over_batch(model, forward_and_backward, inputs, targets, grads, rng), grads
 
 
 def over_batch(model, work, inputs, targets, grads=None, rng=None):
-    """Call work(inputs, targets, grads, rng) on the batch, or for a small model on a part of it per core.
+    """Call work(inputs, targets, grads, rng) on the batch; for a small compiled model once per core, on a share of it.
 
     Returns the sum of the results. work also adds to grads, if there are any.
     """
@@ -68,6 +69,8 @@ def checked_batch(model, inputs, targets):
     ):
         raise ValueError("weights of 8 or 16 bits cannot be trained: load the model with dtype='float32'")
     inputs, targets = checked_ids(inputs, model.config), np.asarray(targets)
+    if not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(f"targets must be integers, not {targets.dtype}")
     if inputs.shape != targets.shape:
         raise ValueError(f"inputs have shape {inputs.shape}, targets {targets.shape}")
     if inputs.shape[-1] > model.config.n_positions:

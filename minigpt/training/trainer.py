@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.ops import get_threads, tune_process
 from minigpt.params import flatten, zeros_like
 from minigpt.tokenizer import Tokenizer

@@ -11,7 +11,7 @@ from minigpt.ops.jit.attention import QUERY_BLOCK, head_groups
 from minigpt.ops.jit.compile import kernel
 from minigpt.ops.jit.parallel import forked, parallel_for
 from minigpt.ops.jit.softmax import causal_softmax_kernel
-from minigpt.ops.plain import untapped
+from minigpt.ops.operations import untapped
 from minigpt.training import backward as plain
 
 
@@ -38,7 +38,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     return heads
 
 
-def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
+def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
     """dq, dk, dv of heads = softmax(q k^T scale + mask) v;  each [B, H, T, K].
 
     It computes a block of queries at a time, whose weights stay in the cache, and leaves out the keys after the block.
@@ -46,8 +46,8 @@ def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
     B, H, T, _ = q.shape
     recorded = weights is not None
     float32 = dheads.dtype is q.dtype is FLOAT32
-    if mask is not None or forked.is_set() or not float32 or (recorded and T > QUERY_BLOCK):
-        return plain.attention_backward(dheads, q, k, v, scale, weights, mask)
+    if dropout_mask is not None or forked.is_set() or not float32 or (recorded and T > QUERY_BLOCK):
+        return plain.attention_backward(dheads, q, k, v, scale, weights, dropout_mask)
     dq, dk, dv = (_empty_heads(q) for _ in range(3))
     parallel_for(partial(_attend_backward, dheads, q, k, v, np.float32(scale), weights, dq, dk, dv), B * H)
     return dq, dk, dv
