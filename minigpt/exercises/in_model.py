@@ -68,7 +68,7 @@ def _guarded(function, returns):
         result = function(*(a.copy() if isinstance(a, np.ndarray) and a.flags.writeable else a for a in arguments))
         if returns and isinstance(result, tuple | list):
             if len(result) != len(returns):
-                raise WrongResultError(f"it must return {len(returns)} things, {', '.join(returns)}, not {len(result)}")
+                raise WrongResultError(f"it must return {len(returns)} values, {', '.join(returns)}, not {len(result)}")
             return tuple(map(_array_of_numbers, result))
         return _array_of_numbers(result)
 
@@ -77,7 +77,7 @@ def _guarded(function, returns):
 
 def _array_of_numbers(result):
     if result is None:
-        raise WrongResultError("it returns None: is there a return?")
+        raise WrongResultError("it returns None: is a return missing?")
     array = np.asarray(result)
     if array.dtype.kind not in "biuf":
         raise WrongResultError(f"it must return an array of numbers, not a {type(result).__name__}")

@@ -15,7 +15,7 @@ def beam_step(scores, logprobs, n):
 
 
 def best_of(sums, n):
-    """Return beams and tokens of the n highest of [n, V] sums: place i among all of them is beam i // V, token i % V."""
+    """Return beams and tokens of the n highest of [n, V] sums: place i of all is beam i // V, token i % V."""
     return np.divmod(np.argsort(-sums, axis=None, kind="stable")[:n], sums.shape[1])
 
 

@@ -52,7 +52,7 @@ def cached_attention_in_model(model, function):
         def heads(q, k, v):
             results = function(q, k[:, past:], v[:, past:], k[:, :past], v[:, :past])
             if not isinstance(results, tuple):
-                raise WrongResultError("it must return 3 things, heads, k_cache, v_cache, not an array alone")
+                raise WrongResultError("it must return 3 values, heads, k_cache, v_cache, not an array alone")
             return require_shape(results[0], q.shape)
 
         return np.array([heads(*text) for text in zip(q, k, v, strict=True)])

@@ -29,7 +29,7 @@ from minigpt.ops import plain
 
 
 def gpt2(ids, params, n_head, eps=1e-5, **options):
-    """Embeddings, every block, ln_f, and wte again as the head. The parameters after n_head are for the known mistakes."""
+    """Embeddings, every block, ln_f, and wte again as the head. What follows n_head is for the known mistakes."""
     return read_out(through_blocks(embedded(ids, params), params, n_head, eps=eps, **options), params, eps)
 
 

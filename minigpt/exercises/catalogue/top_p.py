@@ -15,7 +15,7 @@ def top_p(logits, p):
 
 
 def kept_tokens(logits, probabilities, rule):
-    """Return the logits of the tokens that rule(mass before each token, mass with it) keeps, the most probable first."""
+    """Return the logits of the tokens that a rule keeps: rule(mass before each token, mass with it), best first."""
     order = np.argsort(-probabilities, kind="stable")
     mass = np.cumsum(probabilities[order])
     kept = order[rule(mass - probabilities[order], mass)]
@@ -28,9 +28,9 @@ def kept_tokens(logits, probabilities, rule):
 def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=False):
     """Draw different logits, and a p well between the mass of some tokens and that of one more.
 
-    So it does not matter how a program rounds, or orders equal numbers. kept_at_least: p is not reached with fewer tokens.
-    in_order: the most probable token comes first. around: what the logits are near to. distant: some logits are so far
-    below two others that their probability is 0.
+    So it does not matter how a program rounds. kept_at_least: p is not reached with fewer tokens. in_order: the most
+    probable token comes first. around: what the logits are near to. distant: some logits are so far below two others
+    that their probability is 0.
     """
     V = draw(sizes(3 if distant else 2, 4))
     logits = draw(distinct(V, whole_numbers(-2, 2))) + around
