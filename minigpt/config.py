@@ -65,7 +65,7 @@ class GPT2Config:
             )
 
     @classmethod
-    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
+    def from_pretrained(cls, name: str, *, revision: str | None = None, local_files_only: bool = False) -> "GPT2Config":
         """Return the configuration of a checkpoint, by the names that GPT2.from_pretrained takes. Fetches no weights.
 
         Raises weights_loader.CheckpointError.

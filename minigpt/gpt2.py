@@ -1,14 +1,19 @@
 """GPT2: a model to load, call, generate with, edit and save. What it computes stands in model.py."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from minigpt.bundled import bundled_folder
+from minigpt.cache import KVCache
 from minigpt.config import ACTIVATION_FUNCTIONS, GPT2Config
 from minigpt.generation.search import generate, stream
 from minigpt.model import gpt2
-from minigpt.ops import choose_ops, replace_ops, set_threads
+from minigpt.ops import Operations, choose_ops, replace_ops, set_threads
 from minigpt.params import checked_format, random_params, read_params, write_params
 from minigpt.run import Run, checked_ids
 
@@ -21,22 +26,36 @@ class GPT2:
     >>> ids = model.generate(ids, max_new_tokens=40)
     """
 
-    def __init__(self, config, params, ops="plain", name=None):
+    def __init__(self, config: GPT2Config, params: dict, ops: str | Operations = "plain", name: str | None = None):
         self.config = config
         self.params = params
         self.ops = choose_ops(ops, config)
         self.name = name  # the name given to from_pretrained; Tokenizer.from_pretrained takes it, too
 
     @classmethod
-    def random(cls, config=None, seed=0, dtype="float32", ops="auto"):
+    def random(
+        cls,
+        config: GPT2Config | None = None,
+        seed: int = 0,
+        dtype: DTypeLike = "float32",
+        ops: str | Operations = "auto",
+    ) -> "GPT2":
         """Return an untrained GPT-2, with parameters drawn as in the paper. config defaults to GPT-2 small."""
         config = config or GPT2Config()
         return cls(config, random_params(config, seed, checked_format(dtype)[0]), ops)
 
     @classmethod
     def from_pretrained(
-        cls, name, *, ops="auto", quantize=None, dtype=None, threads=None, revision=None, local_files_only=False
-    ):
+        cls,
+        name: str,
+        *,
+        ops: str | Operations = "auto",
+        quantize: str | None = None,
+        dtype: DTypeLike | None = None,
+        threads: int | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> "GPT2":
         """Return a trained GPT-2 by name: a bundled model's, a folder's, or the hub's ("gpt2", "user/model").
 
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
@@ -57,7 +76,7 @@ class GPT2:
         # A head in the file that differs from wte is not tied, whatever the configuration says.
         return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops, name)
 
-    def save_pretrained(self, folder, metadata=None, half=False):
+    def save_pretrained(self, folder: str | Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
         """Write config.json and model.safetensors, which from_pretrained and transformers load.
 
         metadata: a dict of texts for the file's header. half: round unpacked numbers to float16, half the size. A
@@ -66,7 +85,7 @@ class GPT2:
         """
         write_params(folder, self.config, self.params, metadata, half)
 
-    def with_ops(self, **functions):
+    def with_ops(self, **functions: Callable) -> "GPT2":
         """Return the same model with some operations replaced, as in with_ops(attention=f). See ops.replace_ops."""
         used = self.config.activation_function
         if unused := (functions.keys() & ACTIVATION_FUNCTIONS) - {used}:
@@ -74,11 +93,20 @@ class GPT2:
         return GPT2(self.config, self.params, replace_ops(self.ops, **functions), self.name)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """The dtype of the computation: float64, or float32, which 8-bit and 16-bit weights are computed in, too."""
         return self.params["wte"]["weight"].dtype
 
-    def __call__(self, ids, *, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
+    def __call__(
+        self,
+        ids: ArrayLike,
+        *,
+        attention_mask: ArrayLike | None = None,
+        cache: KVCache | None = None,
+        trace: dict[str, np.ndarray] | None = None,
+        edit: dict[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+        last_only: bool = False,
+    ) -> np.ndarray:
         """Return the logits of ids [T] or [B, T] of integers: [T, V] or [B, T, V], in the model's dtype.
 
         attention_mask [B, T] is 0 for padding at the left of shorter sequences (its logits mean nothing) and 1 for
@@ -94,10 +122,10 @@ class GPT2:
         run.finish(batch.shape[1])
         return logits if ids.ndim == 2 else logits[0]
 
-    def generate(self, ids, **options):
+    def generate(self, ids: ArrayLike | list[list[int]], **options: Any) -> np.ndarray:
         """Continue prompts: int64 [N, T + new tokens], prompts included. Options: see minigpt.generation.generate."""
         return generate(self, ids, **options)
 
-    def stream(self, ids, **options):
+    def stream(self, ids: ArrayLike, **options: Any) -> Iterator[int]:
         """Continue one prompt, yielding each new id as it is found. Options as for generate."""
         return stream(self, ids, **options)

@@ -133,9 +133,9 @@ def test_softmax_and_attention_cannot_both_be_replaced(model):
 
 
 def test_a_replaced_operation_can_be_called_as_its_formula(model):
-    own = model.with_ops(attention=lambda q, k, v: plain.attention(q, k, v)).ops
+    own = model.with_ops(attention=attention_in_loops).ops
     q, k, v = np.random.default_rng(0).standard_normal((3, 1, 2, 4, 3))
-    assert np.array_equal(own.attention(q, k, v), plain.attention(q, k, v))
+    assert np.array_equal(own.attention(q, k, v), attention_in_loops(q, k, v))
     x = np.random.default_rng(1).standard_normal((3, 4))
     assert np.array_equal(model.with_ops(softmax=plain.softmax).ops.softmax(x, axis=0), plain.softmax(x, axis=0))
     with pytest.raises(TypeError, match="the replaced gelu_new takes no argument 'axis'"):

@@ -20,7 +20,7 @@ M_ARENA_MAX = -8  # how many heaps: with one, memory that one thread frees serve
 _tuned = threading.Event()
 
 
-def tune_process(threads=None, *, training=False):
+def tune_process(threads: int | None = None, *, training: bool = False) -> None:
     """Set up this process for speed: BLAS's threads, the allocator, and thread switches while kernels are imported.
 
     threads: the number of cores to use, by default all physical ones that the process may use. training: keep all

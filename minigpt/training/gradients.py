@@ -1,7 +1,9 @@
 """The loss of a batch and its gradients: forward, loss, backward."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from minigpt.gpt2 import GPT2
 from minigpt.model import gpt2
 from minigpt.ops.auto import MIN_KERNEL_PARAMETERS
 from minigpt.ops.operations import Operations
@@ -15,7 +17,15 @@ from minigpt.training.loss import IGNORED
 from minigpt.training.recording import Recording
 
 
-def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
+def loss_and_grads(
+    model: GPT2,
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    grads: dict | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    scale: float = 1.0,
+) -> tuple[float, dict]:
     """Return the mean cross-entropy of the next tokens, and its gradient with respect to every parameter.
 
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a

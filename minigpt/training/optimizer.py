@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minigpt.ops import formulas
+from minigpt.ops import Operations, formulas
 from minigpt.params import flatten, zeros_like
 from minigpt.training.backend import training_operations
 
@@ -21,7 +21,15 @@ class AdamW:
     for a parameter that is no float array.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, ops=formulas):
+    def __init__(
+        self,
+        params: dict | list,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        ops: Operations = formulas,
+    ):
         self.params = flatten(params)
         for name, p in self.params.items():
             if not isinstance(p, np.ndarray) or p.dtype.kind != "f":
@@ -36,7 +44,7 @@ class AdamW:
         self.t = 0
         self.ops = ops
 
-    def step(self, grads, lr=None):
+    def step(self, grads: dict | list, lr: float | None = None) -> None:
         """Change the parameters in place by their gradients, a tree like params, with this step's learning rate."""
         grads = flatten(grads)
         if grads.keys() != self.params.keys():
@@ -51,7 +59,7 @@ class AdamW:
         training_operations(self.ops.ready()).adamw_update_all(parameters, lr, self.betas, self.eps, self.t)
 
 
-def clip_by_global_norm(grads, max_norm):
+def clip_by_global_norm(grads: dict | list, max_norm: float) -> float:
     """Scale all gradients in place so that their common length is at most max_norm; return the length before.
 
     norm = sqrt(sum of the squares of all gradients): the direction stays (Pascanu et al. 2013, algorithm 1).

@@ -3,7 +3,7 @@
 import math
 
 
-def learning_rate(step, steps, lr, min_lr, warmup):
+def learning_rate(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:
     """Return the learning rate of a step, counted from 0: up in a straight line for `warmup` steps, then down to min_lr
     along half a cosine."""
     if step < warmup:
