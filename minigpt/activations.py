@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Activation:
-    """What one activation is.
+    """The description of one activation.
 
-    name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
-    formula: how it follows from the activations before it; "stream" is what the block was given. meaning: what it says.
+    name: such as "attn.q"; inside a block it gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
+    formula: how it follows from earlier activations; "stream" is the input of the block. meaning: what it stands for.
     in_block: whether every block has one. for_backward: whether the backward pass reads it. is_probability: whether its
     numbers are from 0 to 1.
     """

@@ -1,11 +1,11 @@
-"""GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), from its first line to its last.
+"""GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"): the forward pass.
 
-    B batch    T tokens    S tokens that can be seen    V vocabulary    L layers
+    B batch    T tokens    S visible tokens             V vocabulary    L layers
     D width    H heads     K = D / H, width of a head   F width of the MLP
 
 `params` is the official checkpoint as nested dicts, params["h"][0]["attn"]["c_attn"]["weight"]; each function takes its
 part by the official names. `run` (run.py) is everything that is not mathematics: its operations are the formulas of
-ops/plain.py or the kernels of ops/jit, and run.tap("name", x) returns x, unless somebody records or edits it.
+ops/plain.py or the kernels of ops/jit, and run.tap("name", x) returns x, after recording or editing it if asked.
 """
 
 from dataclasses import replace
@@ -44,11 +44,11 @@ def transformer_block(x, ln_1, attn, ln_2, mlp, run):
 
 def self_attention(x, c_attn, c_proj, run):
     """Each token gathers from itself and from the tokens before it;  x [B, T, D] -> [B, T, D]."""
-    q, k, v = split_qkv(run.linear(x, **c_attn))  # what it looks for, what it is found by, what it hands on: [B, T, D]
+    q, k, v = split_qkv(run.linear(x, **c_attn))  # what a token looks for, is found by, hands on: [B, T, D]
     q = run.tap("attn.q", split_heads(q, run.n_head))  # [B, H, T, K]
     k = run.tap("attn.k", split_heads(k, run.n_head))
     v = run.tap("attn.v", split_heads(v, run.n_head))
-    k, v = run.remember(k, v)  # [B, H, S, K]: with a cache, those of earlier tokens come first
+    k, v = run.remember(k, v)  # [B, H, S, K]: a cache puts those of earlier tokens first
 
     heads = run.tap("attn.heads", run.attention(q, k, v))  # [B, H, T, K]
     return run.tap("attn.out", run.linear(merge_heads(heads), **c_proj))
@@ -68,7 +68,7 @@ def split_qkv(x):
 
 
 def split_heads(x, n_head):
-    """[B, T, H K] -> [B, H, T, K]: head h has the h-th stretch of K numbers of each token."""
+    """[B, T, H K] -> [B, H, T, K]: head h gets the h-th K numbers of each token."""
     B, T, D = x.shape
     return x.reshape(B, T, n_head, D // n_head).swapaxes(1, 2)
 
@@ -107,7 +107,7 @@ class GPT2:
 
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
         ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits,
-        dtype="bfloat16" in 16; both compute in float32. By default matrices stay in 8 or 16 bits if the file has them
+        dtype="bfloat16" in 16; both compute in float32. By default matrices that the file has in int8 or bfloat16 stay
         so, and all others become float32. threads: use this many cores from now on, in the whole process. Raises
         weights_loader.CheckpointError, which says what is wrong with the files and what to do.
         """
@@ -140,17 +140,17 @@ class GPT2:
 
     @property
     def dtype(self):
-        """The dtype of the computation: float64, or float32, which 8-bit and 16-bit weights are computed in, too."""
+        """The dtype of the computation: float64 or float32; weights in 8 or 16 bits are computed in float32."""
         return self.params["wte"]["weight"].dtype
 
     def __call__(self, ids, *, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
         """Return the logits of ids [T] or [B, T] of integers: [T, V] or [B, T, V], in the model's dtype.
 
         attention_mask [B, T] is 0 for padding at the left of shorter sequences (its logits mean nothing) and 1 for
-        text. cache, a KVCache, holds the tokens before and takes up these. trace, a dict, receives every activation by
-        name. edit, a dict of name to function, replaces activations on the way: {"h.3.attn.out": np.zeros_like}.
-        last_only: return the logits of the last token alone. Raises ContextLengthError for more than n_positions
-        tokens, ValueError for other bad input.
+        text. cache, a KVCache, holds the earlier tokens and gains these. trace, a dict, receives every activation by
+        name. edit, a dict of name to function, replaces activations: {"h.3.attn.out": np.zeros_like}. last_only:
+        return the logits of the last token alone. Raises ContextLengthError for more than n_positions tokens,
+        ValueError for other bad input.
         """
         ids = checked_ids(ids, self.config)
         batch = np.atleast_2d(ids)
@@ -160,7 +160,7 @@ class GPT2:
         return logits if ids.ndim == 2 else logits[0]
 
     def generate(self, ids, **options):
-        """Continue prompts: int64 [N, T + new tokens], prompts included. Options: see minigpt.generation.generate."""
+        """Continue prompts; return int64 [N, T + new tokens]. Options: see minigpt.generation.generate."""
         return generate(self, ids, **options)
 
     def stream(self, ids, **options):

@@ -1,7 +1,7 @@
-"""One run of the forward pass: all that it carries beside the mathematics.
+"""One run of the forward pass: everything that it needs beside the mathematics.
 
-model.py says what GPT-2 computes. A `Run` says with which operations, after which earlier tokens, for which tokens an
-answer is needed, and who records or edits the activations. GPT2.__call__ makes one; `Run(config)` is a plain one.
+model.py says what GPT-2 computes. A `Run` has the operations to use, the cache of earlier tokens, the padding, and the
+tap that records or edits activations. GPT2.__call__ makes one; `Run(config)` has the defaults.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ class Run:
     """The operations with this configuration's settings, and the state of one call.
 
     linear(x, weight, bias), layer_norm(x, weight, bias), activation(x): the operations of the set `ops`.
-    tap(name, activation): shows an activation to whoever records or edits it (trace.py); returns what to go on with.
+    tap(name, activation): records or edits an activation if asked (trace.py), and returns it.
     cache: the KVCache with the earlier tokens, or None. padding [B]: how many positions at the left of each sequence
-    hold no text, or None. last_only: an answer is needed for the last token alone.
+    hold no text, or None. last_only: compute the logits of the last token alone.
     """
 
     def __init__(self, config, ops=formulas, cache=None, padding=None, tap=untapped, last_only=False):
@@ -34,14 +34,14 @@ class Run:
         self.padding = padding
         self.tap = tap
         self.last_only = last_only
-        # Attributes and not methods that call on: a small model's time is spent in such calls.
+        # Attributes instead of methods: one more call for each operation would slow a small model down.
         self.linear = ops.linear
         self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
         self.activation = getattr(ops, config.activation_function)
         self._attention = ops.attention
 
     def in_block(self, layer):
-        """Return the same run inside a block: names get the prefix h.LAYER., and the cache is that of this layer."""
+        """Return this run for one block: names get the prefix h.LAYER., and the cache is this layer's."""
         inside = object.__new__(Run)
         inside.__dict__.update(self.__dict__)
         inside.layer = layer
@@ -64,11 +64,11 @@ class Run:
         return (k, v) if self.cache is None else self.cache.append(self.layer, k, v)
 
     def attention(self, q, k, v):
-        """Return the attention of every head, for the needed tokens, see attention in ops/plain.py."""
+        """Return the attention of every head for the needed tokens, see ops/plain.py."""
         return self._attention(self.needed(q), k, v, self.scale, self.padding, self.attention_tap)
 
     def needed(self, x):
-        """Return the tokens of x [..., T, numbers] that an answer is needed for: all of them.
+        """Return x [..., T, numbers] for the tokens that the block must return: all of them by default.
 
         Generation needs the logits of the last token alone. Then the last block returns that token only; from the
         others it takes keys and values.
@@ -123,13 +123,13 @@ def left_padding(attention_mask, shape):
     padding = (~mask).sum(axis=1)
     if not np.array_equal(mask, np.arange(shape[1]) >= padding[:, None]) or (padding == shape[1]).any():
         raise ValueError(
-            "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
+            "each row of attention_mask must be zeros and then ones, at least one: padding stands at the left"
         )
     return padding if padding.any() else None
 
 
 def checked_ids(ids, config):
-    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are a text of this vocabulary."""
+    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are ids of this vocabulary."""
     try:
         ids = np.asarray(ids)
     except ValueError as error:
