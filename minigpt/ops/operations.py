@@ -1,4 +1,4 @@
-"""What a set of operations is: the functions that the forward pass calls, and four facts about them."""
+"""A set of operations: the functions that the forward pass calls, and facts about them."""
 
 # The operations, and the shape that the result of each must have.
 RESULT_SHAPES = {
@@ -15,7 +15,7 @@ RESULT_SHAPES = {
 class Operations:
     """A model's operations, as in model.ops.softmax(x): softmax, gelu_new, gelu, relu, layer_norm, linear, attention.
 
-    name: "plain", "jit" or "auto". compiled: whether the functions are kernels; training then uses the kernels of the
+    name: "plain", "jit" or "auto". compiled: whether the functions are kernels; training then uses kernels for the
     gradients, too. replaced: the names of operations that a user has replaced; these have no gradients.
     """
 
@@ -36,10 +36,10 @@ class Operations:
         return {operation: getattr(self, operation) for operation in RESULT_SHAPES}
 
     def start(self):
-        """Begin to compile, if there is anything to compile in the background. Only "auto" has."""
+        """Begin to import the kernels in the background; only "auto" does that."""
 
     def ready(self):
-        """Return the set to compute with when its kernels are compiled. Only "auto" has to wait for them."""
+        """Wait for the kernels and return the set to compute with; only "auto" has to wait."""
         return self
 
     def __repr__(self):

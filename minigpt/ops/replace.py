@@ -1,4 +1,4 @@
-"""Operations of your own in the place of minigpt's."""
+"""Operations of your own in place of minigpt's."""
 
 import inspect
 import math
@@ -15,9 +15,9 @@ def replace_ops(ops, **functions):
 
     Functions are called with positional arguments: softmax(x), gelu(x), layer_norm(x, weight, bias, eps),
     linear(x, weight, bias) where bias may be None, attention(q, k, v). An attention with parameters called scale,
-    padding or tap receives them, too; a model or batch that needs one that it does not take is refused. A replaced
-    softmax works inside the attention of plain. Results are converted to the dtype of the first argument. Raises
-    ValueError for a name that is no operation, and at the call for a result of the wrong shape.
+    padding or tap receives them, too. A replaced softmax works inside the attention of plain. Results are converted to
+    the dtype of the first argument. Raises ValueError for an unknown name, and at the call for a result of the wrong
+    shape or an attention that lacks a parameter that the model or batch needs.
     """
     for name in functions:
         if name not in RESULT_SHAPES:
@@ -29,7 +29,7 @@ def replace_ops(ops, **functions):
         if "attention" in (*functions, *ops.replaced):
             raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
-    ops.start()  # "auto" starts its kernels in its attention, which may now be another
+    ops.start()  # "auto" starts its kernels in its attention, which may now be replaced
     return Operations(ops.name, ops.functions() | changed, ops.compiled, (*ops.replaced, *functions))
 
 
@@ -58,7 +58,7 @@ def _checking_shapes(name, function):
 
 
 def _with_full_arguments(attention):
-    """Return a function of (q, k, v) and perhaps some of scale, padding, tap as one that takes all of them."""
+    """Return an attention of (q, k, v) and any of scale, padding, tap as one that takes all of them."""
     parameters = inspect.signature(attention).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
