@@ -1,12 +1,12 @@
 """The backward pass of GPT-2, by hand: from the gradient of the logits to that of every parameter.
 
-The gradient of the loss by an array has the array's shape; `dx` is that of x. Every function here undoes one of the
-forward pass and quotes it: it takes the gradient of what that function returned and what that function was given, and
-returns the gradients of its arguments. All of it is one rule, the chain rule: a number changes the loss by the sum of
+The gradient of the loss by an array has the array's shape; `dx` is that of x. Every function here reverses one of the
+forward pass and quotes it. It takes the gradient of that function's result, and its arguments, and returns the
+gradients of the arguments. Everything follows from one rule, the chain rule: a number changes the loss by the sum of
 the changes through everything that was computed from it.
 
-`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`, whose letters
-it uses. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
+`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`. Letters as
+in model.py. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
 """
 
 import math
@@ -36,7 +36,7 @@ def gpt2_backward(dlogits, ids, params, grads, run):
 def transformer_block_backward(dx, ln_1, attn, ln_2, mlp, grads, run):
     """x = x + self_attention(layer_norm(x)), x = x + feed_forward(layer_norm(x));  dx [B, T, D] -> dx before the block.
 
-    Where the stream is copied into a part that adds to it, both ways count: the gradient comes back as a sum.
+    The stream runs through each part and past it: its gradient is the sum of the gradients of both paths.
     """
     dnormed = feed_forward_backward(run.masked("mlp.out", dx), **mlp, grads=grads["mlp"], run=run)
     dx = dx + run.layer_norm_backward(dnormed, run["resid_mid"], ln_2, grads["ln_2"])
@@ -67,7 +67,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     y[r, o] = sum_i x[r, i] weight[i, o] + bias[o], so
     dx[r, i] = sum_o dy[r, o] weight[i, o],   dweight[i, o] = sum_r x[r, i] dy[r, o],   dbias[o] = sum_r dy[r, o]
     """
-    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # [R, out], [R, in]
+    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # R rows: [R, out], [R, in]
     dweight += x_rows.T @ dy_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
@@ -77,8 +77,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
 def layer_norm_backward(dy, x, weight, dweight, dbias, eps=1e-5):
     """y = n weight + bias with n = (x - mean(x)) / s, s = sqrt(var(x) + eps);  dy, x [..., D] -> dx.
 
-    dn = dy weight. Through n itself x counts 1/s; but every x also moves the mean and the variance of all of its
-    vector, which takes away what dn has in common with the constant vector and with n:
+    dn = dy weight. Alone, x changes n by 1/s. But every x also moves the mean and the variance of its vector, which
+    removes from dn its components along the constant vector and along n:
     dx = (dn - mean(dn) - n mean(dn n)) / s
     Adds to dweight and dbias.
     """
@@ -104,7 +104,7 @@ def gelu_new_backward(dy, x):
 
 
 def gelu_backward(dy, x):
-    """y = x P(x) with the normal distribution's P;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
+    """y = x P(x), P the normal distribution;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
     erf = np.frompyfunc(math.erf, 1, 1)
     below = 0.5 * (1 + erf(x / math.sqrt(2)).astype(x.dtype))
     return dy * (below + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
@@ -116,15 +116,15 @@ def relu_backward(dy, x):
 
 
 def softmax_backward(dy, y):
-    """y = softmax(x) over the last axis;  dy, y -> dx = y (dy - sum_j dy_j y_j): one gains what all lose."""
+    """y = softmax(x) over the last axis;  dy, y of any shape -> dx = y (dy - sum_j dy_j y_j)."""
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
 def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
     """heads = (weights mask) v, weights = softmax(q k^T scale);  dheads, q, k, v [B, H, T, K] -> dq, dk, dv.
 
-    weights [B, H, T, T] are computed again if they were not recorded. mask is dropout's, None without it. Two products
-    and a softmax are undone one after the other. Where causality hid a key, its weight is 0, and so is its dscores.
+    weights [B, H, T, T] are computed again if they were not recorded. mask is dropout's, None without it. The two
+    products and the softmax are reversed one after the other. A masked key has weight 0, so its dscores is 0, too.
     """
     if weights is None:
         scores = q @ k.swapaxes(-1, -2) * scale  # [B, H, T, T]
@@ -139,6 +139,6 @@ def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
 
 
 def embedding_backward(dx, ids, dwte, dwpe):
-    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D] and dwpe [P, D]; ids may repeat."""
+    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D], dwpe [n_positions, D]; ids may repeat."""
     np.add.at(dwte, ids, dx)
     dwpe[: ids.shape[1]] += dx.sum(axis=0)

@@ -16,17 +16,17 @@ from minigpt.training.recording import Recording
 
 
 def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
-    """Return the mean cross-entropy of the next tokens, and its gradient by every parameter.
+    """Return the mean cross-entropy of the next tokens, and its gradients.
 
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a
     float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, they are added to it,
-    `scale` times: gradient accumulation. dropout: its probability, drawn from the numpy Generator rng. Raises
+    multiplied by `scale`: gradient accumulation. dropout: its probability, drawn from the numpy Generator rng. Raises
     ValueError for ids or targets that the model does not have, and for replaced operations, which have no backward.
     """
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
         raise ValueError(
-            f"{', '.join(model.ops.replaced)}: replaced, and minigpt has no backward of yours; train without with_ops"
+            f"minigpt has no backward pass for the replaced {', '.join(model.ops.replaced)}: train without with_ops"
         )
     grads = zeros_like(model.params) if grads is None else grads
     count = max(1, int((targets != IGNORED).sum()))
@@ -50,9 +50,9 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
 
 
 def over_batch(model, work, inputs, targets, grads=None, rng=None):
-    """Call work(inputs, targets, grads, rng) on the batch, or for a small model on a part of it per core.
+    """Call work(inputs, targets, grads, rng) on the batch or, for a small model, on one part per core.
 
-    Returns the sum of the results. work also adds to grads, if there are any.
+    Return the sum of the results. work also adds to grads, unless that is None.
     """
     ops = model.ops.ready()
     is_small = model.config.parameter_count() < MIN_KERNEL_PARAMETERS

@@ -1,4 +1,4 @@
-"""The run of a training step: it records the forward pass, and the backward pass walks the record in reverse."""
+"""The run of a training step: it records the forward pass, and the backward pass reads the record in reverse."""
 
 from minigpt.activations import ACTIVATIONS
 
@@ -6,10 +6,10 @@ RECORDED = tuple(a.name for a in ACTIVATIONS if a.for_backward)
 
 
 class Recording:
-    """What the forward pass left, and what else the backward pass carries beside the mathematics: its `run`.
+    """The `run` of the backward pass: the forward pass's activations, and all that is not mathematics.
 
     As the tap of a forward pass it records the activations that the backward pass reads, as they were before dropout,
-    and applies dropout. Then run["attn.q"] is an activation of the block that run.in_block(layer) is about, and
+    and applies dropout. Then run["attn.q"] is an activation of the block that run.in_block(layer) has chosen, and
     linear_backward and the others are the operations of backward.py, in NumPy or compiled, for this configuration.
     dropout: a Dropout, or None.
     """
@@ -28,7 +28,7 @@ class Recording:
         return activation if self.dropout is None else self.dropout(name, activation)
 
     def in_block(self, layer):
-        """Return the same run inside a block."""
+        """Return this run for one block."""
         inside = object.__new__(Recording)
         inside.__dict__.update(self.__dict__)
         inside.layer = layer
@@ -39,13 +39,13 @@ class Recording:
         return self.activations[self.prefix + name]
 
     def stream(self, layer):
-        """Return the stream that block `layer` was given; for layer = n_layer that of the last layer norm."""
+        """Return the stream that block `layer` reads; for layer = n_layer, the one that ln_f reads."""
         if layer:
             return self.activations[f"h.{layer - 1}.resid"]
         return self._times_mask("embed", self.activations["embed"])
 
     def masked(self, name, dy):
-        """Return dx of y = x mask, where dropout had a mask for the activation of that name; else dy."""
+        """Return dx of y = x mask, if dropout had a mask for the activation of that name; else dy."""
         return self._times_mask(self.prefix + name, dy)
 
     def _times_mask(self, full_name, array):
@@ -69,7 +69,7 @@ class Recording:
         return getattr(self.operations, f"{self.config.activation_function}_backward")(dy, x)
 
     def attention_backward(self, dheads, q, k, v):
-        """Return dq, dk, dv of heads = attention(q, k, v). A forward that kept no weights has them computed again."""
+        """Return dq, dk, dv of heads = attention(q, k, v). Weights that were not recorded are computed again."""
         name = f"{self.prefix}attn.weights"
         weights, mask = self.activations.get(name), self._mask(name)
         return self.operations.attention_backward(
