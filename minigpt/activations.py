@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Activation:
-    """What one activation is.
+    """The description of one activation.
 
     name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
     formula: how it follows from the activations before it; "stream" is what the block was given, and what stands in

@@ -94,7 +94,7 @@ class GPT2:
 
     @property
     def dtype(self) -> np.dtype:
-        """The dtype of the computation: float64, or float32, which 8-bit and 16-bit weights are computed in, too."""
+        """The dtype of the computation: float64 or float32; weights in 8 or 16 bits are computed in float32."""
         return self.params["wte"]["weight"].dtype
 
     def __call__(
@@ -110,8 +110,8 @@ class GPT2:
         """Return the logits of ids [T] or [B, T] of integers: [T, V] or [B, T, V], in the model's dtype.
 
         attention_mask [B, T] is 0 for padding at the left of shorter sequences (its logits mean nothing) and 1 for
-        text. cache, a KVCache, holds the tokens before and takes up these. trace, a dict, receives every activation by
-        name. edit, a dict of name to function, replaces activations on the way: {"h.3.attn.out": np.zeros_like}.
+        text. cache, a KVCache, holds the earlier tokens and gains these. trace, a dict, receives every activation by
+        name. edit, a dict of name to function, replaces activations: {"h.3.attn.out": np.zeros_like}.
         last_only: return the logits of the last token alone. Raises ContextLengthError for more than n_positions
         tokens, ValueError for other bad input.
         """

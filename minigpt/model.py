@@ -1,6 +1,6 @@
 """GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"): the whole forward pass.
 
-    B batch    T tokens    S tokens that can be seen    V vocabulary    L layers
+    B batch    T tokens    S visible tokens             V vocabulary    L layers
     D width    H heads     K = D / H, width of a head   F width of the MLP
 
 `params` is the official checkpoint as nested dicts, params["h"][0]["attn"]["c_attn"]["weight"]; each function gets its
@@ -38,7 +38,7 @@ def self_attention(x, c_attn, c_proj, run):
     q = run.tap("attn.q", split_heads(run.needed(q), run.n_head))  # [B, H, T, K]
     k = run.tap("attn.k", split_heads(k, run.n_head))
     v = run.tap("attn.v", split_heads(v, run.n_head))
-    k, v = run.remember(k, v)  # [B, H, S, K]: with a cache, those of earlier tokens come first
+    k, v = run.remember(k, v)  # [B, H, S, K]: a cache puts those of earlier tokens first
 
     heads = run.attention(q, k, v)  # softmax(q k^T / sqrt(K), later tokens masked) v: attention in ops/plain.py
     heads = run.tap("attn.heads", heads)  # [B, H, T, K]

@@ -1,4 +1,4 @@
-"""One run of the forward pass: all that it carries beside the mathematics.
+"""One run of the forward pass: everything that it needs beside the mathematics.
 
 model.py says what GPT-2 computes. A `Run` adds four things: the operations, the cache and padding, the tap that records
 or edits, and whether the last token alone needs an answer. GPT2.__call__ makes one. `Run(config)` runs the formulas and
@@ -25,7 +25,7 @@ class Run:
     linear(x, weight, bias), layer_norm(x, weight, bias), activation_function(x): the operations of the set `ops`.
     tap(name, activation): shows an activation to whoever records or edits it (trace.py); returns what to go on with.
     cache: the KVCache with the earlier tokens, or None. padding [B]: how many positions at the left of each sequence
-    hold no text, or None. last_only: an answer is needed for the last token alone.
+    hold no text, or None. last_only: compute the logits of the last token alone.
     """
 
     def __init__(self, config, ops=formulas, cache=None, padding=None, tap=untapped, last_only=False):
@@ -130,13 +130,13 @@ def left_padding(attention_mask, shape):
     padding = (~mask).sum(axis=1)
     if not np.array_equal(mask, np.arange(shape[1]) >= padding[:, None]) or (padding == shape[1]).any():
         raise ValueError(
-            "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
+            "each row of attention_mask must be zeros and then ones, at least one: padding stands at the left"
         )
     return padding if padding.any() else None
 
 
 def checked_ids(ids, config):
-    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are a text of this vocabulary."""
+    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are ids of this vocabulary."""
     try:
         ids = np.asarray(ids)
     except ValueError as error:

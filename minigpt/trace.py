@@ -8,10 +8,10 @@ from minigpt.ops.replace import checked_result
 
 
 class Tap:
-    """A tap that records activations in the dict `trace` and changes those that the dict `edit` has a function for.
+    """A tap that records activations in the dict `trace` and applies the functions of the dict `edit` by name.
 
-    An edit gets a copy of the activation and returns its replacement, of the same shape. Later activations, the cache
-    and the trace have the replacement.
+    An edit gets a copy of the activation and returns its replacement, of the same shape. The cache, the trace and
+    all later activations use the replacement.
     """
 
     def __init__(self, trace=None, edit=None):

@@ -116,7 +116,7 @@ def test_the_command_grade(tmp_path, snapshot):
     before = snapshot()
     result = run_here("exercises", "grade", folder, "--csv", out, "--time", 300, "--memory", 1500)
     assert result.returncode == 0, result
-    assert result.stderr.endswith("minigpt: not looked at: lee.ipynb.txt, smith.zip\n")
+    assert result.stderr.endswith("minigpt: ignored: lee.ipynb.txt, smith.zip\n")
     assert {name: file for name, file in snapshot().items() if "new" not in name} == before
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Texts and models as the functions of looking take them."""
+"""The texts and models that the functions of looking take."""
 
 from minigpt.gpt2 import GPT2
 

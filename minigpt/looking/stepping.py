@@ -21,9 +21,9 @@ from minigpt.looking.source import PRE_STYLE
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 
-MAX_ROWS = 5  # tokens of a picture in a terminal
-MAX_CHARACTERS = 64  # of a row in a terminal, over all heads
-MAX_PIXELS = 192  # columns of a picture in a notebook, over all heads
+MAX_ROWS = 5  # tokens in a terminal's picture
+MAX_CHARACTERS = 64  # in a row of a terminal's picture, over all heads
+MAX_PIXELS = 192  # columns in a notebook's picture, over all heads
 CARD_STYLE = (
     "display:flex; flex-wrap:wrap; gap:16px; align-items:center; padding:8px 12px; margin:4px 0; "
     "background:#fafafa; color:#222; border:1px solid #e4e4e4; border-radius:4px; text-align:left"
@@ -35,11 +35,11 @@ class Step:
     """One activation of a forward pass."""
 
     name: str  # h.0.attn.q
-    formula: str  # how it follows from the activations before it
-    meaning: str  # what it says
+    formula: str  # how it follows from earlier activations
+    meaning: str  # what it stands for
     array: np.ndarray  # [1, T, numbers] or [1, H, T, numbers]
-    file: str  # that made it, such as minigpt/model.py
-    line: int  # of that file
+    file: str  # where it was made, such as minigpt/model.py
+    line: int  # in that file
     source: str  # the statement on that line
     tokens: list[str]  # [T]
 
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def panels(self) -> list[np.ndarray]:
-        """The activation as matrices [T, numbers]: one, or one for every head."""
+        """The activation as matrices [T, numbers]: one, or one per head."""
         return list(self.array[0]) if self.array.ndim == 4 else [self.array[0]]
 
     @property
@@ -68,7 +68,7 @@ class Step:
         return f"{head}\n{source}\n{self.picture()}"
 
     def picture(self, max_rows: int = MAX_ROWS) -> str:
-        """Return a row of bars for each of the last tokens, with a part for every head between vertical lines."""
+        """Return a row of bars for each of the last tokens, with vertical lines between the heads."""
         n_columns = max(2, MAX_CHARACTERS // len(self.panels))
         panels = [max_abs_pool(panel[-max_rows:], n_columns) for panel in self.panels]
         lines = []
@@ -110,7 +110,7 @@ class Step:
 class Steps(Sequence):
     """The Steps of a forward pass in their order; steps["h.0.attn.q"] finds one by name.
 
-    next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full, a notebook shows
+    next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
     every block.
     """
 
@@ -144,7 +144,7 @@ class Steps(Sequence):
         return self.as_text()
 
     def as_text(self, layer: int = 0, everything: bool = False) -> str:
-        """Return one block in full and a line for each other one, or every block in full.
+        """Return one block in full and the others in brief, or every block in full.
 
         Raises ValueError for a block that does not exist.
         """
@@ -167,7 +167,7 @@ class Steps(Sequence):
         return (
             f"{len(self.tokens)} tokens: {tokens}\n"
             "Pictures: one row for each token; ▁ is -m and █ is m, the largest absolute value. Weights begin at 0.\n"
-            f"Where numbers share a place, the one farthest from 0 is shown; of the tokens, the last {MAX_ROWS}."
+            f"Where numbers share a place, the one farthest from 0 is shown. Only the last {MAX_ROWS} tokens are shown."
         )
 
     def _repr_html_(self):
@@ -200,7 +200,7 @@ def step(model: GPT2 | str, tokenizer: Tokenizer, text: str) -> Steps: ...
 @overload
 def step(model: GPT2 | str, text: str) -> Steps: ...
 def step(model, tokenizer=None, text=None):
-    """Run the forward pass on a text and return its activations one after the other, as Steps.
+    """Run the forward pass on a text and return its activations in order, as Steps.
 
         step(model, tokenizer, text)
         step(model, text)               the tokenizer is the one that belongs to the model's name
@@ -222,7 +222,7 @@ def step(model, tokenizer=None, text=None):
         model = GPT2.from_pretrained(model)
     if tokenizer is None:
         if model.name is None:
-            raise ValueError("this model was not loaded by a name that its tokenizer has, too: give tokenizer")
+            raise ValueError("this model has no name by which to load its tokenizer: give tokenizer")
         tokenizer = Tokenizer.from_pretrained(model.name)
     ids = encode_text(tokenizer, text)
     tokens = token_texts(tokenizer, ids)

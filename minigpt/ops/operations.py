@@ -43,10 +43,10 @@ class Operations:
         return {operation: getattr(self, operation) for operation in RESULT_SHAPES}
 
     def start(self):
-        """Begin to compile, if there is anything to compile in the background. Only "auto" has."""
+        """Begin to import the kernels in the background; only "auto" does that."""
 
     def ready(self):
-        """Return the set to compute with when its kernels are compiled. Only "auto" has to wait for them."""
+        """Wait for the kernels and return the set to compute with; only "auto" has to wait."""
         return self
 
     def __repr__(self):

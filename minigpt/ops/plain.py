@@ -45,7 +45,7 @@ def relu(x):
 
 
 def layer_norm(x, weight, bias, eps=1e-5):
-    """Shift every vector to mean 0, scale it to variance 1, then multiply and add what was learnt.
+    """Shift every vector to mean 0, scale it to variance 1, then apply the learnt weight and bias.
 
     layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias              Ba, Kiros and Hinton 2016
 

@@ -1,7 +1,7 @@
-"""Settings of the whole process that make minigpt faster. Nobody's process is changed without being asked.
+"""Settings of the whole process that make minigpt faster. minigpt changes no process without being asked.
 
 The command line and the trainer call `tune_process`, because their process is minigpt's own. In a notebook, or in a
-program that embeds minigpt, it is yours to call.
+program that embeds minigpt, call it yourself.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ def tune_process(threads: int | None = None, *, training: bool = False) -> None:
 def keep_freed_memory(everything=False):
     """Have the GNU C library keep freed memory for the next array: up to 128 MB of it, or everything.
 
-    It gives large arrays back to the system at once, and new memory has to be cleared page by page: a tenth of the time
-    of a long prompt, and of a training step, where gradients and activations have the same sizes every time.
+    By default it returns large arrays to the system at once, and the system clears new memory page by page. That takes
+    a tenth of the time of a long prompt, and of a training step, whose arrays have the same sizes every time.
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return
@@ -49,9 +49,9 @@ def keep_freed_memory(everything=False):
 
 @contextlib.contextmanager
 def short_switch_interval():
-    """Inside, the interpreter switches threads 20 times as often, if the process is tuned.
+    """Switch threads 20 times as often inside the block, if the process is tuned.
 
-    By default it switches every 5 ms: each of a token's hundreds of small operations would wait that long for the
+    By default Python switches every 5 ms: each of a token's hundreds of small operations would wait that long for the
     thread that imports the kernels.
     """
     if not _tuned.is_set():

@@ -1,4 +1,4 @@
-"""Operations of your own in the place of minigpt's."""
+"""Operations of your own in place of minigpt's."""
 
 import inspect
 import math
@@ -31,7 +31,7 @@ def replace_ops(ops, **functions):
     }
     if "softmax" in functions:
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
-    ops.start()  # "auto" starts its kernels in its attention, which may now be another
+    ops.start()  # "auto" starts its kernels in its attention, which may now be replaced
     return Operations(ops.name, ops.functions() | changed, ops.compiled, (*ops.replaced, *functions))
 
 
@@ -62,7 +62,7 @@ def _checking_shapes(name, function):
 
 
 def _with_full_arguments(attention):
-    """Return a function of (q, k, v) and perhaps some of scale, padding, tap as one that takes all of them."""
+    """Return an attention of (q, k, v) and any of scale, padding, tap as one that takes all of them."""
     parameters = inspect.signature(attention).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 

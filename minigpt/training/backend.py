@@ -20,9 +20,9 @@ PLAIN_TRAINING = SimpleNamespace(
 
 
 def training_operations(ops):
-    """Return the operations of training that belong to a set of the forward pass's: compiled if that one is.
+    """Return the operations of training that belong to those of the forward pass: compiled if these are.
 
-    Both have the functions of PLAIN_TRAINING; minigpt.training.jit has more, see there.
+    Both have the functions of PLAIN_TRAINING; minigpt.training.jit has a few more.
     """
     if not ops.compiled:
         return PLAIN_TRAINING

@@ -5,8 +5,8 @@ of the forward pass and quotes it: from the gradient of its result it computes t
 rule, the chain rule: the gradient of a number is the sum, over everything computed from it, of that thing's gradient
 times its derivative by the number.
 
-`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`, whose letters
-it uses. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
+`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`. Letters as
+in model.py. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
 """
 
 import math
@@ -69,7 +69,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     y[r, o] = sum_i x[r, i] weight[i, o] + bias[o], so
     dx[r, i] = sum_o dy[r, o] weight[i, o],   dweight[i, o] = sum_r x[r, i] dy[r, o],   dbias[o] = sum_r dy[r, o]
     """
-    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # [R, out], [R, in]
+    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # R rows: [R, out], [R, in]
     dweight += x_rows.T @ dy_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
@@ -106,7 +106,7 @@ def gelu_new_backward(dy, x):
 
 
 def gelu_backward(dy, x):
-    """y = x P(x) with the normal distribution's P;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
+    """y = x P(x), P the normal distribution;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
     erf = np.frompyfunc(math.erf, 1, 1)
     below = 0.5 * (1 + np.asarray(erf(x / math.sqrt(2)), x.dtype))
     return dy * (below + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
@@ -145,6 +145,6 @@ def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
 
 
 def embedding_backward(dx, ids, dwte, dwpe):
-    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D] and dwpe [P, D]; ids may repeat."""
+    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D], dwpe [n_positions, D]; ids may repeat."""
     np.add.at(dwte, ids, dx)
     dwpe[: ids.shape[1]] += dx.sum(axis=0)

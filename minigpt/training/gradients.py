@@ -37,7 +37,7 @@ def loss_and_grads(
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
         raise ValueError(
-            f"{', '.join(model.ops.replaced)}: replaced, and minigpt has no backward of yours; train without with_ops"
+            f"minigpt has no backward pass for the replaced {', '.join(model.ops.replaced)}: train without with_ops"
         )
     grads = zeros_like(model.params) if grads is None else grads
     count = max(1, int((targets != IGNORED).sum()))
@@ -63,7 +63,7 @@ def loss_and_grads(
 def over_batch(model, work, inputs, targets, grads=None, rng=None):
     """Call work(inputs, targets, grads, rng) on the batch; for a small compiled model once per core, on a share of it.
 
-    Returns the sum of the results. work also adds to grads, if there are any.
+    Return the sum of the results. work also adds to grads, unless that is None.
     """
     ops = model.ops.ready()
     is_small = model.config.parameter_count() < MIN_KERNEL_PARAMETERS

@@ -1,4 +1,4 @@
-"""The run of a training step: it records the forward pass, and the backward pass walks the record in reverse."""
+"""The run of a training step: it records the forward pass, and the backward pass reads the record in reverse."""
 
 from minigpt.activations import find_activation
 from minigpt.run import copied
@@ -37,13 +37,13 @@ class Recording:
         return self.activations[self.prefix + name]
 
     def stream(self, layer):
-        """Return the stream that block `layer` was given; for layer = n_layer that of the last layer norm."""
+        """Return the stream that block `layer` reads; for layer = n_layer, the one that ln_f reads."""
         if layer:
             return self.activations[f"h.{layer - 1}.resid"]
         return self._times_mask("embed", self.activations["embed"])
 
     def masked(self, name, dy):
-        """Return dx of y = x mask, where dropout had a mask for the activation of that name; else dy."""
+        """Return dx of y = x mask, if dropout had a mask for the activation of that name; else dy."""
         return self._times_mask(self.prefix + name, dy)
 
     def _times_mask(self, full_name, array):

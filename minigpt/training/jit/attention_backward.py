@@ -1,4 +1,4 @@
-"""Attention that records its weights, and its backward: BLAS's products with kernels between them."""
+"""Attention that records its weights, and its backward: products by BLAS with kernels between them."""
 
 import math
 from functools import partial
@@ -16,7 +16,7 @@ from minigpt.training import backward as plain
 
 
 def attention(q, k, v, scale=None, padding=None, tap=untapped):
-    """The forward's attention, which hands the weights of a short text to the tap, for the backward pass.
+    """Compute attention, and hand the weights of a short text to the tap, for the backward pass.
 
     Reading the weights of a long text from memory costs more than computing them again.
     """
@@ -41,7 +41,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
 def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
     """dq, dk, dv of heads = softmax(q k^T scale + mask) v;  each [B, H, T, K].
 
-    It computes a block of queries at a time, whose weights stay in the cache, and leaves out the keys after the block.
+    Work on a block of queries at a time, whose weights stay in the cache, and leave out the keys after the block.
     """
     B, H, T, _ = q.shape
     recorded = weights is not None
@@ -54,7 +54,7 @@ def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
 
 
 def _attend_backward(dheads, q, k, v, scale, recorded, dq, dk, dv, first, last):
-    """attention_backward of the heads from first to last, counted through the batch."""
+    """Compute attention_backward of heads first to last, numbered through the batch."""
     H, T = q.shape[1:3]
     step = min(T, QUERY_BLOCK)
     for group in head_groups(first, last, H, 2 * step * T):
@@ -101,6 +101,6 @@ def _by_head(scores):
 
 
 def _empty_heads(q):
-    """Return an array [B, H, T, K] in the memory order in which merge_heads needs it."""
+    """Return an array [B, H, T, K] in the memory order that merge_heads needs."""
     B, H, T, K = q.shape
     return np.empty((B, T, H, K), np.float32).swapaxes(1, 2)
