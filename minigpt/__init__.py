@@ -7,7 +7,7 @@ __version__ = "0.1.0"  # pyproject.toml reads it from here
 # Names are imported when they are first used, because the command line's --help must not wait for NumPy. Editors and
 # type checkers read __init__.pyi instead.
 _MODULES = {
-    "GPT2": "minigpt.model",
+    "GPT2": "minigpt.gpt2",
     "ContextLengthError": "minigpt.run",
     "GPT2Config": "minigpt.config",
     "KVCache": "minigpt.cache",

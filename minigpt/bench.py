@@ -1,4 +1,4 @@
-"""How fast a model runs on this machine, beside what the machine allows.
+"""Measure how fast a model runs, beside what the machine allows.
 
 A roofline (Williams et al. 2009): a new token reads every weight once, so it cannot be faster than memory is read; a
 prompt multiplies every weight with every token, so it cannot be faster than BLAS multiplies.
@@ -13,7 +13,7 @@ import numpy as np
 
 from minigpt.cache import KVCache
 from minigpt.generation.sampling import log_softmax
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten
 
@@ -23,7 +23,7 @@ NEW_TOKENS = 16  # after each prompt; the median of their times is reported
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of the table. bound: what the machine reaches with nothing else to do, in the same unit as achieved."""
+    """One line of the table. bound: the most that the machine reaches, in the same unit as achieved."""
 
     work: str
     tokens: int
@@ -40,7 +40,7 @@ class Measurement:
 
 
 def bench(model: GPT2, lengths: Sequence[int] = PROMPT_LENGTHS) -> list[Measurement]:
-    """Return a list of Measurements: reading a prompt of each length, and a new token after it; one sequence."""
+    """Measure reading a prompt of each length, and a new token after it, for one sequence."""
     lengths = [n for n in lengths if n + NEW_TOKENS <= model.config.n_positions] or [model.config.n_positions // 2]
     gigabytes, gigaflops = streaming_read(), blas_product()
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, max(lengths))
@@ -65,7 +65,7 @@ def bench(model: GPT2, lengths: Sequence[int] = PROMPT_LENGTHS) -> list[Measurem
 
 
 def weight_bytes(model):
-    """Return the bytes of weights that a new token reads: all but the embeddings, where it looks up one row."""
+    """Return the bytes of weights that a new token reads: all but the tables in which it looks up one row."""
     head = "wte.weight" if model.config.tie_word_embeddings else "lm_head.weight"
     lookups = {"wte.weight", "wpe.weight"} - {head}
     return sum(array.nbytes for name, array in flatten(model.params).items() if name not in lookups)
@@ -77,7 +77,7 @@ def cache_bytes(model, n_tokens):
 
 
 def prompt_flops(model, n_tokens):
-    """Return the multiplications and additions of a prompt: two per weight of a block and token, the head once.
+    """Return the multiplications and additions of a prompt: two per block weight and token; the head once.
 
     Attention multiplies each query by the keys before it, on average half of them, and its weights by the values.
     """
@@ -89,12 +89,12 @@ def prompt_flops(model, n_tokens):
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a model with packed weights predicts of a text, beside the same model in float32."""
+    """How well a model with packed weights predicts a text, beside the same model in float32."""
 
     tokens: int
     perplexity: float
     perplexity_float32: float
-    same_top_token: float  # share of the places where both predict the same most probable token
+    same_top_token: float  # share of the positions at which both have the same most probable token
 
 
 def agreement(model: GPT2, in_float32: GPT2, ids: Sequence[int]) -> Agreement:
@@ -112,7 +112,7 @@ def agreement(model: GPT2, in_float32: GPT2, ids: Sequence[int]) -> Agreement:
 
 
 def streaming_read(n_bytes=2**29):
-    """Return the GB/s at which all threads together read an array in order that is too large for any cache."""
+    """Return the GB/s at which all threads together read, in order, an array too large for any cache."""
     array = np.ones(n_bytes // 4, np.float32)
     parts = np.array_split(array, get_threads())
     with ThreadPoolExecutor(len(parts)) as pool:

@@ -44,11 +44,11 @@ def in_characters(token: bytes) -> str:
 
 @lru_cache(maxsize=1)
 def pre_token_pattern():
-    r"""GPT-2's pattern: contractions; letters, numbers or other symbols, each with a space before them; white space.
+    r"""GPT-2's pattern: contractions; letters, numbers or other symbols, with a space before them if any; white space.
 
     '(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
-    The last alternative but one leaves the last of several spaces to the word that follows. Python's re has no \p{L}
+    The last alternative but one leaves the last of several spaces to the following word. Python's re has no \p{L}
     and \p{N}, the letters and numbers of all alphabets. They come from unicodedata, whose Unicode version depends on
     Python's (14 in Python 3.11; later additions count as symbols). And \s is Unicode's white space, to which Python
     adds the separators U+001C to U+001F.
@@ -64,7 +64,7 @@ def pre_token_pattern():
 
 
 def pre_tokens(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the pre-tokens of a text that comes in chunks, wherever it is cut; joined, they are the text.
+    """Yield the pre-tokens of a text that comes in chunks, cut anywhere; joined, they give the text.
 
     Special tokens stay whole; where several begin, the longest wins. Only as much of the text is held back as later
     chunks can change: a word may continue, "'" may become "'ll", "<|end" a special token. Raises ValueError for a
@@ -252,7 +252,7 @@ class BPE:
         if len(self.ids) < len(self.vocab):
             raise ValueError("the vocabulary has the same bytes under two ids")
         if missing := ordinary - self.ids.keys():
-            raise ValueError(f"the vocabulary lacks {min(missing)!r}; it needs every byte and all that merges make")
+            raise ValueError(f"the vocabulary lacks {min(missing)!r}; it needs every byte and every merge's result")
         if special_tokens is None:
             special_tokens = [token.decode() for token in self.ids if token not in ordinary]
         self.special_tokens = _checked_special_tokens(special_tokens)
@@ -269,7 +269,7 @@ class BPE:
         return list(self.encode_iterable([text]))
 
     def encode_iterable(self, chunks: Iterable[str]) -> Iterator[int]:
-        """Yield the ids of a text that comes in chunks, such as the lines of an open file, wherever it is cut.
+        """Yield the ids of a text that comes in chunks, cut anywhere, such as the lines of an open file.
 
         Only a chunk and the longest pre-token are held in memory.
         """
@@ -298,7 +298,7 @@ class BPE:
             yield min(ranks), tokens
 
     def show(self, text: str) -> str:
-        """Return, ready to print, how a text becomes tokens: for every pre-token its tokens, merge by merge, and ids.
+        """Return lines that show how a text becomes tokens: each pre-token, its tokens after every merge, its ids.
 
         A line has the rank of a merge and the tokens after it, in BYTE_CHARACTERS: a space is Ġ.
         """
@@ -322,9 +322,9 @@ class BPE:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> "BPE":
-        """Load the tokenizer of a model, by any name that GPT2.from_pretrained takes, from the files of Tokenizer.
+        """Load the tokenizer of a model, by any name that GPT2.from_pretrained takes.
 
-        Raises weights_loader.CheckpointError if there is none, ValueError if it is of another kind than GPT-2's.
+        Raises weights_loader.CheckpointError if there is none, ValueError if it is not of GPT-2's kind.
         """
         tokenizer = Tokenizer.from_pretrained(name, revision=revision, local_files_only=local_files_only)
         content = json.loads(tokenizer.backend.to_str())
@@ -337,15 +337,15 @@ class BPE:
             model.get("ignore_merges"),
         )
         if kind != ("BPE", None, "ByteLevel", True, False) or split["add_prefix_space"]:
-            raise ValueError(f"the tokenizer of {name} is not byte-level BPE as GPT-2's")
+            raise ValueError(f"the tokenizer of {name} is not byte-level BPE like GPT-2's")
         vocab = model["vocab"] | {special["content"]: special["id"] for special in added}
         try:
             return cls(*_from_characters(vocab, model["merges"]), [special["content"] for special in added])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the tokenizer of {name} is not byte-level BPE as GPT-2's: {error}") from error
+            raise ValueError(f"the tokenizer of {name} is not byte-level BPE like GPT-2's: {error}") from error
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write vocab.json, merges.txt and added_tokens.json (the special tokens), from which others read the same ids.
+        """Write vocab.json, merges.txt and added_tokens.json (the special tokens), as other libraries read them.
 
         Raises ValueError if the folder has a tokenizer.json, which others would read instead.
         """
@@ -365,7 +365,7 @@ class BPE:
 
 
 def _from_characters(vocab, merges):
-    """Return vocab {id: bytes} and merges [(bytes, bytes)] of {token: id} and pairs of tokens in BYTE_CHARACTERS."""
+    """Turn {token: id} and pairs of tokens in BYTE_CHARACTERS into vocab {id: bytes} and merges [(bytes, bytes)]."""
     bytes_of = {character: byte for byte, character in BYTE_CHARACTERS.items()}
     ordinary = {*bytes_of, *(left + right for left, right in merges)}
     tokens = {token: bytes(map(bytes_of.get, token)) if token in ordinary else token.encode() for token in vocab}

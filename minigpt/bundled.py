@@ -1,4 +1,4 @@
-"""The model that comes with minigpt: it tells the stories of minigpt/stories and needs no download."""
+"""The model that comes with minigpt: it writes the stories of minigpt/stories and needs no download."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Keys and values of earlier tokens, so that a new token costs one step instead of the whole text again."""
+"""The keys and values of earlier tokens, kept so that a new token does not compute the whole text again."""
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -7,7 +7,7 @@ from minigpt.config import GPT2Config
 
 
 class KVCache:
-    """Room for the keys and values of every layer: k and v [n_layer][B, H, length, K], letters as in model.py.
+    """Room for the keys and values of every layer: k and v [L, B, H, max_length, K], letters as in model.py.
 
     A token's keys and values depend only on the tokens before it, so they never change once computed. The model appends
     those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many of them

@@ -1,4 +1,4 @@
-"""Checks of arguments that many modules need."""
+"""Checks of arguments, shared by many modules."""
 
 import numpy as np
 

@@ -29,7 +29,7 @@ class GPT2Config:
     initializer_range: float = 0.02
     scale_attn_weights: bool = True  # divide the scores by sqrt(K)
     scale_attn_by_inverse_layer_idx: bool = False  # divide the scores of layer i, counted from 1, by i
-    reorder_and_upcast_attn: bool = False  # attention in float32 at least, as all of minigpt computes anyway
+    reorder_and_upcast_attn: bool = False  # attention in float32 at least, which minigpt always uses
     tie_word_embeddings: bool = True  # the head is wte; otherwise it has a matrix of its own, lm_head
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
@@ -65,7 +65,7 @@ class GPT2Config:
             )
 
     @classmethod
-    def from_pretrained(cls, name, *, revision=None, local_files_only=False):
+    def from_pretrained(cls, name: str, *, revision: str | None = None, local_files_only: bool = False) -> "GPT2Config":
         """Return the configuration of a checkpoint, by the names that GPT2.from_pretrained takes. Fetches no weights.
 
         Raises weights_loader.CheckpointError.
@@ -82,9 +82,9 @@ class GPT2Config:
 
     @classmethod
     def from_dict(cls, values):
-        """The configuration in a config.json's dict.
+        """Return the configuration in a config.json's dict.
 
-        A setting that could change the result and that minigpt does not know is a ValueError, never ignored.
+        Raises ValueError for a setting that could change the result and that minigpt does not know.
         """
         kind = values.get("model_type", "gpt2")
         if kind != "gpt2":
@@ -100,12 +100,12 @@ class GPT2Config:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def to_dict(self):
-        """A dict for config.json that transformers reads back."""
+        """Return a dict for config.json that transformers reads back."""
         values = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in asdict(self).items()}
         return {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"} | values
 
     def attention_scale(self, layer):
-        """What the scores of a block's attention are multiplied with."""
+        """Return the factor by which a block multiplies its attention scores."""
         scale = self.head_size**-0.5 if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
@@ -117,13 +117,13 @@ class GPT2Config:
     def first_in_vocabulary(self, *ids):
         """Return the first of the ids that the vocabulary has, or None.
 
-        Some configurations keep GPT-2's ids beside a smaller vocabulary.
+        Some configurations keep GPT-2's ids with a smaller vocabulary.
         """
         return next((i for i in ids if i is not None and 0 <= i < self.vocab_size), None)
 
     @property
     def beginning_token_id(self):
-        """The id that a text begins with: bos_token_id, or else the one that ends texts; None if there is neither."""
+        """The id that begins a text: bos_token_id, or else an id that ends texts; None if there is neither."""
         return self.first_in_vocabulary(self.bos_token_id, *self.eos_token_ids)
 
     @property
@@ -134,7 +134,7 @@ class GPT2Config:
         return self.eos_token_id if isinstance(self.eos_token_id, list) else [self.eos_token_id]
 
     def shapes(self):
-        """The shape of every parameter by its official name, in the order of the forward pass."""
+        """Return the shape of every parameter by official name, in the order of the forward pass."""
         shapes = {"wte.weight": (self.vocab_size, self.n_embd), "wpe.weight": (self.n_positions, self.n_embd)}
         for i in range(self.n_layer):
             shapes |= {f"h.{i}.{name}": shape for name, shape in self._block_shapes().items()}
@@ -163,7 +163,7 @@ class GPT2Config:
         }
 
     def parameter_count(self):
-        """How many numbers the model learns. A tied head counts once."""
+        """Return the number of parameters. A tied head counts once."""
         block = sum(math.prod(shape) for shape in self._block_shapes().values())
         embeddings = (self.vocab_size * (1 if self.tie_word_embeddings else 2) + self.n_positions) * self.n_embd
         return embeddings + self.n_layer * block + 2 * self.n_embd

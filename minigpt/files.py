@@ -1,4 +1,4 @@
-"""Reading text and writing files: the one place for what every command needs."""
+"""Read a text file; write a file by rename."""
 
 from pathlib import Path
 

@@ -11,11 +11,11 @@ PACKED = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
 
 
 def random_params(config, seed=0, dtype="float32"):
-    """A parameter tree as it is before training (Radford et al. 2019, section 2.3).
+    """Return a parameter tree as it is before training (Radford et al. 2019, section 2.3).
 
     Matrices and embeddings are drawn from N(0, initializer_range^2), biases are 0 and layer norms the identity. The two
     projections of each block that add to the residual stream are scaled by 1/sqrt(2 n_layer), so that the stream's
-    variance does not grow with depth. The same seed gives the same values in every dtype, but for bfloat16's rounding.
+    variance does not grow with depth. The same seed gives the same values in every dtype, except bfloat16's rounding.
     """
     rng = np.random.default_rng(seed)
     arrays = {}
@@ -34,7 +34,7 @@ def random_params(config, seed=0, dtype="float32"):
 
 
 def read_params(folder, config, dtype=None, quantize=None):
-    """The parameter tree of a checkpoint in a folder, see GPT2.from_pretrained.
+    """Return the parameter tree of a checkpoint in a folder, see GPT2.from_pretrained.
 
     Raises weights_loader.CheckpointError.
     """
@@ -58,7 +58,7 @@ def read_params(folder, config, dtype=None, quantize=None):
 
 
 def write_params(folder, config, params, metadata=None, half=False):
-    """Write a checkpoint, see GPT2.save_pretrained; packed matrices as they are packed. Raises ValueError."""
+    """Write a checkpoint, see GPT2.save_pretrained; packed matrices stay packed. Raises ValueError."""
     import weights_loader
 
     arrays = {}
@@ -71,29 +71,29 @@ def write_params(folder, config, params, metadata=None, half=False):
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
         elif half:
             if abs(array).max() > np.finfo(np.float16).max:
-                raise ValueError(f"{name} has numbers beyond {np.finfo(np.float16).max}, the greatest of float16")
+                raise ValueError(f"{name} has numbers beyond {np.finfo(np.float16).max}, the largest in float16")
             array = array.astype(np.float16)
         arrays[name] = array
     weights_loader.write_checkpoint(folder, config.to_dict(), arrays, metadata)
 
 
 def checked_format(dtype, quantize=None):
-    """The two ways to say how weights are kept, dtype as its name or None. Raises ValueError."""
+    """Return dtype, by its name or None, and quantize, if they can be combined. Raises ValueError."""
     name = dtype if dtype is None else str(getattr(dtype, "__name__", dtype))  # "float32", np.float32, np.dtype(...)
     if name not in (None, *DTYPES):
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize must be None or int8, not {quantize!r}")
-    if quantize and name not in (None, "float32"):  # float32 is what 8 bits are computed with
+    if quantize and name not in (None, "float32"):  # 8 bits are computed in float32
         raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
     return name, quantize
 
 
 def _laid_out(name, array, form):
-    """An array of the official shape as it is kept: float32, float64, or packed in bfloat16 or int8.
+    """Return an array of the official shape as the model keeps it: float32, float64, or packed as bfloat16 or int8.
 
-    Of every matrix the weights of one output lie side by side in memory: computing an output reads them in order.
-    Vectors and positions are few and stay float32.
+    The weights of one output are contiguous in memory, so that computing it reads them in order. Vectors and
+    positions are small and are never packed.
     """
     if array.ndim < 2 or name == "wpe.weight":
         return array.astype("float64" if form == "float64" else "float32", copy=False)
@@ -103,11 +103,11 @@ def _laid_out(name, array, form):
 
 
 def _is_embedding(name):
-    return name in ("wte.weight", "lm_head.weight")  # [V, D]: a row a token. All other matrices are [in, out]
+    return name in ("wte.weight", "lm_head.weight")  # [V, D]: one row per token. All other matrices are [in, out]
 
 
 def nest(arrays):
-    """{"h.0.ln_1.weight": a} as the tree {"h": [{"ln_1": {"weight": a}}]}, for h[0]["ln_1"]["weight"]."""
+    """Turn {"h.0.ln_1.weight": a, ...} into the tree {"h": [{"ln_1": {"weight": a}}], ...}."""
     tree = {}
     for name, array in arrays.items():
         *path, last = name.split(".")
@@ -121,7 +121,7 @@ def nest(arrays):
 
 
 def flatten(tree, prefix=""):
-    """The reverse of nest: {"h.0.ln_1.weight": a, ...}."""
+    """Return {"h.0.ln_1.weight": a, ...}: the reverse of nest."""
     if not isinstance(tree, dict | list):
         return {prefix: tree}
     children = tree.items() if isinstance(tree, dict) else enumerate(tree)
@@ -132,10 +132,10 @@ def flatten(tree, prefix=""):
 
 
 def zeros_like(tree):
-    """Return a tree of zeros like this one, of nested dicts and lists; each array has the same layout in memory."""
+    """Return a tree like this one, nested dicts and lists, of zeros; each array keeps its layout in memory."""
     if isinstance(tree, dict):
         return {name: zeros_like(child) for name, child in tree.items()}
     if isinstance(tree, list):
         return [zeros_like(child) for child in tree]
-    # np.zeros_like would write the zeros; np.zeros gets memory from the system that has them already.
+    # np.zeros_like would write the zeros; np.zeros gets memory that the system has zeroed already.
     return np.zeros(tree.shape, tree.dtype, order="F" if tree.flags.fnc else "C")

@@ -1,15 +1,18 @@
-"""One run of the forward pass: all that it carries beside the mathematics.
+"""One run of the forward pass: everything that it needs beside the mathematics.
 
-model.py says what GPT-2 computes. A `Run` says with which operations, after which earlier tokens, for which tokens an
-answer is needed, and who records or edits the activations. GPT2.__call__ makes one; `Run(config)` is a plain one.
+model.py says what GPT-2 computes. A `Run` adds four things: the operations, the cache and padding, the tap that records
+or edits, and whether the last token alone needs an answer. GPT2.__call__ makes one. `Run(config)` runs the formulas and
+nothing else; a single block takes `Run(config).in_block(0)`.
 """
 
 from functools import partial
 
 import numpy as np
 
+from minigpt.activations import activation_names
 from minigpt.ops import formulas
-from minigpt.trace import Tap, activation_names, untapped
+from minigpt.ops.operations import untapped
+from minigpt.trace import Tap
 
 
 class ContextLengthError(ValueError):
@@ -19,10 +22,10 @@ class ContextLengthError(ValueError):
 class Run:
     """The operations with this configuration's settings, and the state of one call.
 
-    linear(x, weight, bias), layer_norm(x, weight, bias), activation(x): the operations of the set `ops`.
+    linear(x, weight, bias), layer_norm(x, weight, bias), activation_function(x): the operations of the set `ops`.
     tap(name, activation): shows an activation to whoever records or edits it (trace.py); returns what to go on with.
     cache: the KVCache with the earlier tokens, or None. padding [B]: how many positions at the left of each sequence
-    hold no text, or None. last_only: an answer is needed for the last token alone.
+    hold no text, or None. last_only: compute the logits of the last token alone.
     """
 
     def __init__(self, config, ops=formulas, cache=None, padding=None, tap=untapped, last_only=False):
@@ -32,16 +35,15 @@ class Run:
         self.padding = padding
         self.tap = tap
         self.last_only = last_only
-        # Attributes and not methods that call on: a small model's time is spent in such calls.
+        # Bound here, not wrapped in methods: a small model feels an extra Python call for each operation.
         self.linear = ops.linear
         self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
-        self.activation = getattr(ops, config.activation_function)
+        self.activation_function = getattr(ops, config.activation_function)
         self._attention = ops.attention
 
     def in_block(self, layer):
-        """Return the same run inside a block: names get the prefix h.LAYER., and the cache is that of this layer."""
-        inside = object.__new__(Run)
-        inside.__dict__.update(self.__dict__)
+        """Return a copy for one block, where names get the prefix h.LAYER. and `remember` stores in this layer."""
+        inside = copied(self)
         inside.layer = layer
         inside.scale = self.config.attention_scale(layer)
         inside.last_only = self.last_only and layer == self.config.n_layer - 1
@@ -62,14 +64,14 @@ class Run:
         return (k, v) if self.cache is None else self.cache.append(self.layer, k, v)
 
     def attention(self, q, k, v):
-        """Return the attention of every head, for the needed tokens, see attention in ops/plain.py."""
-        return self._attention(self.needed(q), k, v, self.scale, self.padding, self.attention_tap)
+        """Return what every head gathers, [B, H, T, K]: the operation `attention` with the scale of this block."""
+        return self._attention(q, k, v, self.scale, self.padding, self.attention_tap)
 
     def needed(self, x):
-        """Return the tokens of x [..., T, numbers] that an answer is needed for: all of them.
+        """Return x [..., T, numbers], or in the last block of a run with last_only the last token of it.
 
-        Generation needs the logits of the last token alone. Then the last block returns that token only; from the
-        others it takes keys and values.
+        Generation needs one row of logits, so the last block computes queries and MLP for that token alone, but keys
+        and values for all.
         """
         return x[..., -1:, :] if self.last_only else x
 
@@ -83,6 +85,11 @@ class Run:
             raise ContextLengthError(
                 f"{n_tokens} tokens, but the model has {config.n_positions} positions: shorten the text"
             )
+        if edit and (unknown := set(edit) - set(activation_names(config.n_layer))):
+            raise ValueError(
+                f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
+                "minigpt.activations.activation_names lists them"
+            )
         if cache is not None:
             cache.require_room(B, T, model.dtype)
             if cache.length == 0:
@@ -90,20 +97,22 @@ class Run:
             elif padding is not None:
                 raise ValueError("attention_mask belongs to the first call with a cache; the cache remembers it")
             padding = cache.padding
-        if edit and (unknown := set(edit) - set(activation_names(config.n_layer))):
-            raise ValueError(
-                f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
-                "minigpt.trace.activation_names lists them"
-            )
         tap = untapped if trace is None and not edit else Tap(trace, edit)
         return cls(config, model.ops, cache, padding, tap, last_only)
 
-    def end(self, n_tokens):
-        """Finish the call: the cache counts its new tokens. Raises ValueError for an edit that was never reached."""
-        if unreached := getattr(self.tap, "unreached", None):
-            raise ValueError(f"{min(unreached)!r} was not edited: the replaced attention does not tap it")
+    def finish(self, n_tokens):
+        """Have the cache count its new tokens. Raises ValueError for an edit that was never reached."""
+        if self.tap is not untapped and self.tap.unreached:
+            raise ValueError(f"{min(self.tap.unreached)!r} was not edited: the replaced attention does not tap it")
         if self.cache is not None:
             self.cache.advance(n_tokens)
+
+
+def copied(run):
+    """Return a shallow copy, for a quarter of the time of copy.copy: every block of every token needs one."""
+    copy = object.__new__(type(run))
+    copy.__dict__.update(run.__dict__)
+    return copy
 
 
 def _with_prefix(prefix, tap):
@@ -121,13 +130,13 @@ def left_padding(attention_mask, shape):
     padding = (~mask).sum(axis=1)
     if not np.array_equal(mask, np.arange(shape[1]) >= padding[:, None]) or (padding == shape[1]).any():
         raise ValueError(
-            "attention_mask must be zeros, then at least one 1, then only ones: padding stands at the left"
+            "each row of attention_mask must be zeros and then ones, at least one: padding stands at the left"
         )
     return padding if padding.any() else None
 
 
 def checked_ids(ids, config):
-    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are a text of this vocabulary."""
+    """Return ids as an array, [T] or [B, T]. Raises ValueError unless they are ids of this vocabulary."""
     try:
         ids = np.asarray(ids)
     except ValueError as error:

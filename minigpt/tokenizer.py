@@ -62,12 +62,12 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Return the ids of a text.
 
-        add_special_tokens adds those that some tokenizers put around a text ([CLS] and [SEP] of WordPiece; GPT-2 has
-        none). Raises ValueError for a character that a tokenizer of characters does not have.
+        add_special_tokens adds the tokens that some tokenizers put around a text ([CLS] and [SEP] in WordPiece;
+        none in GPT-2). Raises ValueError for a character that a tokenizer of characters does not have.
         """
         try:
             return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        except Exception as error:  # the library raises nothing else
+        except Exception as error:  # the library raises plain Exception here, too
             unknown = next((c for c in text if self.backend.token_to_id(c) is None), None)
             if "[UNK]" not in str(error) or unknown is None:
                 raise
@@ -94,12 +94,12 @@ class Tokenizer:
         write_file(Path(folder) / "tokenizer.json", lambda path: self.backend.save(str(path)))
 
     def text_stream(self, skip_special_tokens: bool = True, after: Iterable[int] = ()) -> "TextStream":
-        """Return a TextStream: ids in, one at a time, whole characters out. after: ids of text already shown."""
+        """Return a TextStream: it turns ids into whole characters. after: the ids of text already shown."""
         return TextStream(self.backend, skip_special_tokens, after)
 
 
 class TextStream:
-    """Decodes ids as they come, never half a character: Chinese characters and emoji can span several tokens.
+    """Decode ids as they come, never half a character: Chinese characters and emoji can span several tokens.
 
     The concatenated results of `add` and `finish` equal `decode` of all the ids.
     """

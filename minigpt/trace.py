@@ -1,105 +1,17 @@
-"""Activations by name: the one table that describes them, and the tap that records and edits them.
+"""Recording and editing activations while the forward pass makes them.
 
-The forward pass hands every activation to a `tap` under its name and goes on with what the tap returns.
+The forward pass hands every activation to a `tap` under its name, see activations.py, and goes on with what the tap
+returns.
 """
 
-from dataclasses import dataclass
-
-from minigpt.ops.plain import untapped
 from minigpt.ops.replace import checked_result
-
-__all__ = ["ACTIVATIONS", "Activation", "Tap", "activation", "activation_names", "untapped"]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """What one activation is.
-
-    name: as in "attn.q"; that of a block's gets the prefix "h.LAYER.". axes: its shape, letters as in model.py.
-    formula: how it follows from the activations before it; "stream" is what the block was given. meaning: what it says.
-    in_block: whether every block has one. for_backward: whether the backward pass reads it. is_probability: whether its
-    numbers are from 0 to 1.
-    """
-
-    name: str
-    axes: str
-    formula: str
-    meaning: str
-    in_block: bool = True
-    for_backward: bool = True
-    is_probability: bool = False
-
-
-ACTIVATIONS = (
-    Activation(
-        "embed", "BTD", "wte[ids] + wpe[positions]", "a vector for each token: what it is, and where it stands", False
-    ),
-    Activation(
-        "ln_1",
-        "BTD",
-        "layer_norm(stream)",
-        "the stream as attention reads it: every vector of mean 0 and variance 1, times a weight, plus a bias",
-    ),
-    Activation(
-        "attn.q", "BHTK", "linear(ln_1, c_attn), the first third, split into heads", "queries: what a token looks for"
-    ),
-    Activation("attn.k", "BHTK", "linear(ln_1, c_attn), the second third", "keys: what a token is found by"),
-    Activation("attn.v", "BHTK", "linear(ln_1, c_attn), the last third", "values: what a token hands on"),
-    Activation(
-        "attn.scores",
-        "BHTS",
-        "{scores}",
-        "how well the query of each token (row) matches every key (column)",
-        for_backward=False,
-    ),
-    Activation(
-        "attn.weights",
-        "BHTS",
-        "softmax(scores, later tokens masked)",
-        "how much a token takes from each token; rows sum to 1",
-        is_probability=True,
-    ),
-    Activation("attn.heads", "BHTK", "weights v", "what each head has gathered for each token"),
-    Activation(
-        "attn.out", "BTD", "linear(heads side by side, c_proj)", "what attention adds to the stream", for_backward=False
-    ),
-    Activation("resid_mid", "BTD", "stream + attn.out", "the stream after attention"),
-    Activation("ln_2", "BTD", "layer_norm(resid_mid)", "the stream as the MLP reads it"),
-    Activation("mlp.pre", "BTF", "linear(ln_2, c_fc)", "widened: what the MLP finds in each vector"),
-    Activation("mlp.act", "BTF", "{activation}(mlp.pre)", "how much of each finding counts"),
-    Activation("mlp.out", "BTD", "linear(mlp.act, c_proj)", "what the MLP adds to the stream", for_backward=False),
-    Activation("resid", "BTD", "resid_mid + mlp.out", "the stream after the block"),
-    Activation("ln_f", "BTD", "layer_norm(stream)", "the stream as the head reads it", False),
-    Activation(
-        "logits",
-        "BTV",
-        "ln_f {head}ᵀ",
-        "how well each vector fits every token of the vocabulary; softmax makes probabilities of them",
-        False,
-        for_backward=False,
-    ),
-)
-
-
-def activation_names(n_layer):
-    """Return the names of all activations of a model, in the order in which the forward pass makes them."""
-    block = [a.name for a in ACTIVATIONS if a.in_block]
-    return ["embed", *(f"h.{layer}.{name}" for layer in range(n_layer) for name in block), "ln_f", "logits"]
-
-
-def activation(name):
-    """Return the Activation that a full name such as "h.3.attn.q" belongs to."""
-    return _BY_NAME[name.split(".", 2)[2] if name.startswith("h.") else name]
-
-
-_BY_NAME = {a.name: a for a in ACTIVATIONS}
 
 
 class Tap:
-    """A tap that records activations in the dict `trace` and changes those that the dict `edit` has a function for.
+    """A tap that records activations in the dict `trace` and applies the functions of the dict `edit` by name.
 
-    An edit gets a copy of the activation and returns its replacement, of the same shape. Later activations, the cache
-    and the trace have the replacement.
+    An edit gets a copy of the activation and returns its replacement, of the same shape. The cache, the trace and
+    all later activations use the replacement.
     """
 
     def __init__(self, trace=None, edit=None):

@@ -322,7 +322,7 @@ def split_otherwise(folder):
 def test_tokenizers_of_other_kinds(tmp_path, other):
     other(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2", "vocab_size": 300}')
-    with pytest.raises(ValueError, match="is not byte-level BPE as GPT-2's"):
+    with pytest.raises(ValueError, match="is not byte-level BPE like GPT-2's"):
         BPE.from_pretrained(str(tmp_path))
     with pytest.raises(ValueError, match=r"has a tokenizer.json, which would be read first"):
         BPE(*train_bpe("ab", 258)).save_pretrained(tmp_path)
@@ -344,7 +344,7 @@ BYTES = dict(enumerate(SINGLE_BYTES))
         (lambda: BPE(BYTES, []).encode_iterable([b"a"]).__next__(), "a text must be a str, not bytes"),
         (lambda: BPE(BYTES, []).decode([256]), "there is no id 256 in this vocabulary of 256 tokens"),
         (lambda: BPE(BYTES | {256: b"a"}, []), "the same bytes under two ids"),
-        (lambda: BPE({0: b"a"}, []), "it needs every byte and all that merges make"),
+        (lambda: BPE({0: b"a"}, []), "it needs every byte and every merge's result"),
         (lambda: BPE(BYTES, [(b"a", b"b")]), "the vocabulary lacks b'ab'"),
         (lambda: BPE(BYTES | {256: b"ab"}, [(b"a", b"b")], ["ab"]), "the special token 'ab' is an ordinary token"),
     ],
@@ -362,8 +362,8 @@ def test_bad_files(tmp_path):
     for bad_vocab, bad_merges, error, sentence in (
         ("[]", "", CheckpointError, "the tokenizer in .* cannot be read"),
         ('{"a": 0}', "a b c\n", CheckpointError, "the tokenizer in .* cannot be read"),
-        ('{"a": 0}', "", ValueError, "is not byte-level BPE as GPT-2's: the vocabulary lacks"),
-        ('{"a": 0, "b": 0}', "", ValueError, "is not byte-level BPE as GPT-2's: the vocabulary lacks"),
+        ('{"a": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),
+        ('{"a": 0, "b": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),
     ):
         vocab.write_text(bad_vocab)
         merges.write_text(bad_merges)

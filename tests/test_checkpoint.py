@@ -59,7 +59,9 @@ def test_full_disk(tmp_path, training_text, monkeypatch):
             replace(source, target)
 
         monkeypatch.setattr(os, "replace", no_room)
-        with pytest.raises(OSError, match=r"stopped at step \d+: .*No space.*; --resume goes on from step (0|4|8|12)$"):
+        with pytest.raises(
+            OSError, match=r"stopped at step \d+: .*No space.*; --resume continues from step (0|4|8|12)$"
+        ):
             training.run()
         monkeypatch.setattr(os, "replace", replace)
         assert not list(folder.rglob(".*"))

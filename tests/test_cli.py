@@ -28,7 +28,7 @@ def test_without_the_kernels(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['minigpt.ops.jit'] = None\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "MINIGPT_OPS": ""}
     assert run("generate", "Once", "--max-new-tokens", "3", env=environment).returncode == 0
-    fails_with("--ops plain needs no kernels", "generate", "Once", "--ops", "jit", env=environment)
+    fails_with("--ops plain needs no Numba", "generate", "Once", "--ops", "jit", env=environment)
 
 
 @pytest.mark.parametrize("command", [[], ["generate"], ["info"], ["tokenize"], ["bench"]])
@@ -64,7 +64,7 @@ def test_without_arguments_there_is_help():
         ("greedy search has one result", ["generate", "x", "--greedy", "--num-return-sequences", "2"]),
         ("max_new_tokens is 300", ["generate", "x", "--max-new-tokens", "300"]),
         ("--early-stopping has no effect without --num-beams", ["generate", "x", "--early-stopping"]),
-        ("stop needs texts that are not empty", ["generate", "x", "--stop", ""]),
+        ("a stop text must not be empty", ["generate", "x", "--stop", ""]),
         ("threads must be an integer from 1 to", ["generate", "x", "--threads", "0"]),
         ("choose int8 or float64", ["generate", "x", "--quantize", "int8", "--dtype", "float64"]),
         ("does not exist", ["bench", "--text", "nowhere"]),

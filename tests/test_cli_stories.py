@@ -48,9 +48,10 @@ def test_command_judges(story_tokenizer, untrained_storyteller, tmp_path, monkey
     for part in (untrained_storyteller, story_tokenizer):
         part.save_pretrained(tmp_path)
     shown = command("--judge", str(tmp_path), "--count", "2")
-    assert shown.startswith("on 2 new stories: ") and "of 2 stories of its own 0.0% are stories of the grammar" in shown
+    assert shown.startswith("loss on 2 new stories: ")
+    assert "of the model's own 2 stories, 0.0% are stories of the grammar" in shown
     shown = command("--judge", str(tmp_path), "--count", "2", "--temperature", "0.5")
-    assert "of 2 stories of its own at temperature 0.5 0.0% are" in shown
+    assert "of the model's own 2 stories at temperature 0.5, 0.0% are" in shown
     fields = json.loads(command("--judge", str(tmp_path), "--count", "2", "--json"))
     expected = judge(untrained_storyteller, story_tokenizer, 2)
     assert fields["loss"] == pytest.approx(expected.loss, rel=1e-5) and len(fields["wrong"]) == 2

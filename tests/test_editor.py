@@ -45,7 +45,7 @@ def test_the_methods_of_a_model_are_completed(model):
     code = f"from minigpt import GPT2, GPT2Config\nmodel = {model}\n"
     assert "generate" in {completion.name for completion in at_end_of(f"{code}model.gen").complete()}
     (method,) = at_end_of(f"{code}model.generate").infer()
-    assert method.type == "function" and method.full_name == "minigpt.model.GPT2.generate"
+    assert method.type == "function" and method.full_name == "minigpt.gpt2.GPT2.generate"
 
 
 @pytest.mark.parametrize(

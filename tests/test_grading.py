@@ -116,7 +116,7 @@ def test_the_command_grade(tmp_path, snapshot):
     before = snapshot()
     result = run_here("exercises", "grade", folder, "--csv", out, "--time", 300, "--memory", 1500)
     assert result.returncode == 0, result
-    assert result.stderr.endswith("minigpt: not looked at: lee.ipynb.txt, smith.zip\n")
+    assert result.stderr.endswith("minigpt: ignored: lee.ipynb.txt, smith.zip\n")
     assert {name: file for name, file in snapshot().items() if "new" not in name} == before
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -128,7 +128,7 @@ def test_the_command_grade(tmp_path, snapshot):
     assert all(
         row[name] == "" for row in rows for name in EXERCISES if name not in ("softmax", "scores", "merge_heads")
     )
-    assert rows[1]["messages"] == "" and rows[0]["messages"].startswith("scores: Your scores are q k^T and not divided")
+    assert rows[1]["messages"] == "" and rows[0]["messages"].startswith("scores: You do not divide q k^T by sqrt(K)")
     assert rows[3]["messages"] == "softmax: its process ended, with exit code 1"
     assert len(rows[2]["messages"]) < 250 and "\x1b" not in out.read_text() + result.stdout
     lines = result.stdout.splitlines()

@@ -80,7 +80,7 @@ def test_what_is_right_for_short_texts_only_is_found_in_the_model(capsys):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_what_does_not_fit_into_the_model_is_told(name):
-    for wrong, words in ((None, "returns None"), (np.zeros(1), "shape (1,)|must return 3 things"), ("text", "")):
+    for wrong, words in ((None, "returns None"), (np.zeros(1), "shape (1,)|must return 3 values"), ("text", "")):
         result = check.in_model(name, lambda *arguments, wrong=wrong: wrong)
         assert not result.passed and any(word in result.verdict for word in words.split("|")), result
         assert len(result.verdict) < 300

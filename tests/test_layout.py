@@ -122,7 +122,7 @@ def test_half_precision(model, tmp_path):
 
     large = lively_model(TINY_CONFIG, seed=1, dtype="float32")
     large.params["wte"]["weight"][3, 1] = -7e4
-    with pytest.raises(ValueError, match="wte.weight has numbers beyond 65504.0, the greatest of float16"):
+    with pytest.raises(ValueError, match="wte.weight has numbers beyond 65504.0, the largest in float16"):
         large.save_pretrained(tmp_path / "half", half=True)
     assert_same_model(GPT2.from_pretrained(tmp_path / "whole"), model)
 
@@ -152,16 +152,16 @@ def with_extra_layer(tensors):
         (
             add("wpe.weight", torch.zeros(17, 12)),
             {},
-            r"'wpe.weight' has shape \[17, 12\], by config.json it must be \[16, 12\]",
+            r"'wpe.weight' has shape \[17, 12\], but config.json requires \[16, 12\]",
         ),
         (add("h.0.mlp.c_fc.weight", torch.zeros(48, 12)), {}, "it seems transposed"),
         (add("lm_head.weight", torch.zeros(41, 12)), {}, r"lm_head.weight has shape \[41, 12\]"),
-        (with_extra_layer, {}, "says n_layer = 2, but the tensors make up 3 blocks"),
-        (drop(), {"n_layer": 3}, "says n_layer = 3, but the tensors make up 2 blocks"),
-        (drop(), {"vocab_size": 50}, r"'wte.weight' has shape \[40, 12\], by config.json it must be \[50, 12\]"),
-        (drop(), {"n_inner": 24}, "by config.json it must be"),
+        (with_extra_layer, {}, "says n_layer = 2, but the tensors form 3 blocks"),
+        (drop(), {"n_layer": 3}, "says n_layer = 3, but the tensors form 2 blocks"),
+        (drop(), {"vocab_size": 50}, r"'wte.weight' has shape \[40, 12\], but config.json requires \[50, 12\]"),
+        (drop(), {"n_inner": 24}, "but config.json requires"),
         (drop(), {"n_embd": 12 * 10**9}, "config.json: the configuration asks for .* refuses more than"),
-        (drop(), {"n_positions": 10**9}, r"by config.json it must be \[1000000000, 12\]"),
+        (drop(), {"n_positions": 10**9}, r"but config.json requires \[1000000000, 12\]"),
         (drop(), {"n_layer": 10**5}, "or 10,000 layers"),
         (drop(), {"n_head": 5}, "config.json: n_embd = 12 cannot be split evenly"),
         (drop(), {"n_embd": None}, "config.json: n_embd must be a positive integer, not None"),

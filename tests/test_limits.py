@@ -8,7 +8,7 @@ import pytest
 from class_helpers import RIGHT, needs_limits, summary
 
 from minigpt.classroom.grading import grade
-from minigpt.classroom.limits import MAX_FILES
+from minigpt.classroom.limits import MAX_WRITTEN_FILES
 from minigpt.classroom.submissions import find_submissions
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
@@ -54,7 +54,7 @@ def test_files_are_limited(graded):
     found = graded(textwrap.dedent(text) + RIGHT)
     verdicts = summary(found)
     assert "PermissionError: an exercise needs no open" in verdicts["causal_mask"]
-    assert f"RuntimeError: {MAX_FILES + 1}" in verdicts["split_heads"]  # and its own file
+    assert f"RuntimeError: {MAX_WRITTEN_FILES + 1}" in verdicts["split_heads"]  # and its own file
     if "files" in found.limits:
         assert "OSError: [Errno 27]" in verdicts["linear"] or "SIGXFSZ" in verdicts["linear"]
     assert verdicts["softmax"] == verdicts["merge_heads"] == "" and "refused: open" in found.remarks

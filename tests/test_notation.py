@@ -11,8 +11,8 @@ from minigpt.stories.pools import pool_from_names, pool_from_table
 @pytest.mark.parametrize(
     "notation, sentence",
     [
-        ("{hero}", "{hero} is used, but on some way it was not drawn"),
-        ("[{hero:child}|] {hero}", "{hero} is used, but on some way it was not drawn"),
+        ("{hero}", "{hero} is used, but not drawn before on every way"),
+        ("[{hero:child}|] {hero}", "{hero} is used, but not drawn before on every way"),
         ("{hero:child} {hero.age}", "{hero.age}: Ann has no 'age'"),
         ("{hero:child} {hero:child}", "'hero' is drawn a second time"),
         ("{a1:child} {b:child} {c:child}", "no word is left to draw for 'c'"),
@@ -24,10 +24,10 @@ from minigpt.stories.pools import pool_from_names, pool_from_table
         ("<story>", "the rule <story> contains itself"),
         ("[50% a|40% b]", "are not 100% together"),
         ("[50% a|b]", "are not 100% together"),
-        ("[a|b", "a bracket that does not close"),
+        ("[a|b", "a bracket in <story> is not closed"),
         ("a|b", "'|' outside of brackets"),
         ("a]", "']' outside of brackets"),
-        ("{hero", "a brace or angle that does not close"),
+        ("{hero", "a brace or angle bracket in <story> is not closed"),
     ],
 )
 def test_notation_that_is_not_a_grammar(notation, sentence):

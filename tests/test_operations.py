@@ -9,7 +9,7 @@ import pytest
 from minigpt import GPT2, GPT2Config
 from minigpt.ops import choose_ops, formulas, plain
 from minigpt.ops.operations import RESULT_SHAPES, Operations
-from minigpt.training.backend import FORMULAS, training_operations
+from minigpt.training.backend import PLAIN_TRAINING, training_operations
 
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=8)
 
@@ -24,8 +24,8 @@ def test_formulas_and_kernels_have_the_same_operations():
 
 def test_gradients_follow_the_operations():
     kernels = training_operations(choose_ops("jit", CONFIG))
-    assert training_operations(formulas) is FORMULAS
-    for name in vars(FORMULAS):
+    assert training_operations(formulas) is PLAIN_TRAINING
+    for name in vars(PLAIN_TRAINING):
         assert callable(getattr(kernels, name)), name
 
 

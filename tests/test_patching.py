@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from letter_models import LETTERS, axis_labels, letter_tokenizer, random_text
 from reference import configs, lively_model, models, random_ids
 
+from minigpt.activations import activation_names
 from minigpt.generation.sampling import log_softmax
 from minigpt.looking import ablate_heads, patch
 from minigpt.looking.patching import copy_from
 from minigpt.model import transformer_block
 from minigpt.ops import plain
 from minigpt.run import Run
-from minigpt.trace import activation_names
 
 TEXT = "Once upon a time there was a clever girl named Alice.\n"
 

@@ -8,10 +8,10 @@ import pytest
 from letter_models import letter_model, letter_tokenizer
 
 import minigpt
+from minigpt.activations import ACTIVATIONS, find_activation
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.model import feed_forward, gpt2, self_attention, transformer_block
 from minigpt.ops import plain
-from minigpt.trace import ACTIVATIONS, activation
 
 ROOT = Path(__file__).parents[1]
 MAKERS = {
@@ -29,7 +29,7 @@ def test_the_line_of_a_step_is_in_the_function_that_makes_the_activation():
     makers = {name: function for function, names in MAKERS.items() for name in names}
     assert makers.keys() == {a.name for a in ACTIVATIONS}
     for step in steps:
-        name = activation(step.name).name
+        name = find_activation(step.name).name
         body, first = inspect.getsourcelines(makers[name])
         source = step.source.splitlines()
         assert ROOT / step.file == Path(inspect.getsourcefile(makers[name]))

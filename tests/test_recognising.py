@@ -69,7 +69,7 @@ SAID = {
     "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "whole number"),
     "two roots": ("layer_norm", roots_added, "the root of the variance and that of eps"),
     "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "the result is .* expected"),
-    "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 things"),
+    "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 values"),
     "objects": ("softmax", lambda x: np.frompyfunc(float, 1, 1)(softmax_of(x)), "astype"),
     "two arguments changed": ("adamw", moments_in_place, "changes its arguments m, v: .* work on copies"),
 }

@@ -5,8 +5,8 @@ import pytest
 from reference import TINY, assert_close, lively_model, random_ids
 
 from minigpt import GPT2, GPT2Config, KVCache
+from minigpt.activations import activation_names
 from minigpt.ops import formulas, plain, replace_ops
-from minigpt.trace import activation_names
 
 
 def attention_in_loops(q, k, v):
@@ -113,3 +113,30 @@ def test_a_replaced_operation_gets_its_arguments_in_order_whatever_their_order_i
             part["weight"] = part.pop("weight")  # now the bias comes first
     own = model.with_ops(linear=plain.linear, layer_norm=plain.layer_norm)
     assert np.array_equal(own([1, 2, 3]), expected)
+
+
+def test_softmax_and_attention_cannot_both_be_replaced(model):
+    def softmax(x):
+        return plain.softmax(x)
+
+    def attention(q, k, v):
+        return plain.attention(q, k, v)
+
+    for first, second in (
+        ({"softmax": softmax}, {"attention": attention}),
+        ({"attention": attention}, {"softmax": softmax}),
+    ):
+        with pytest.raises(ValueError, match="softmax works inside minigpt's attention"):
+            model.with_ops(**first).with_ops(**second)
+    with pytest.raises(ValueError, match="softmax works inside minigpt's attention"):
+        model.with_ops(softmax=softmax, attention=attention)
+
+
+def test_a_replaced_operation_can_be_called_as_its_formula(model):
+    own = model.with_ops(attention=attention_in_loops).ops
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 2, 4, 3))
+    assert np.array_equal(own.attention(q, k, v), attention_in_loops(q, k, v))
+    x = np.random.default_rng(1).standard_normal((3, 4))
+    assert np.array_equal(model.with_ops(softmax=plain.softmax).ops.softmax(x, axis=0), plain.softmax(x, axis=0))
+    with pytest.raises(TypeError, match="the replaced gelu_new takes no argument 'axis'"):
+        model.with_ops(gelu_new=plain.gelu_new).ops.gelu_new(x, axis=0)

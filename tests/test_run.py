@@ -5,6 +5,8 @@ import pytest
 from reference import TINY
 
 from minigpt import ContextLengthError, KVCache
+from minigpt.model import transformer_block
+from minigpt.run import Run
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,17 @@ def test_more_tokens_than_positions(model):
 def test_bad_attention_masks(model, mask, sentence):
     with pytest.raises(ValueError, match=sentence):
         model([[1, 2]], attention_mask=mask)
+
+
+def test_a_refused_call_leaves_the_cache_as_it_was(model):
+    cache = KVCache(model.config, 1, dtype=model.dtype)
+    with pytest.raises(ValueError, match="no activation"):
+        model([[1, 2]], attention_mask=[[0, 1]], cache=cache, edit={"h.9.resid": np.copy})
+    assert cache.padding is None and cache.length == 0
+
+
+def test_a_block_runs_by_itself(model):
+    run = Run(model.config).in_block(1)
+    trace = {}
+    model([[1, 2, 3]], trace=trace)
+    assert np.array_equal(transformer_block(trace["h.0.resid"], **model.params["h"][1], run=run), trace["h.1.resid"])

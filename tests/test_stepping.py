@@ -14,11 +14,11 @@ from letter_models import letter_model, letter_tokenizer, random_text
 from reference import models
 
 import minigpt
+from minigpt.activations import activation_names
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.looking.labels import token_label
 from minigpt.looking.pixels import as_characters
 from minigpt.ops import plain
-from minigpt.trace import activation_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = "Once upon a time there was a clever girl named Alice.\n"
@@ -55,7 +55,7 @@ def test_a_step_finds_model_and_tokenizer_by_name(bundled):
     assert by_name.next_tokens == given.next_tokens
     probs = plain.softmax(bundled[0](bundled[1].encode("Once upon a time"))[-1])
     assert given.next_tokens[0] == (bundled[1].decode([probs.argmax()]), float(probs.max()))
-    with pytest.raises(ValueError, match="not loaded by a name.*give tokenizer"):
+    with pytest.raises(ValueError, match="has no name by which to load its tokenizer: give tokenizer"):
         minigpt.step(letter_model(), "abc")
 
 

@@ -75,6 +75,6 @@ def test_damaged_files(model, tmp_path, change):
     save_tensors(tmp_path, tensors_of(model))
     damaged(change)(tmp_path / "model.safetensors")
     with pytest.raises(
-        CheckpointError, match=r"model.safetensors is no intact safetensors file .*fetch or copy it again"
+        CheckpointError, match=r"model.safetensors is not an intact safetensors file .*fetch or copy it again"
     ):
         GPT2.from_pretrained(tmp_path)

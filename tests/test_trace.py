@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import TINY, assert_close, lively_model, models, random_ids
 
+from minigpt.activations import activation_names
 from minigpt.ops import plain
 from minigpt.params import flatten
-from minigpt.trace import activation_names
 
 
 @settings(max_examples=20)

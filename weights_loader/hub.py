@@ -10,7 +10,7 @@ from pathlib import Path
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
 from weights_loader.tensors import CheckpointError
 
-TIMEOUT_SECONDS = 10  # without an answer from the hub
+TIMEOUT_SECONDS = 10  # how long to wait for an answer from the hub
 LOCAL_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}  # not the network's fault
 
 
@@ -20,10 +20,10 @@ class HubModel:
 
     repo: str
     revision: str
-    sha256: dict[str, str] = field(default_factory=dict)  # by file name, where it is published
+    sha256: dict[str, str] = field(default_factory=dict)  # by file name, for the files whose sum is published
 
 
-# The official models by their short names, each at a revision that is known to be right.
+# The official models by their short names, each at a revision that is known to work.
 OFFICIAL_MODELS = {
     "gpt2": HubModel(
         "openai-community/gpt2",
@@ -69,7 +69,7 @@ def locate_tokenizer(name: str | os.PathLike, revision: str | None = None, local
 
 
 def _locate(name, revision, local_files_only, required_files):
-    """Return the folder with the files that required_files(names, source) picks from all file names of a source."""
+    """Return the folder that has all the files that required_files(names, source) picks from a source's file names."""
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
         required_files([path.name for path in folder.iterdir()], folder)
@@ -160,7 +160,7 @@ def _download(model, revision, required_files):
         raise CheckpointError(f"{repo} has no revision {revision!r}") from error
     except errors.RemoteEntryNotFoundError as error:
         raise CheckpointError(f"{repo} lists {file}, but does not deliver it") from error
-    except Exception as error:  # a failure of the network has one of many types, those of the HTTP library included
+    except Exception as error:  # network failures have many types, some of them the HTTP library's
         if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRORS:
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -174,7 +174,7 @@ def _download(model, revision, required_files):
 def _verify(path, sha256):
     """Compare a downloaded file with its sha256 and remove it if it differs. Raises CheckpointError.
 
-    sha256: the published one, or None: then the one by which the cache names a large file, which the hub has reported.
+    sha256: the published one. If None, the hub's own, by which the cache names a large file.
     """
     blob = path.resolve()
     expected = sha256 or (blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None)

@@ -1,4 +1,4 @@
-"""The files of a GPT-2 checkpoint: their names, the tensors in them, and what can be wrong with them, in words."""
+"""The files of a GPT-2 checkpoint: their names, the tensors in them, and errors that say what is wrong with them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from weights_loader.tensors import CheckpointError, StoredTensor, stored_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-INTEGER_WEIGHTS = "model.int8.safetensors"  # under WEIGHTS, transformers would take the integers for the weights
+INTEGER_WEIGHTS = "model.int8.safetensors"  # in model.safetensors, transformers would take the integers for weights
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # old files store the causal masks, too
@@ -49,7 +49,7 @@ def weight_files(names, source):
 def config_files(names, source):
     """Return the name of the configuration file, see weight_files. Raises CheckpointError."""
     if CONFIG not in names:
-        raise CheckpointError(f"{source} has no {CONFIG}, which says what kind of model the tensors make up")
+        raise CheckpointError(f"{source} has no {CONFIG}, which says what kind of model the tensors form")
     return [CONFIG]
 
 
@@ -94,17 +94,17 @@ def read_parameters(
 ) -> dict[str, Any]:
     """Return the parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
-    Names come without the `transformer.` prefix. One more name is possible: lm_head.weight, if the file has a head that
-    differs from wte. convert(tensor) turns each StoredTensor, under its official name, into what is kept; two are read
-    at a time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the
-    files do not hold these names and shapes.
+    Names come without the `transformer.` prefix. lm_head.weight is added if the file has a head that differs from wte.
+    convert(tensor) turns each StoredTensor, under its official name, into the array to keep. Two are read at a time, so
+    memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the files do not
+    hold these names and shapes.
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
     stored = _with_scales(_official_names(stored, folder), folder)
     head = None if "lm_head.weight" in shapes else stored.pop("lm_head.weight", None)
-    if head and "wte.weight" not in stored:  # tied, saved under the head's name
+    if head and "wte.weight" not in stored:  # tied, but saved under the head's name
         stored["wte.weight"] = replace(head, name="wte.weight")
     _require_shapes(stored, shapes, folder)
 
@@ -148,7 +148,7 @@ def _official_names(stored, folder):
 
 
 def _with_scales(stored, folder):
-    """Return the tensors, each of 8-bit integers with its scale, which the file stores as NAME_scale."""
+    """Give each tensor of 8-bit integers its scale, which the file stores as NAME_scale."""
     tensors = dict(stored)
     for name, tensor in stored.items():
         if tensor.dtype == "I8":
@@ -173,7 +173,7 @@ def _require_shapes(stored, shapes, folder):
     n_found, n_expected = _block_count(stored), _block_count(shapes)
     if n_found != n_expected:
         raise CheckpointError(
-            f"{folder}: config.json says n_layer = {n_expected}, but the tensors make up {n_found} blocks"
+            f"{folder}: config.json says n_layer = {n_expected}, but the tensors form {n_found} blocks"
         )
     missing = [name for name in shapes if name not in stored]
     if missing:
@@ -190,7 +190,7 @@ def _require_shapes(stored, shapes, folder):
         if found != shape:
             turned = "; it seems transposed: GPT-2 files store [in, out]" if found == shape[::-1] else ""
             raise CheckpointError(
-                f"{folder}: tensor {name!r} has shape {list(found)}, by config.json it must be {list(shape)}{turned}"
+                f"{folder}: tensor {name!r} has shape {list(found)}, but config.json requires {list(shape)}{turned}"
             )
 
 

@@ -17,12 +17,12 @@ STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: the sentence says what was found, what was expected and what to do."""
+    """A checkpoint that cannot be used: the message says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: its description and its place. The numbers are read when they are asked for."""
+    """One tensor of a file: its description and its place. Its numbers are read only on request."""
 
     name: str
     path: Path
@@ -73,7 +73,7 @@ def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
             pass
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is no intact safetensors file ({error}); it may be cut off or damaged: fetch or copy it again"
+            f"{path} is not an intact safetensors file ({error}); it may be cut off or damaged: fetch or copy it again"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

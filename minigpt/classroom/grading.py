@@ -22,12 +22,17 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minigpt.classroom.limits import (
+    CALL_SECONDS,
+    DEFINITIONS_SECONDS,
+    MAX_SUBMITTED_FILES,
+    SUBMISSION_MEMORY_MB,
+    SUBMISSION_SECONDS,
+)
 from minigpt.classroom.printable import one_line
-from minigpt.classroom.remote import DEFINITIONS_SECONDS, RemoteWorkbook, TimeBudget
-from minigpt.classroom.submissions import MAX_FILES
+from minigpt.classroom.remote import RemoteWorkbook, TimeBudget
 from minigpt.classroom.workbook import check_workbook
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import CALL_SECONDS
 from minigpt.files import write_file
 
 FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet takes a text that starts with one for a formula
@@ -54,7 +59,13 @@ class Grade:
         return [one_line(message) for message in [*failed, *self.remarks]]
 
 
-def grade(submission, seconds=120, memory_mb=2048, call_seconds=CALL_SECONDS, definitions_seconds=DEFINITIONS_SECONDS):
+def grade(
+    submission,
+    seconds=SUBMISSION_SECONDS,
+    memory_mb=SUBMISSION_MEMORY_MB,
+    call_seconds=CALL_SECONDS,
+    definitions_seconds=DEFINITIONS_SECONDS,
+):
     """Return the Grade of a submission.
 
     seconds: for all of it; of these a call may take call_seconds, and the definitions of a file definitions_seconds. If
@@ -66,8 +77,8 @@ def grade(submission, seconds=120, memory_mb=2048, call_seconds=CALL_SECONDS, de
         grade.remarks.append(f"skipped because they are minigpt's own files, unchanged: {submission.n_own}")
     if not submission.files and not submission.n_own:
         grade.remarks.append("it contains no .py or .ipynb file (links do not count)")
-    if len(submission.files) > MAX_FILES:
-        grade.remarks.append(f"{len(submission.files)} files; only the first {MAX_FILES} were checked")
+    if len(submission.files) > MAX_SUBMITTED_FILES:
+        grade.remarks.append(f"{len(submission.files)} files; only the first {MAX_SUBMITTED_FILES} were checked")
     with tempfile.TemporaryDirectory(prefix="minigpt-", ignore_cleanup_errors=True) as folder:
         paths = _restore(submission, Path(folder), grade.remarks)
         for path in paths:
@@ -83,7 +94,7 @@ def grade(submission, seconds=120, memory_mb=2048, call_seconds=CALL_SECONDS, de
 def _restore(submission, folder, remarks):
     """Write the copies of a submission's files into a folder, and return their paths there."""
     paths = []
-    for name in submission.files[:MAX_FILES]:
+    for name in submission.files[:MAX_SUBMITTED_FILES]:
         path = folder / name
         try:
             content = submission.copies.content(submission.folder / name)

@@ -17,9 +17,17 @@ from pathlib import Path
 
 from minigpt.exercises import calling
 
-MAX_FILE_BYTES = 10_000_000  # of each file that a submission writes in its own folder
-MAX_FILES = 20  # that it may write there, so that a loop does not fill the disk
-MAX_REFUSALS = 100  # that are noted
+# All limits of grading, those that other modules enforce included.
+SUBMISSION_SECONDS = 120  # of a whole submission, unless `grade` is called with another number
+SUBMISSION_MEMORY_MB = 2048  # likewise
+CALL_SECONDS = calling.CALL_SECONDS  # of one call of a student's function, as in `check`
+DEFINITIONS_SECONDS = 30  # of reading a file, and as many of running its definitions
+STARTUP_SECONDS = 120  # of Python and NumPy; no submission pays for them
+MAX_SUBMITTED_FILES = 50  # files of a submission that are checked
+MAX_SUBMITTED_FILE_BYTES = 50_000_000  # of each of them
+MAX_WRITTEN_FILES = 20  # files that a submission may write in its own folder, so that a loop does not fill the disk
+MAX_WRITTEN_FILE_BYTES = 10_000_000  # of each of them
+MAX_REFUSALS = 100  # refused accesses that are reported
 
 
 def limit_resources(memory_bytes, cpu_seconds):
@@ -31,7 +39,7 @@ def limit_resources(memory_bytes, cpu_seconds):
     wanted = {
         "memory": (resource.RLIMIT_AS, memory_bytes),
         "processor": (resource.RLIMIT_CPU, math.ceil(cpu_seconds)),
-        "files": (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
+        "files": (resource.RLIMIT_FSIZE, MAX_WRITTEN_FILE_BYTES),
         "dumps": (resource.RLIMIT_CORE, 0),
     }
     enforced = []
@@ -73,8 +81,8 @@ WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 def refuse_system_access(own_folder, hidden_folder):
     """From now on, refuse what no exercise needs. Return a list that receives the name of each refused event.
 
-    The process may write MAX_FILES files in its own folder and none elsewhere. It may not read the hidden folder, start
-    processes, use the network, or switch off the profiler that watches a student's function.
+    The process may write MAX_WRITTEN_FILES files in its own folder and none elsewhere. It may not read the hidden
+    folder, start processes, use the network, or switch off the profiler that watches a student's function.
     """
     refused, written = [], set()
     realpath, sep, own_process = os.path.realpath, os.sep, str(os.getpid())
@@ -99,7 +107,7 @@ def refuse_system_access(own_folder, hidden_folder):
     def may_write(path):
         if not is_in(path, [own_folder]):
             return path == os.devnull
-        if len(written) < MAX_FILES:
+        if len(written) < MAX_WRITTEN_FILES:
             written.add(path)
         return path in written
 

@@ -11,12 +11,11 @@ import threading
 import time
 from pathlib import Path
 
+from minigpt.classroom.limits import CALL_SECONDS, DEFINITIONS_SECONDS, STARTUP_SECONDS
 from minigpt.classroom.messages import decode, encode, receive, send
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import CALL_SECONDS, Outcome
+from minigpt.exercises.calling import Outcome
 
-STARTUP_SECONDS = 120  # that Python and NumPy may take to start; no submission pays for them
-DEFINITIONS_SECONDS = 30  # that reading a file may take, and as many that running its definitions may take
 PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "death")  # of an Outcome
 FORGED = "its process sent an answer that does not fit the question"
 

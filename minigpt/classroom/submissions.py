@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from minigpt.classroom.copies import PACKAGE, course_notebooks
+from minigpt.classroom.limits import MAX_SUBMITTED_FILE_BYTES, MAX_SUBMITTED_FILES
 
-MAX_FILE_BYTES = 50_000_000
-MAX_FILES = 50  # of one submission
 SUFFIXES = (".py", ".ipynb")
 
 
@@ -27,7 +26,7 @@ class FileCopies:
         """Copy a file. If that is impossible, `content` raises the error."""
         offset = self._file.seek(0, os.SEEK_END)
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
+            if path.stat().st_size > MAX_SUBMITTED_FILE_BYTES:
                 raise OSError(0, f"it has {path.stat().st_size:,} bytes")
             with open(path, "rb") as original:
                 shutil.copyfileobj(original, self._file)
@@ -49,8 +48,8 @@ class FileCopies:
 class Submission:
     """What one student handed in: a file in `folder`, or a folder there.
 
-    files: the student's, relative to `folder`; the first MAX_FILES of them are copied. n_own: how many files were
-    skipped because they are minigpt's own, unchanged.
+    files: the student's, relative to `folder`; the first MAX_SUBMITTED_FILES of them are copied. n_own: how many files
+    were skipped because they are minigpt's own, unchanged.
     """
 
     name: str
@@ -63,7 +62,7 @@ class Submission:
     def of(cls, name, folder, files, copies):
         """Return the submission of these files, and copy them."""
         students = tuple(path for path in sorted(files) if not _is_minigpts_own(folder / path))
-        for path in students[:MAX_FILES]:
+        for path in students[:MAX_SUBMITTED_FILES]:
             copies.add(folder / path)
         return cls(name, folder, students, copies, len(files) - len(students))
 
@@ -122,7 +121,7 @@ def _is_minigpts_own(path):
     """Return whether a file is one of minigpt's, unchanged: some students hand in the whole project with their work."""
     digests = _digests_of_minigpt().get(path.name)
     try:
-        return bool(digests) and path.stat().st_size <= MAX_FILE_BYTES and _digest(path) in digests
+        return bool(digests) and path.stat().st_size <= MAX_SUBMITTED_FILE_BYTES and _digest(path) in digests
     except OSError:  # it cannot be read; FileCopies reports that
         return False
 

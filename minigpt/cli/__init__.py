@@ -1,6 +1,6 @@
 """The command line: minigpt generate, train, eval, stories, exercises, info, tokenize, step, bench.
 
-The commands import what they need when they run, so that --help answers at once.
+Each command imports what it needs when it runs, so that --help answers at once.
 """
 
 import io
@@ -40,7 +40,7 @@ def main():
             # Characters that the encoding of a file or terminal lacks are written as "?".
             stream.reconfigure(errors="replace")
     try:
-        cli(standalone_mode=False)  # click itself exits quietly when the reader of the output has gone
+        cli(standalone_mode=False)  # click itself exits quietly when the output pipe is closed
     except (KeyboardInterrupt, click.Abort):
         sys.exit(128 + signal.SIGINT)
     except click.exceptions.NoArgsIsHelpError as error:  # the help, with all its lines
@@ -49,7 +49,7 @@ def main():
     except click.ClickException as error:
         _exit_with(error.format_message())
     except ImportError as error:
-        _exit_with(f"{error}: install it, or do without what needs it; --ops plain needs no kernels")
+        _exit_with(f"{error}: install it, or leave out the option that needs it; --ops plain needs no Numba")
     except MemoryError as error:
         _exit_with(f"not enough memory: {error}")
     except (ValueError, OSError) as error:

@@ -6,7 +6,7 @@ import click
 
 from minigpt.cli.output import progress, write
 
-MAX_VERDICT_CHARS = 90  # in a line of the table; what is longer follows below it
+MAX_VERDICT_CHARS = 90  # in a line of the table; a longer verdict is printed in full below it
 
 
 @click.group()
@@ -108,6 +108,6 @@ def grade(folder, out, time, memory):
         grading.write_csv(grades, out)
     write(grading.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")
     if others := ignored_files(folder, out):
-        click.echo(f"minigpt: not looked at: {printable(', '.join(others))}", err=True)
+        click.echo(f"minigpt: ignored: {printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
-        click.echo("minigpt: this system does not limit the memory of a process; only time was limited", err=True)
+        click.echo("minigpt: this system cannot limit the memory of a process; only time was limited", err=True)

@@ -14,7 +14,7 @@ from minigpt.cli.options import (
 )
 from minigpt.cli.output import print_json, write
 
-MAX_NEW_TOKENS = 250  # unless --max-new-tokens says otherwise
+MAX_NEW_TOKENS = 250  # the default of --max-new-tokens
 SAMPLING_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 BEAM_OPTIONS = ("length_penalty", "early_stopping")
 
@@ -33,13 +33,13 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
     show_default=True,
     help="Draw from the most probable tokens that together have this probability.",
 )
-@click.option("--min-p", type=float, help="Draw from tokens with at least this share of the best one's probability.")
+@click.option("--min-p", type=float, help="Draw from tokens with at least this fraction of the top probability.")
 @click.option(
     "--typical-p",
     type=float,
-    help="Draw from the tokens of most typical surprise that together have this probability.",
+    help="Draw from the tokens nearest to the expected surprise that together have this probability.",
 )
-@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat fewer tokens.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat tokens less.")
 @click.option(
     "--no-repeat-ngram-size", type=int, default=0, help="Repeat no sequence of this many tokens; 0: no limit."
 )
@@ -60,7 +60,7 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
 @run_options
 @offline_option
 @json_option
-@click.option("--no-stream", is_flag=True, help="Print the text when it is complete, not as it comes.")
+@click.option("--no-stream", is_flag=True, help="Print the text only when it is complete.")
 @click.pass_context
 def generate(
     context,

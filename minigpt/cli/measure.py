@@ -26,7 +26,7 @@ from minigpt.cli.output import print_json, require_plottable, write
 @offline_option
 @json_option
 def bench(model, text, plot, offline, as_json, **run_options):
-    """Measure how fast MODEL runs here, beside what the machine's memory and BLAS allow."""
+    """Measure how fast MODEL runs, beside what this machine's memory and BLAS allow."""
     from minigpt import bench as benchmarks
     from minigpt.files import read_text
     from minigpt.ops.threads import get_threads
@@ -53,7 +53,7 @@ def bench(model, text, plot, offline, as_json, **run_options):
         change = agreement.perplexity / agreement.perplexity_float32 - 1
         write(
             f"\nperplexity {agreement.perplexity:.3f}, in float32 {agreement.perplexity_float32:.3f} ({change:+.2%}); "
-            f"the same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} places\n"
+            f"the same most probable token at {agreement.same_top_token:.2%} of {agreement.tokens:,} positions\n"
         )
 
 

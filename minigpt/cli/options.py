@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how a prompt, a model and a tokenizer come from them."""
+"""Options that several commands share, and the prompt, model and tokenizer that they name."""
 
 import os
 import sys
@@ -51,7 +51,7 @@ run_options = with_options(
 
 
 def is_given(context, name):
-    """Return whether the option of that name stands on the command line."""
+    """Return whether the option of that name was given on the command line."""
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -76,7 +76,7 @@ def read_prompt(prompt):
 
 
 def load_model(name, *, offline=False, threads=None, **options):
-    """Return the model of that name, after tuning the process for it: on the command line the process is ours."""
+    """Load the model of that name, after tuning the process, which on the command line is minigpt's own."""
     from minigpt import GPT2
     from minigpt.ops import tune_process
 
@@ -85,7 +85,7 @@ def load_model(name, *, offline=False, threads=None, **options):
 
 
 def load_tokenizer(name, *, offline=False):
-    """Return the tokenizer of the model of that name."""
+    """Load the tokenizer of the model of that name."""
     from minigpt import Tokenizer
 
     return Tokenizer.from_pretrained(name, local_files_only=offline)

@@ -7,7 +7,7 @@ import click
 
 
 def write(text):
-    """Write to standard output, at once: a reader sees every piece of a text as it comes."""
+    """Write to standard output at once, so that a reader sees every piece of a text as it is made."""
     click.echo(text, nl=False)
 
 
@@ -32,7 +32,7 @@ def progress(iterable, total, unit):
 
 
 def require_plottable(path):
-    """Raise a UsageError unless matplotlib can write a picture of this name. Call it before the work."""
+    """Raise a UsageError unless matplotlib can write a picture of this name. Call this before any work."""
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:

@@ -8,7 +8,7 @@ import click
 from minigpt.cli.options import is_given, json_option, load_model, load_tokenizer, read_prompt
 from minigpt.cli.output import print_json, progress, write
 
-JUDGED_STORIES = 1000  # unless --count says otherwise
+JUDGED_STORIES = 1000  # the default of --count with --judge
 
 
 @click.command()
@@ -19,7 +19,7 @@ JUDGED_STORIES = 1000  # unless --count says otherwise
     "--check",
     "to_check",
     metavar="FILE",
-    help='Check whether the texts of this file ("-": standard input) are stories of the grammar; show where not.',
+    help='Check whether the texts of this file ("-": standard input) are stories of the grammar; show the errors.',
 )
 @click.option(
     "--judge",
@@ -112,9 +112,9 @@ def judge_model(name, count, seed, temperature, as_json):
         return
     at_temperature = "" if temperature == 1 else f" at temperature {temperature:g}"
     write(
-        f"on {count:,} new stories: {result.loss:.2f} nats a story; the grammar itself {result.best:.2f}, on "
-        f"average {grammar.entropy():.2f}, the entropy: {result.excess:.1%} above it\n"
-        f"of {count:,} stories of its own{at_temperature} {result.accepted:.1%} are stories of the grammar\n"
+        f"loss on {count:,} new stories: {result.loss:.2f} nats a story; the grammar's own: {result.best:.2f}, on "
+        f"average {grammar.entropy():.2f}; {result.excess:.1%} above the best possible\n"
+        f"of the model's own {count:,} stories{at_temperature}, {result.accepted:.1%} are stories of the grammar\n"
     )
     for _, problem in result.wrong[:3]:
         write(f"  {problem}\n")

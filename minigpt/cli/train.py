@@ -11,7 +11,7 @@ from minigpt.training.settings import PRESETS, RANDOM_MODEL_SETTINGS, Settings
 
 
 def option_of(field):
-    """Return the click option of a field of Settings. It has no default: the preset has them."""
+    """Return the click option of a field of Settings. It has no default: defaults come from the preset."""
     inner_types = get_args(field.type) or (field.type,)  # str | None: (str, NoneType); tuple[str, ...]: (str, ...)
     kind = inner_types[0]
     if "choices" in field.metadata:
@@ -33,7 +33,7 @@ def option_of(field):
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS]),
-    help="Values of the options that are not given. Default: char, or finetune with --init.",
+    help="Take options that are not given from this preset. Default: char, or finetune with --init.",
 )
 @click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Draw the losses to this file at the end.")
 @with_options(*map(option_of, fields(Settings)))
@@ -43,7 +43,7 @@ def train(out, resume, preset, plot, **settings):
     if (out is None) == (resume is None):
         raise click.UsageError("give either --out FOLDER, for a new training, or --resume FOLDER")
     if resume and (given or preset):
-        raise click.UsageError("--resume continues with the settings that the training began with: it takes no others")
+        raise click.UsageError("--resume keeps the settings that the training began with: it takes no others")
     if plot:
         require_plottable(plot)
     from minigpt.training.trainer import Training
@@ -63,7 +63,7 @@ def train(out, resume, preset, plot, **settings):
 
 
 def run_with_progress(training):
-    """Run a training to its end with a progress bar; each measurement is a line, with a sample if one is wanted."""
+    """Run a training with a progress bar; print a line for each measurement, with a sample if one is wanted."""
     from tqdm import tqdm
 
     steps = training.settings.steps
@@ -87,5 +87,5 @@ def run_with_progress(training):
             training.run(report)
         except KeyboardInterrupt:
             bar.close()
-            click.echo(f"minigpt: stopped at step {training.step:,}; go on: --resume {training.folder}", err=True)
+            click.echo(f"minigpt: stopped at step {training.step:,}; to continue: --resume {training.folder}", err=True)
             raise

@@ -6,10 +6,12 @@ goes wrong (shrinking.py); and whether a known mistake explains all its results 
 """
 
 import os
+from collections.abc import Callable
 
 from minigpt.exercises.calling import call
 from minigpt.exercises.catalogue import find_exercise
 from minigpt.exercises.drawing import drawn_inputs
+from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.recognising import describe_unfinished, recognise, recognise_in_a_probe
 from minigpt.exercises.result import Result
@@ -21,7 +23,7 @@ class NotPassedError(AssertionError):
     """Raised by check where nbgrader counts points: there a cell counts if it raises nothing."""
 
 
-def check(exercise, function):
+def check(exercise: str | Exercise, function: Callable) -> Result:
     """Return a Result that says whether `function` solves an exercise, or what is wrong with it.
 
     >>> check("softmax", lambda x: np.exp(x) / np.exp(x).sum())

@@ -33,13 +33,13 @@ def as_array(value):
 
 def _difference(found, expected, part, names, tolerance, nan_is_wrong):
     if found is None and expected is not None:
-        return "it returns None: is there a return?"
+        return "it returns None: is a return missing?"
     if isinstance(expected, tuple) and names:
         return _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong)
     if isinstance(expected, list):
         return _list_difference(found, expected)
     if _are_several(found, expected):
-        return f"it returns {len(found)} things, with commas between them; one is asked for"
+        return f"it returns {len(found)} values, separated by commas, and not one"
     sentence = _shape_difference(found, expected)
     return sentence or _number_difference(
         part(as_array(found)), part(as_array(expected)), "the result ", tolerance, nan_is_wrong
@@ -56,7 +56,7 @@ def _are_several(found, expected):
 
 def _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong):
     if not isinstance(found, tuple | list) or len(found) != len(expected):
-        return f"it must return {len(expected)} things, {', '.join(names)}, not {_on_one_line(found)}"
+        return f"it must return {len(expected)} values, {', '.join(names)}, not {_on_one_line(found)}"
     for name, one, other in zip(names, found, expected, strict=True):
         sentence = _shape_difference(one, other, f"{name} ")
         if sentence:
@@ -102,7 +102,7 @@ def _shape_difference(found, expected, name="the result "):
     if not isinstance(found, np.ndarray) or not isinstance(expected, np.ndarray):
         return f"{name}must be an array of numbers, not {_on_one_line(found)}"
     if found.dtype.kind not in KINDS:
-        remedy = ": .astype(float) makes numbers of them" if found.dtype == object else ""
+        remedy = ": .astype(float) turns them into numbers" if found.dtype == object else ""
         return f"{name}must be an array of numbers, not of {found.dtype}{remedy}"
     if found.shape != expected.shape:
         if found.ndim == expected.ndim == 1:

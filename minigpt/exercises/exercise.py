@@ -60,7 +60,7 @@ class Exercise:
     in_model: Callable | None = None
     mistakes: list[Mistake] = field(default_factory=list, init=False, repr=False)
 
-    def mistake(self, hint):
+    def mistake(self, hint: str) -> Callable[[Callable], Callable]:
         """Return a decorator that adds a wrong function to the known mistakes, as one that is answered with `hint`.
 
         The first mistake that explains a student's results is the one that is reported, so their order matters.

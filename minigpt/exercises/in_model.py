@@ -6,18 +6,20 @@ that differs from an undisturbed run shows where the function goes wrong.
 
 import functools
 import time
+from collections.abc import Callable
 
 import numpy as np
 
+from minigpt.activations import activation_names, find_activation
 from minigpt.bundled import DEFAULT_MODEL
 from minigpt.exercises.calling import call
 from minigpt.exercises.catalogue import find_exercise
+from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.placing import WrongResultError
 from minigpt.exercises.result import Result
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
-from minigpt.trace import activation, activation_names
 
 PROMPT = "Once upon a time there was a little"
 MAX_NEW_TOKENS = 40
@@ -26,7 +28,9 @@ TEXT_SECONDS = 60  # that the function may take for a whole text
 TOLERANCE = 1e-4  # of an activation's largest number: single precision, added up in another order
 
 
-def check_in_model(exercise, function, model=DEFAULT_MODEL, prompt=PROMPT):
+def check_in_model(
+    exercise: str | Exercise, function: Callable, model: str = DEFAULT_MODEL, prompt: str = PROMPT
+) -> Result:
     """Return the Result of a GPT-2 that runs `function` in the place of an exercise, given by its name or itself.
 
     It names the first activation that differs from minigpt's own, with layer, head and position. If none does, the
@@ -68,7 +72,7 @@ def _guarded(function, returns):
         result = function(*(a.copy() if isinstance(a, np.ndarray) and a.flags.writeable else a for a in arguments))
         if returns and isinstance(result, tuple | list):
             if len(result) != len(returns):
-                raise WrongResultError(f"it must return {len(returns)} things, {', '.join(returns)}, not {len(result)}")
+                raise WrongResultError(f"it must return {len(returns)} values, {', '.join(returns)}, not {len(result)}")
             return tuple(map(_array_of_numbers, result))
         return _array_of_numbers(result)
 
@@ -77,7 +81,7 @@ def _guarded(function, returns):
 
 def _array_of_numbers(result):
     if result is None:
-        raise WrongResultError("it returns None: is there a return?")
+        raise WrongResultError("it returns None: is a return missing?")
     array = np.asarray(result)
     if array.dtype.kind not in "biuf":
         raise WrongResultError(f"it must return an array of numbers, not a {type(result).__name__}")
@@ -127,7 +131,7 @@ def _difference(name, found, expected):
     if not wrong.any():
         return ""
     place = tuple(map(int, np.argwhere(wrong)[0]))
-    axes = activation(name).axes[-found.ndim :]  # the logits of one text have no axis of the batch
+    axes = find_activation(name).axes[-found.ndim :]  # the logits of one text have no axis of the batch
     where = [f"layer {name.split('.')[1]}"] if name.startswith("h.") else []
     words = {"H": "head", "T": "position"}
     where += [f"{words[axis]} {i}" for axis, i in zip(axes, place, strict=True) if axis in words]

@@ -5,7 +5,7 @@ sampling.py   filters and draws
 reader.py     runs the model, each token once
 search.py     generate and stream
 beams.py      beam search
-text.py       text in, text out; imported by its own name, since it loads models and stands above model.py
+text.py       text in, text out; imported as a module of its own, because it depends on model.py
 """
 
 from minigpt.generation.options import GenerationConfig

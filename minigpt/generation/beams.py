@@ -15,21 +15,20 @@ EMPTY_BEAM_SCORE = -1e9  # score of an empty beam; also added to the score of a 
 
 
 def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=None):
-    """Continue prompts, called by generate;  tokens [B, T] -> int64 [B * num_return_sequences, T + new tokens].
+    """Continue prompts by beam search;  tokens [B, T] -> int64 [B * num_return_sequences, T + new tokens].
 
     Extend every beam by every token. The best of all these candidates continue, and those that end a text compete by
     sum(log p) / length ** length_penalty, where length counts new tokens. With do_sample the candidates are drawn
     instead of taken from the top.
 
-    watch(sequences, scores, ends, continues) is called with the candidates of every step, the best of each prompt
-    first: their ids so far [B, n, T], sums of log p [B, n], and bool [B, n], which end here and which the search
-    continues with.
+    watch(sequences, scores, ends, continues) is called at every step with the n candidates of each prompt, best first:
+    their ids so far [B, n, T], sums of log p [B, n], and which end here and which continue, both bool [B, n].
     """
     B, n_prompt = tokens.shape
     beams, n_total = options.num_beams, tokens.shape[1] + options.max_new_tokens
     n_eos = len(options.eos_token_id)
-    # Even if the best candidates of every beam end the text, num_beams others must be left to continue: so filters keep
-    # one token more than there are ids that end a text.
+    # Filters keep one token more than there are end-of-text ids: even if the best candidates of every beam end the
+    # text, num_beams others must be left to continue.
     min_keep = max(2, 1 + n_eos)
     n_candidates = min_keep * beams
     if min_keep > model.config.vocab_size:
@@ -100,7 +99,7 @@ class FinishedBeams:
         self.improvable = np.ones(B, bool)  # which prompts may still finish better sequences
 
     def add(self, candidates, scores, ends, length):
-        """Take in the candidates that end and rank among the first num_beams; the others are there only to continue."""
+        """Add the candidates that end and rank among the first num_beams; lower ones can only continue."""
         beams = self.sequences.shape[1]
         taken = ends & (np.arange(ends.shape[1]) < beams) & self.improvable[:, None]
         if self.options.early_stopping is True:
@@ -118,9 +117,9 @@ class FinishedBeams:
     def is_done(self, best_running, length):
         """Return whether the search can stop: no running sequence can beat the worst finished one of its prompt.
 
-        best_running [B]: each prompt's best sum of log p. It is divided by length ** length_penalty, or, with
-        early_stopping="never" and a positive penalty, by that of the greatest length. With early_stopping=True it is
-        enough that all places are filled.
+        best_running [B]: each prompt's best sum of log p. It is divided by length ** length_penalty; with
+        early_stopping="never" and a positive penalty, length is the greatest possible. With early_stopping=True the
+        search also stops when all places are filled.
         """
         options = self.options
         if options.early_stopping == "never" and options.length_penalty > 0:
@@ -130,7 +129,7 @@ class FinishedBeams:
         return not self.improvable.any() or (options.early_stopping is True and self.filled.all())
 
     def best_sequences(self):
-        """Return num_return_sequences of each prompt, the best first, as int64 [N, T + new tokens]."""
+        """Return the num_return_sequences best of each prompt, best first, as int64 [N, T + new tokens]."""
         n = self.options.num_return_sequences
         longest = self.lengths[:, :n].max(initial=0)
         return self.sequences[:, :n, : self.n_prompt + longest].reshape(-1, self.n_prompt + longest)

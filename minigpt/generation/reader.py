@@ -1,4 +1,4 @@
-"""Running a model over sequences that grow, each token once."""
+"""Run a model over growing sequences, reading each token once."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from minigpt.cache import KVCache
 
 
 class Reader:
-    """Runs a model over growing sequences and returns the logits of the next token. Each token is read once.
+    """Run a model over growing sequences and return the logits of the next token. Each token is read once.
 
     With slide, a sequence that outgrows n_positions loses its oldest tokens: the newest n_positions // 2 are read
     again, at positions from 0, and leave room for as many more. (Dropping one token at a time would mean reading the
@@ -21,7 +21,7 @@ class Reader:
         self.dropped = 0  # tokens at the left of the sequences that are no longer in the window
 
     def next_logits(self, sequences):
-        """sequences [N, T], those of the last call with new tokens appended -> logits of the next token [N, V]."""
+        """Return next-token logits [N, V] for sequences [N, T], which extend those of the last call by new tokens."""
         n_positions = self.model.config.n_positions
         if self.slide and sequences.shape[1] - self.dropped > n_positions:
             self.cache.clear()

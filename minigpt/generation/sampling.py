@@ -1,8 +1,8 @@
 """From logits to the next token: the filters that shape the distribution, and the draw.
 
-Each filter takes scores [N, V], one row per sequence, and returns new ones in which a token that is filtered out has
--inf. The names, defaults and edge cases are those of Hugging Face's generate. `apply_filters` applies them in the order
-in which they stand here; without do_sample it applies only repetition_penalty and no_repeat_ngram.
+Each filter takes scores [N, V], one row per sequence, and returns new ones, -inf for a token that is filtered out. The
+names, defaults and edge cases are those of Hugging Face's generate. `apply_filters` applies them in the order in which
+they stand here; without do_sample it applies only repetition_penalty and no_repeat_ngram.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def log_softmax(x):
 
 
 def repetition_penalty(scores, sequences, penalty):
-    """Make the tokens of a sequence less likely to come again: s / penalty where s > 0, s * penalty where s < 0.
+    """Make the tokens of a sequence less likely to occur again: s / penalty where s > 0, s * penalty where s < 0.
 
     Applied once per distinct token, however often it occurs. sequences: one array of ids per row.
     Keskar et al. 2019, section 4.1.
@@ -119,8 +119,8 @@ def _remove_sorted(scores, order, remove):
 def apply_filters(scores, sequences, options, min_keep=1):
     """Apply all filters that the options ask for, in order;  scores [N, V] -> [N, V].
 
-    sequences: the ids so far of each row, without padding. options: a GenerationConfig. min_keep: the least number of
-    tokens that a filter keeps.
+    sequences: the ids so far of each row, without padding. options: a GenerationConfig. min_keep: the fewest tokens
+    that a filter may keep.
     """
     if options.repetition_penalty != 1.0:
         scores = repetition_penalty(scores, sequences, options.repetition_penalty)
@@ -142,7 +142,7 @@ def apply_filters(scores, sequences, options, min_keep=1):
 
 
 def _filter_candidates(keep, scores, p, min_keep):
-    """Apply the filter `keep` to the tokens of each row that are not filtered out already: there are fewer to sort."""
+    """Apply the filter `keep` to the tokens of each row that are left: there are fewer to sort."""
     scores = scores.copy()
     for row in scores:
         candidates = np.flatnonzero(row > -np.inf)
@@ -158,7 +158,7 @@ def draw_tokens(scores, rngs):
 
 def draw_token(scores, rng):
     """Draw one token with the probabilities softmax(scores);  scores [V] -> an integer."""
-    candidates = np.flatnonzero(scores > -np.inf)  # after top_k, few of the vocabulary
+    candidates = np.flatnonzero(scores > -np.inf)  # after top_k, few tokens remain
     cumulative = np.cumsum(softmax(scores[candidates].astype(np.float64)))
     # Take the first token whose cumulative probability exceeds a uniform number; one of probability 0 never does.
     return candidates[np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")]

@@ -1,4 +1,4 @@
-"""Continuing prompts token by token: generate and stream, with greedy search and sampling."""
+"""Continue prompts token by token: generate and stream, with greedy search and sampling."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from minigpt.generation.sampling import apply_filters, draw_tokens, require_cand
 from minigpt.run import ContextLengthError, checked_ids, left_padding
 
 if TYPE_CHECKING:
-    from minigpt.model import GPT2
+    from minigpt.gpt2 import GPT2
 
 
 def generate(
@@ -28,7 +28,7 @@ def generate(
     """Continue prompts with the model.
 
     ids: one prompt [T], prompts of one length [B, T], or a list of prompts of any lengths. Shorter ones are padded at
-    the left; an array that is already padded comes with its attention_mask. stopping_criteria: a function of the
+    the left; an array that is already padded needs its attention_mask. stopping_criteria: a function of the
     sequences so far, int64 [N, T], that returns which rows [N] are finished. watch: see beam_search. options: the
     fields of GenerationConfig.
 
@@ -83,7 +83,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
             logits = reader.next_logits(sequences[:, :length])
         unpadded = [sequence[start:length] for sequence, start in zip(sequences, row_padding, strict=True)]
         scores = apply_filters(logits, unpadded, options)
-        scores[finished] = 0.0  # whatever they draw is replaced by padding
+        scores[finished] = 0.0  # their draws are replaced by padding
         require_candidates(scores)
         step = draw_tokens(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
         step = np.where(finished, options.pad_token_id, step)

@@ -8,7 +8,7 @@ from minigpt.bundled import DEFAULT_MODEL
 from minigpt.config import GPT2Config
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.search import generate, stream
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 
 
@@ -16,7 +16,7 @@ class Continuation:
     """The text of new ids as they come: iterate over its chunks, then read `text`, `ids` and `finish_reason`.
 
     It ends at an end-of-text id ("eos"), before a stop string ("stop"), or when the ids run out ("length"). A chunk
-    never ends within a character or within what could become a stop string. `ids` are all ids that were read, including
+    never ends within a character or within what could become a stop string. `ids` has all ids that were read, including
     those of the stop string.
     """
 
@@ -91,7 +91,7 @@ def continue_text(
     """
     stop = (stop,) if isinstance(stop, str) else tuple(stop)
     if "" in stop:
-        raise ValueError("stop needs texts that are not empty")
+        raise ValueError("a stop text must not be empty")
     prompt_ids = encode_prompt(tokenizer, prompt, model.config)
     eos = GenerationConfig(**options).with_ids_from(model.config).eos_token_id
     continuation = partial(Continuation, tokenizer, prompt_ids, eos_token_ids=eos, stop=stop)

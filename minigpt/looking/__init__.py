@@ -3,12 +3,12 @@
     stepping.py        the forward pass, one activation at a time
     attention_maps.py  which tokens attend to which
     lens.py            what the model would predict if it stopped early
-    patching.py        change one activation and measure what becomes of the answer
+    patching.py        change one activation and measure the effect on the answer
     beam_tree.py       a beam search, drawn as a tree
     loss_curves.py     the losses of a training
     source.py          the source of a function, shown where it is used
     provenance.py      the line of source that made an activation
-    inputs.py          texts and models as these functions take them
+    inputs.py          the texts and models that these functions take
     figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
 All functions but show and step return their numbers in an object whose `.plot()` returns a matplotlib Figure, which a

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.checks import require_integer
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import draw_map, label_tokens, new_figure
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_texts
-from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 from minigpt.checks import require_integer
 from minigpt.generation.beams import EMPTY_BEAM_SCORE
 from minigpt.generation.search import generate
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import new_figure, text_style
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Node:
     parent: int | None  # its index among the nodes; None: the prompt
     logprob: float  # of the last token, given those before
     score: float  # the sum of log p over all new tokens
-    state: str  # "kept": the search goes on with it; "finished": it is complete, and competes; "dropped"
+    state: str  # "kept": the search continues it; "finished": it is complete, and competes; "dropped"
 
     @property
     def step(self):
@@ -46,7 +46,7 @@ class BeamTree:
     best: list[int]
 
     def heights(self) -> dict[int | None, float]:
-        """Return a height for every node, such that no lines of the tree cross: children are ordered as parents."""
+        """Return a height for every node: children are ordered like their parents, so that no lines cross."""
         heights = {None: 0.0}
         for step in range(1, max(node.step for node in self.nodes) + 1):
             column = [index for index, node in enumerate(self.nodes) if node.step == step]
@@ -87,7 +87,7 @@ def beam_tree(model: GPT2, tokenizer: Tokenizer, text: str, num_beams: int = 3, 
     """Record what a beam search considers, step by step: a BeamTree with .nodes, .best, .text and .plot().
 
     It watches minigpt's own beam search. Each step has a few candidates more than beams, because those that end a
-    text do not go on. score = sum of log p over the new tokens; finished texts compete by score / number of new
+    text do not continue. score = sum of log p over the new tokens; finished texts compete by score / number of new
     tokens. Raises ValueError for an empty text, fewer than 2 beams or fewer than 1 step, ContextLengthError for a
     text that leaves no room for the steps.
     """

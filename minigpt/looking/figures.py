@@ -30,7 +30,7 @@ def new_figure(width, height):
 
 
 def save_figure(figure, path):
-    """Write a figure to a file by rename, in the format that the file's suffix names. Raises ValueError, OSError."""
+    """Write a figure to a file by rename, in the format of the file's suffix. Raises ValueError, OSError."""
     path = Path(path)
     write_file(path, lambda partial: figure.savefig(partial, format=path.suffix[1:]))
 
@@ -42,7 +42,7 @@ def _as_png(figure):
 
 
 def text_style():
-    """Return the text properties for tokens: fonts that have their characters, and no formula after a dollar sign."""
+    """Return the text properties for tokens: fonts that have their characters, and plain dollar signs, not formulas."""
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())
@@ -51,7 +51,7 @@ def text_style():
 
 
 def label_tokens(axis, tokens, rotation=0, size=9, max_labels=MAX_LABELS):
-    """Label the positions 0, 1, 2 ... of axes.xaxis or axes.yaxis with tokens, leaving out some if there are many."""
+    """Label the positions 0, 1, 2 ... of axes.xaxis or axes.yaxis with tokens; if there are many, leave some out."""
     every = max(1, -(-len(tokens) // max_labels))
     positions = range(0, len(tokens), every)
     labels = [token_label(tokens[position]) for position in positions]

@@ -1,6 +1,6 @@
-"""Texts and models as the functions of looking take them."""
+"""The texts and models that the functions of looking take."""
 
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 
 
 def encode_text(tokenizer, text):

@@ -7,7 +7,7 @@ def token_texts(tokenizer, ids):
 
 
 def token_label(text):
-    """Return a token's text with signs for what is invisible: ␣ for a space, ↵ for a line break, ⇥ for a tab."""
+    """Return a token's text with visible signs for white space: ␣ for a space, ↵ for a line break, ⇥ for a tab."""
     text = text.replace(" ", "␣").replace("\r\n", "↵").replace("\n", "↵").replace("\t", "⇥")
     # Other control characters get their Unicode picture: a terminal would obey an escape, ␛.
     return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 else c for c in text)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LogitLens:
-    """The logits read from the stream before block 0 (row 0) and after every block; the last row is the model's."""
+    """The logits of the stream before block 0 (row 0) and after every block; the last row is the model's own."""
 
     tokens: list[str]  # [T]
     logits: np.ndarray  # [L + 1, T, V]
@@ -59,8 +59,8 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
     """Apply the model's last two steps, ln_f and the head, to the stream after every block: a LogitLens.
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
-    The model itself computes this: the stream x_l replaces the output of the last block, and the model goes on with
-    it. The last row, whose stream replaces itself, is therefore exactly the model's logits. L + 1 forward passes.
+    The model itself computes this: the stream x_l replaces the output of the last block, and the model continues with
+    it. In the last row the stream replaces itself, so it is exactly the model's logits. L + 1 forward passes.
     Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
     ids = encode_text(tokenizer, text)

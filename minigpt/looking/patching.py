@@ -1,4 +1,4 @@
-"""Change one activation and measure what becomes of the answer: what has an effect is a cause, not a mere sign.
+"""Change one activation and measure the effect on the answer: an effect shows a cause, not a mere correlation.
 
 Attention maps show where a head looks; these functions show whether it matters.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minigpt.activations import ACTIVATIONS
 from minigpt.generation.sampling import log_softmax
+from minigpt.gpt2 import GPT2
 from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, single_token_id, with_fixed_ops
 from minigpt.looking.labels import token_texts
-from minigpt.model import GPT2
 from minigpt.tokenizer import Tokenizer
-from minigpt.trace import ACTIVATIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """effect[l, h]: the change of log P(answer | text) without head h of block l; below 0 the head has helped."""
+    """effect[l, h]: the change of log P(answer | text) without head h of block l; below 0, the head helps."""
 
     effect: np.ndarray  # [L, H]
     logprob: float  # log P(answer | text) of the whole model
@@ -50,7 +50,7 @@ class Ablation:
 def ablate_heads(model: GPT2, tokenizer: Tokenizer, text: str, answer: str) -> Ablation:
     """Measure what every head contributes to an answer: an Ablation with .effect [L, H] and .plot().
 
-    effect[l, h] = log P(answer | text, head h of block l gives 0) - log P(answer | text)
+    effect[l, h] = log P(answer | text, head h of block l returns 0) - log P(answer | text)
     The head's slice of h.l.attn.heads is set to 0 at all positions, so that it adds nothing to the stream. L H + 1
     forward passes. answer: the text of a single token. Raises ValueError for any other answer and for an empty text.
     """
@@ -62,7 +62,7 @@ def ablate_heads(model: GPT2, tokenizer: Tokenizer, text: str, answer: str) -> A
         return log_softmax(model(ids, trace=trace, edit=edit, last_only=True)[-1])[answer_id]
 
     L, H = model.config.n_layer, model.config.n_head
-    # Traced, it runs on the formulas as the edited runs do, so that no difference is rounding.
+    # A traced run uses the formula of attention, as edited runs do: no difference comes from rounding.
     untouched = logprob(trace={})
     effect = [[logprob(edit={f"h.{layer}.attn.heads": zero_head(head)}) for head in range(H)] for layer in range(L)]
     return Ablation(np.array(effect) - untouched, float(untouched), answer)
@@ -82,8 +82,8 @@ def zero_head(head: int) -> Callable[[np.ndarray], np.ndarray]:
 class Patching:
     """effect[l, t]: how much of the clean text's answer one clean activation restores in the corrupted text.
 
-    0 is the corrupted answer, 1 the clean one; an effect can lie outside of these. difference[l, t] is the same in
-    logits: logit(answer) - logit(wrong) with the clean activation of block l at position t.
+    0 is the corrupted answer, 1 the clean one; an effect can lie outside of these. difference[l, t] is the same effect
+    in logits: logit(answer) - logit(wrong) with the clean activation of block l at position t.
     """
 
     effect: np.ndarray  # [L, T]

@@ -27,14 +27,14 @@ def max_abs_pool(matrix, n_columns):
 
 
 def as_characters(row, largest, signed=True):
-    """Return a row of numbers as bars, from ▁ for -largest to █ for largest; if not signed, from a space for 0."""
+    """Return a row of numbers as bars, from ▁ for -largest (if not signed, a space for 0) to █ for largest."""
     share = np.clip(np.nan_to_num(row / (largest or 1)), -1, 1)
     heights = 1 + np.minimum((share + 1) * 4, 7).astype(int) if signed else np.ceil(share * 8 - 0.5).astype(int)
     return "".join(BARS[height] for height in heights)
 
 
 def as_png(matrix, largest, signed=True):
-    """Return a matrix as the bytes of a PNG, one pixel a number: white is 0, blue `largest`, red -`largest`."""
+    """Return a matrix as the bytes of a PNG, one pixel per number: white is 0, blue `largest`, red -`largest`."""
     share = np.clip(np.nan_to_num(matrix / (largest or 1)), -1, 1)
     pixels = np.rint(share * N_SHADES + N_SHADES).astype(np.uint8)  # indices in the palette
     fade = np.linspace(0, 1, N_SHADES + 1)[:, None]

@@ -28,9 +28,9 @@ class TraceWithOrigins(dict):
 
 
 def origin(frame):
-    """Return the file, line and source of the call that a frame is in: of a function, where it taps an activation.
+    """Return the file, line and source of the statement that a frame is executing: the one that taps an activation.
 
-    A call such as tap("embed", x) says little; the source then begins at the line above that assigns x.
+    A call such as tap("embed", x) says little, so its source begins at the line above that assigns x.
     """
     path, position = frame.f_code.co_filename, inspect.getframeinfo(frame, context=0).positions
     first, last = position.lineno, position.end_lineno or position.lineno

@@ -19,7 +19,7 @@ PRE_STYLE = (
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a function and its place, such as "minigpt/model.py, line 30". A notebook shows it in colours."""
+    """The source of a function and where it is, such as "minigpt/model.py, line 30". A notebook shows it in colours."""
 
     text: str
     place: str
@@ -33,11 +33,11 @@ class Source:
 
 
 def source(function: object) -> Source:
-    """Return the Source of a function, method, class or module. Raises ValueError for what has no Python source."""
+    """Return the Source of a function, method, class or module. Raises ValueError if there is no Python source."""
     unwrapped = function
     while isinstance(unwrapped, partial):
         unwrapped = unwrapped.func
-    unwrapped = inspect.unwrap(unwrapped)  # the function that Numba compiled or a decorator wrapped
+    unwrapped = inspect.unwrap(unwrapped)  # the function inside Numba's or a decorator's wrapper
     try:
         lines, first = inspect.getsourcelines(unwrapped)
         path = inspect.getsourcefile(unwrapped)
@@ -53,8 +53,8 @@ def show(*functions: object) -> None:
 
     >>> show(model.ops.softmax, model.ops.attention)
 
-    It takes methods, classes and modules, too, and functions defined in a notebook. Raises ValueError for what is not
-    written in Python.
+    It takes methods, classes and modules, too, and functions defined in a notebook. Raises ValueError for anything
+    not written in Python.
     """
     for found in [source(function) for function in functions]:
         if _in_notebook():
@@ -72,7 +72,7 @@ def _in_notebook():
 
 
 def file_name(path):
-    """Return a file's path from the project's root, such as minigpt/model.py; elsewhere the path as it is."""
+    """Return a file's path in the project, such as minigpt/model.py; for other files the whole path."""
     path = Path(path)
     if path.is_relative_to(PROJECT):
         return path.relative_to(PROJECT).as_posix()

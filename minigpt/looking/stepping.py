@@ -9,21 +9,21 @@ from typing import overload
 
 import numpy as np
 
+from minigpt.activations import find_activation
 from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
+from minigpt.gpt2 import GPT2
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.source import PRE_STYLE
-from minigpt.model import GPT2
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
-from minigpt.trace import activation
 
-MAX_ROWS = 5  # tokens of a picture in a terminal
-MAX_CHARACTERS = 64  # of a row in a terminal, over all heads
-MAX_PIXELS = 192  # columns of a picture in a notebook, over all heads
+MAX_ROWS = 5  # tokens in a terminal's picture
+MAX_CHARACTERS = 64  # in a row of a terminal's picture, over all heads
+MAX_PIXELS = 192  # columns in a notebook's picture, over all heads
 CARD_STYLE = (
     "display:flex; flex-wrap:wrap; gap:16px; align-items:center; padding:8px 12px; margin:4px 0; "
     "background:#fafafa; color:#222; border:1px solid #e4e4e4; border-radius:4px; text-align:left"
@@ -35,11 +35,11 @@ class Step:
     """One activation of a forward pass."""
 
     name: str  # h.0.attn.q
-    formula: str  # how it follows from the activations before it
-    meaning: str  # what it says
+    formula: str  # how it follows from earlier activations
+    meaning: str  # what it stands for
     array: np.ndarray  # [1, T, numbers] or [1, H, T, numbers]
-    file: str  # that made it, such as minigpt/model.py
-    line: int  # of that file
+    file: str  # where it was made, such as minigpt/model.py
+    line: int  # in that file
     source: str  # the statement on that line
     tokens: list[str]  # [T]
 
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def panels(self) -> list[np.ndarray]:
-        """The activation as matrices [T, numbers]: one, or one for every head."""
+        """The activation as matrices [T, numbers]: one, or one per head."""
         return list(self.array[0]) if self.array.ndim == 4 else [self.array[0]]
 
     @property
@@ -60,7 +60,7 @@ class Step:
     @property
     def is_signed(self) -> bool:
         """Whether its numbers can be below 0."""
-        return not activation(self.name).is_probability
+        return not find_activation(self.name).is_probability
 
     def __repr__(self):
         source = textwrap.indent(self.source, "    ")
@@ -68,7 +68,7 @@ class Step:
         return f"{head}\n{source}\n{self.picture()}"
 
     def picture(self, max_rows: int = MAX_ROWS) -> str:
-        """Return a row of bars for each of the last tokens, with a part for every head between vertical lines."""
+        """Return a row of bars for each of the last tokens, with vertical lines between the heads."""
         n_columns = max(2, MAX_CHARACTERS // len(self.panels))
         panels = [max_abs_pool(panel[-max_rows:], n_columns) for panel in self.panels]
         lines = []
@@ -98,7 +98,7 @@ class Step:
             lines = "<br>".join(html.escape(token_label(token)[:12]) for token in self.tokens)
             style = f"font:11px monospace; line-height:{height / T}px; text-align:right; padding:1px 4px 0 0"
             labels = f"<div style='{style}'>{lines}</div>"
-        if activation(self.name).axes.endswith("TS"):  # tokens by tokens: a square, of which no column may be left out
+        if find_activation(self.name).axes.endswith("TS"):  # tokens by tokens: a square
             width = height
         else:
             width = max(12, 320 // len(panels))
@@ -110,7 +110,7 @@ class Step:
 class Steps(Sequence):
     """The Steps of a forward pass in their order; steps["h.0.attn.q"] finds one by name.
 
-    next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full, a notebook shows
+    next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
     every block.
     """
 
@@ -144,7 +144,7 @@ class Steps(Sequence):
         return self.as_text()
 
     def as_text(self, layer: int = 0, everything: bool = False) -> str:
-        """Return one block in full and a line for each other one, or every block in full.
+        """Return one block in full and the others in brief, or every block in full.
 
         Raises ValueError for a block that does not exist.
         """
@@ -167,7 +167,7 @@ class Steps(Sequence):
         return (
             f"{len(self.tokens)} tokens: {tokens}\n"
             "Pictures: one row for each token; ▁ is -m and █ is m, the largest absolute value. Weights begin at 0.\n"
-            f"Where numbers share a place, the one farthest from 0 is shown; of the tokens, the last {MAX_ROWS}."
+            f"Where numbers share a place, the one farthest from 0 is shown. Only the last {MAX_ROWS} tokens are shown."
         )
 
     def _repr_html_(self):
@@ -200,7 +200,7 @@ def step(model: GPT2 | str, tokenizer: Tokenizer, text: str) -> Steps: ...
 @overload
 def step(model: GPT2 | str, text: str) -> Steps: ...
 def step(model, tokenizer=None, text=None):
-    """Run the forward pass on a text and return its activations one after the other, as Steps.
+    """Run the forward pass on a text and return its activations in order, as Steps.
 
         step(model, tokenizer, text)
         step(model, text)               the tokenizer is the one that belongs to the model's name
@@ -222,7 +222,7 @@ def step(model, tokenizer=None, text=None):
         model = GPT2.from_pretrained(model)
     if tokenizer is None:
         if model.name is None:
-            raise ValueError("this model was not loaded by a name that its tokenizer has, too: give tokenizer")
+            raise ValueError("this model has no name by which to load its tokenizer: give tokenizer")
         tokenizer = Tokenizer.from_pretrained(model.name)
     ids = encode_text(tokenizer, text)
     tokens = token_texts(tokenizer, ids)
@@ -241,9 +241,9 @@ def describe(name, config):
     layer = int(name.split(".")[1]) if name.startswith("h.") else 0
     scale = config.attention_scale(layer)
     is_usual_scale = math.isclose(scale, config.head_size**-0.5)
-    formula = activation(name).formula.format(
+    formula = find_activation(name).formula.format(
         scores="q kᵀ / √K" if is_usual_scale else f"q kᵀ · {scale:.4g}",
         activation=config.activation_function,
         head="wte" if config.tie_word_embeddings else "lm_head",
     )
-    return formula, activation(name).meaning
+    return formula, find_activation(name).meaning

@@ -1,13 +1,13 @@
-"""The operations that the forward pass is made of, as sets that can be exchanged.
+"""The operations of the forward pass, as sets that can replace one another.
 
 plain.py        the operations as NumPy formulas: read these
 operations.py   what a set of operations is
 jit/            the same operations compiled by Numba
-auto.py         the set that begins with the formulas and goes on with the kernels
+auto.py         the set that begins with the formulas and continues with the kernels
 replace.py      a set with operations of your own
 packed.py       matrices in 8 and 16 bits
 threads.py      how many cores the operations use
-process.py      settings of the whole process, made only if asked
+process.py      settings of the whole process, made only on request
 """
 
 import os
@@ -25,15 +25,15 @@ formulas = Operations.of_module("plain", plain)
 
 
 def choose_ops(ops, config):
-    """Return the set of operations of a name for a model of that configuration; a set is returned as it is.
+    """Return the set of operations of this name, for a model of this configuration; a set is returned as it is.
 
     "plain": NumPy. "jit": Numba; compiles its kernels first if they are not in the cache on disk. "auto": plain for a
     small model; for others jit, without waiting for it: the plain operations serve until the kernels are ready. The
-    environment variable MINIGPT_OPS decides what "auto" is. Raises ValueError for another name.
+    environment variable MINIGPT_OPS=plain or jit overrides "auto". Raises ValueError for another name.
     """
     if isinstance(ops, Operations):
         return ops
-    choice = os.environ.get("MINIGPT_OPS") or "auto" if ops == "auto" else ops
+    choice = (os.environ.get("MINIGPT_OPS") or "auto") if ops == "auto" else ops
     if choice == "auto":
         return AutoOperations(config) if config.parameter_count() >= MIN_KERNEL_PARAMETERS else formulas
     if choice == "plain":

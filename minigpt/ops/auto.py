@@ -1,4 +1,4 @@
-"""The set "auto": the formulas at first, the kernels as soon as Numba has them ready."""
+"""The set "auto": the formulas at first, the kernels as soon as they are compiled."""
 
 import threading
 from functools import wraps
@@ -6,18 +6,19 @@ from functools import wraps
 import numpy as np
 
 from minigpt.ops import plain
-from minigpt.ops.operations import RESULT_SHAPES, Operations
+from minigpt.ops.operations import RESULT_SHAPES, Operations, untapped
 from minigpt.ops.process import short_switch_interval
 
-MIN_KERNEL_PARAMETERS = 10_000_000  # parameters from which on the kernels gain more than their start costs
-LONG_PROMPT_TOKENS = 128  # tokens; a longer prompt is worth the start of the kernels at once
+MIN_KERNEL_PARAMETERS = 10_000_000  # with fewer parameters, starting the kernels costs more than they gain
+MAX_SHORT_PROMPT = 128  # tokens; a longer prompt is worth starting the kernels at once
+QUERY_BLOCK = 128  # queries of a long prompt whose attention the formula computes together
 
 
 class AutoOperations(Operations):
     """The plain operations, until the kernels have been imported in the background.
 
-    The import begins with the second forward pass: importing Numba earlier would delay the first token. For a prompt of
-    more than LONG_PROMPT_TOKENS it pays at once. The kernels take over between two operations.
+    The import begins with the second forward pass: importing Numba earlier would delay the first token. A prompt longer
+    than MAX_SHORT_PROMPT starts it in the first one. The kernels take over between two operations.
     """
 
     def __init__(self, config):
@@ -26,17 +27,17 @@ class AutoOperations(Operations):
         self.current = Operations.of_module("plain", plain)
         self._lock = threading.Lock()
         self._thread = None
-        self._attentions_left = config.n_layer  # in the first forward pass
+        self._attentions_left = config.n_layer  # calls of attention in the first forward pass
 
     def start(self):
-        """Begin to import the kernels, unless that has begun."""
+        """Begin to import the kernels in the background, once."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._import, name="minigpt kernels")
                 self._thread.start()
 
     def ready(self):
-        """Return the kernels when they are imported; the formulas if they cannot be."""
+        """Wait for the kernels and return them, or the formulas if they cannot be imported."""
         self.start()
         self._thread.join()
         return self.current
@@ -49,12 +50,12 @@ class AutoOperations(Operations):
         return forwarded
 
     @wraps(plain.attention)
-    def _attention(self, q, k, v, scale=None, padding=None, tap=plain.untapped):
+    def _attention(self, q, k, v, scale=None, padding=None, tap=untapped):
         self._attentions_left -= 1
         T = q.shape[2]
-        if self._thread is None and (self._attentions_left < 0 or T > LONG_PROMPT_TOKENS):
+        if self._thread is None and (self._attentions_left < 0 or T > MAX_SHORT_PROMPT):
             self.start()
-        if self.current.compiled or tap is not plain.untapped or T <= LONG_PROMPT_TOKENS:
+        if self.current.compiled or tap is not untapped or T <= MAX_SHORT_PROMPT:
             return self.current.attention(q, k, v, scale, padding, tap)
         return attention_in_blocks(q, k, v, scale, padding)
 
@@ -72,14 +73,14 @@ class AutoOperations(Operations):
 
 
 def attention_in_blocks(q, k, v, scale=None, padding=None):
-    """plain.attention of a long prompt, a block of queries at a time;  q, k, v as there -> [B, H, T, K].
+    """Compute plain.attention a block of queries at a time;  q, k, v as there -> [B, H, T, K].
 
-    The formula makes arrays [B, H, T, S]. A block of queries needs less memory, and only the keys that it sees.
+    The formula makes arrays [B, H, T, S]. A block of queries takes less memory, and needs only the keys that it sees.
     """
     T, S = q.shape[2], k.shape[2]
     heads = []
-    for start in range(0, T, LONG_PROMPT_TOKENS):
-        stop = min(start + LONG_PROMPT_TOKENS, T)
+    for start in range(0, T, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, T)
         seen = S - T + stop
         heads.append(plain.attention(q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], scale, padding))
     return np.concatenate(heads, axis=2)

@@ -1,8 +1,14 @@
-"""What a set of operations is: the functions that the forward pass calls, and four facts about them."""
+"""What a set of operations is: the functions that the forward pass calls, and three facts about them."""
+
+
+def untapped(name, activation):
+    """Return the activation as it is: the tap of a run that nobody records or edits, see minigpt/trace.py."""
+    return activation
+
 
 # The operations, and the shape that the result of each must have.
 RESULT_SHAPES = {
-    "softmax": lambda x: x.shape,
+    "softmax": lambda x, axis=-1: x.shape,
     "gelu_new": lambda x: x.shape,
     "gelu": lambda x: x.shape,
     "relu": lambda x: x.shape,
@@ -15,8 +21,9 @@ RESULT_SHAPES = {
 class Operations:
     """A model's operations, as in model.ops.softmax(x): softmax, gelu_new, gelu, relu, layer_norm, linear, attention.
 
-    name: "plain", "jit" or "auto". compiled: whether the functions are kernels; training then uses the kernels of the
-    gradients, too. replaced: the names of operations that a user has replaced; these have no gradients.
+    name: "plain", "jit" or "auto"; "training" has an attention that keeps its weights. compiled: whether the functions
+    are kernels; training then uses the kernels of the gradients, too. replaced: the names of operations that a user has
+    replaced; these have no gradients.
     """
 
     def __init__(self, name, functions, compiled=False, replaced=()):
@@ -36,10 +43,10 @@ class Operations:
         return {operation: getattr(self, operation) for operation in RESULT_SHAPES}
 
     def start(self):
-        """Begin to compile, if there is anything to compile in the background. Only "auto" has."""
+        """Begin to import the kernels in the background; only "auto" does that."""
 
     def ready(self):
-        """Return the set to compute with when its kernels are compiled. Only "auto" has to wait for them."""
+        """Wait for the kernels and return the set to compute with; only "auto" has to wait."""
         return self
 
     def __repr__(self):

@@ -1,8 +1,8 @@
-"""Matrices of weights in fewer bits than float32: decoding is as fast as memory delivers the weights.
+"""Matrices of weights in fewer bits than float32, because decoding waits for memory to deliver the weights.
 
 A packed matrix takes the place of a NumPy array of float32: it has `shape`, `T` and `dtype`, m[ids] are float32 rows,
-and x @ m works. Products unpack it a block at a time, never as a whole; those in ops/jit do not unpack it at all for a
-few rows of x.
+and x @ m works. The model's products unpack it a block at a time; those in ops/jit do not unpack it at all for
+a few rows of x.
 """
 
 import numpy as np
@@ -20,13 +20,13 @@ def transposed_copy(matrix):
 
 
 class PackedMatrix:
-    """The common part of the packed formats. `stored` [out, in]: the weights of one output are contiguous in memory.
+    """The base of the packed formats. `stored` [out, in]: the weights of one output are contiguous in memory.
 
     The matrix is `stored` itself (the embeddings: a token's row is also its output in the head) or, if `is_transposed`,
     its transpose [in, out], which linear takes.
     """
 
-    __array_ufunc__ = None  # With it, NumPy leaves x @ m to __rmatmul__.
+    __array_ufunc__ = None  # This makes NumPy leave x @ m to __rmatmul__.
     dtype = np.dtype("float32")  # of the results; the weights are stored in fewer bits
     ndim = 2
 

@@ -8,10 +8,7 @@ import math
 
 import numpy as np
 
-
-def untapped(name, activation):
-    """Return the activation as it is: the tap of a run that nobody records or edits, see minigpt/trace.py."""
-    return activation
+from minigpt.ops.operations import untapped
 
 
 def softmax(x, axis=-1):
@@ -25,7 +22,7 @@ def softmax(x, axis=-1):
 
 
 def gelu_new(x):
-    """GELU by its tanh formula, which GPT-2 was trained with; any shape.
+    """GELU, approximated with tanh: GPT-2 was trained with this approximation; any shape.
 
     gelu_new(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))        Hendrycks and Gimpel 2016, section 2
     """
@@ -39,7 +36,7 @@ def gelu(x):
     gelu(x) = x/2 (1 + erf(x / sqrt(2)))                               Hendrycks and Gimpel 2016, section 2
     """
     erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf; Python's takes one number at a time
-    return 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(x.dtype))
+    return 0.5 * x * (1 + np.asarray(erf(x / math.sqrt(2)), x.dtype))
 
 
 def relu(x):
@@ -48,7 +45,7 @@ def relu(x):
 
 
 def layer_norm(x, weight, bias, eps=1e-5):
-    """Shift every vector to mean 0, scale it to variance 1, then multiply and add what was learnt.
+    """Shift every vector to mean 0, scale it to variance 1, then apply the learnt weight and bias.
 
     layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias              Ba, Kiros and Hinton 2016
 
@@ -56,7 +53,7 @@ def layer_norm(x, weight, bias, eps=1e-5):
     """
     x = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(x).mean(axis=-1, keepdims=True)  # [..., 1]
-    # eps stands inside the root: a constant vector has variance 0.
+    # eps inside the root keeps a constant vector, whose variance is 0, from dividing by 0.
     return x / np.sqrt(variance + eps) * weight + bias
 
 
@@ -87,9 +84,10 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped, softmax=softmax):
 
     attention(q, k, v) = softmax(q k^T scale + mask) v              Vaswani et al. 2017, section 3.2.1
 
-    q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] -> [B, H, T, K]. scale defaults to 1/sqrt(K), which
-    keeps the variance of the scores at 1 whatever K is. padding [B]: see causal_mask. tap receives "scores" (before the
-    mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax can be exchanged for another.
+    q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] -> [B, H, T, K]. scale defaults to 1/sqrt(K): for
+    independent q and k of variance 1 the scores then have variance 1, whatever K is. padding [B]: see causal_mask. tap
+    receives "scores" (before the mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax: the function
+    to use, a replaced one if there is one.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = tap("scores", q @ k.swapaxes(-1, -2) * scale)  # [B, H, T, S]

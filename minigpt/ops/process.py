@@ -1,7 +1,7 @@
-"""Settings of the whole process that make minigpt faster. Nobody's process is changed without being asked.
+"""Settings of the whole process that make minigpt faster. minigpt changes no process without being asked.
 
 The command line and the trainer call `tune_process`, because their process is minigpt's own. In a notebook, or in a
-program that embeds minigpt, it is yours to call.
+program that embeds minigpt, call it yourself.
 """
 
 import contextlib
@@ -11,10 +11,16 @@ import threading
 
 from minigpt.ops.threads import set_threads
 
+# Parameters of mallopt(3), by their numbers in malloc.h.
+M_TRIM_THRESHOLD = -1  # bytes of free memory at the end of the heap that are kept
+M_MMAP_THRESHOLD = -3  # bytes from which on an array gets a mapping of its own, which is given back at once
+M_MMAP_MAX = -4  # how many such mappings there may be
+M_ARENA_MAX = -8  # how many heaps: with one, memory that one thread frees serves the others, too
+
 _tuned = threading.Event()
 
 
-def tune_process(threads=None, *, training=False):
+def tune_process(threads: int | None = None, *, training: bool = False) -> None:
     """Set up this process for speed: BLAS's threads, the allocator, and thread switches while kernels are imported.
 
     threads: the number of cores to use, by default all physical ones that the process may use. training: keep all
@@ -29,24 +35,23 @@ def tune_process(threads=None, *, training=False):
 def keep_freed_memory(everything=False):
     """Have the GNU C library keep freed memory for the next array: up to 128 MB of it, or everything.
 
-    It gives large arrays back to the system at once, and new memory has to be cleared page by page: a tenth of the time
-    of a long prompt, and of a training step, where gradients and activations have the same sizes every time.
+    By default it returns large arrays to the system at once, and the system clears new memory page by page. That takes
+    a tenth of the time of a long prompt, and of a training step, whose arrays have the same sizes every time.
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return
-    # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX: memory that one thread frees is there for the others.
-    settings = ((-3, 2**25), (-1, 2**27), (-8, 1))
+    settings = {M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**27, M_ARENA_MAX: 1}
     if everything:
-        settings = ((-4, 0), (-1, 2**31 - 1), (-8, 1))  # M_MMAP_MAX: no array gets a mapping of its own
-    for parameter, value in settings:
+        settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
+    for parameter, value in settings.items():
         ctypes.CDLL(None).mallopt(parameter, value)
 
 
 @contextlib.contextmanager
 def short_switch_interval():
-    """Inside, the interpreter switches threads 20 times as often, if the process is tuned.
+    """Switch threads 20 times as often inside the block, if the process is tuned.
 
-    By default it switches every 5 ms: each of a token's hundreds of small operations would wait that long for the
+    By default Python switches every 5 ms: each of a token's hundreds of small operations would wait that long for the
     thread that imports the kernels.
     """
     if not _tuned.is_set():

@@ -1,4 +1,4 @@
-"""Operations of your own in the place of minigpt's."""
+"""Operations of your own in place of minigpt's."""
 
 import inspect
 import math
@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from minigpt.ops import plain
-from minigpt.ops.operations import RESULT_SHAPES, Operations
+from minigpt.ops.operations import RESULT_SHAPES, Operations, untapped
 
 
 def replace_ops(ops, **functions):
@@ -15,21 +15,23 @@ def replace_ops(ops, **functions):
 
     Functions are called with positional arguments: softmax(x), gelu(x), layer_norm(x, weight, bias, eps),
     linear(x, weight, bias) where bias may be None, attention(q, k, v). An attention with parameters called scale,
-    padding or tap receives them, too; a model or batch that needs one that it does not take is refused. A replaced
-    softmax works inside the attention of plain. Results are converted to the dtype of the first argument. Raises
-    ValueError for a name that is no operation, and at the call for a result of the wrong shape.
+    padding or tap receives them, too; without them, a model or batch that needs one is refused at the call. A replaced
+    softmax works inside the attention of plain, so only one of the two can be replaced. Results are converted to the
+    dtype of the first argument. Raises ValueError for a name that is no operation, and at the call for a result of the
+    wrong shape.
     """
     for name in functions:
         if name not in RESULT_SHAPES:
             raise ValueError(f"there is no operation {name!r}; the operations are {', '.join(RESULT_SHAPES)}")
-    changed = {name: _checking_shapes(name, function) for name, function in functions.items()}
-    if "attention" in functions:
-        changed["attention"] = _with_full_arguments(functions["attention"])
+    if functions and {"softmax", "attention"} <= {*functions, *ops.replaced}:
+        raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
+    changed = {
+        name: _with_full_arguments(function) if name == "attention" else _checking_shapes(name, function)
+        for name, function in functions.items()
+    }
     if "softmax" in functions:
-        if "attention" in (*functions, *ops.replaced):
-            raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
         changed["attention"] = partial(plain.attention, softmax=changed["softmax"])
-    ops.start()  # "auto" starts its kernels in its attention, which may now be another
+    ops.start()  # "auto" starts its kernels in its attention, which may now be replaced
     return Operations(ops.name, ops.functions() | changed, ops.compiled, (*ops.replaced, *functions))
 
 
@@ -48,6 +50,8 @@ def _checking_shapes(name, function):
     parameters = list(inspect.signature(RESULT_SHAPES[name]).parameters)
 
     def checked(x, *others, **named):
+        if unknown := named.keys() - parameters[1:]:
+            raise TypeError(f"the replaced {name} takes no argument {min(unknown)!r}")
         arguments = (x, *others, *(named[parameter] for parameter in parameters if parameter in named))
         expected = RESULT_SHAPES[name](*arguments)
         if name == "linear" and len(arguments) == 2:
@@ -58,14 +62,14 @@ def _checking_shapes(name, function):
 
 
 def _with_full_arguments(attention):
-    """Return a function of (q, k, v) and perhaps some of scale, padding, tap as one that takes all of them."""
+    """Return an attention of (q, k, v) and any of scale, padding, tap as one that takes all of them."""
     parameters = inspect.signature(attention).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
-    def adapted(q, k, v, scale, padding, tap):
+    def adapted(q, k, v, scale=None, padding=None, tap=untapped):
         options = {"scale": scale, "padding": padding, "tap": tap}
         options = {name: value for name, value in options.items() if takes_all or name in parameters}
-        if "scale" not in options and not math.isclose(scale, q.shape[-1] ** -0.5):
+        if "scale" not in options and scale is not None and not math.isclose(scale, q.shape[-1] ** -0.5):
             raise ValueError("this model does not scale scores by 1/sqrt(K): attention must take a parameter `scale`")
         if "padding" not in options and padding is not None:
             raise ValueError("prompts of different lengths in one batch: attention must take a parameter `padding`")

@@ -19,7 +19,7 @@ def set_threads(n: int | None = None) -> None:
     """Use n threads from now on, in the whole process; by default, default_threads(). Raises ValueError."""
     usable = usable_cpus()
     if n is not None and not (is_integer(n) and 1 <= n <= usable):
-        raise ValueError(f"threads must be an integer from 1 to {usable}, the CPUs that we may use, not {n!r}")
+        raise ValueError(f"threads must be an integer from 1 to {usable}, the number of usable CPUs, not {n!r}")
     _chosen[:] = [default_threads() if n is None else int(n)]
     blas = openblas()
     if blas is not None:
@@ -65,7 +65,7 @@ def usable_cpus() -> int:
 
 
 def _physical_cores():
-    """Count the cores by the lists of CPUs that share one, which Linux has; elsewhere every CPU counts as a core."""
+    """Count cores from Linux's lists of the CPUs that share one; elsewhere every CPU counts as a core."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = set()
     for cpu in usable:
@@ -82,7 +82,7 @@ def _container_cpus():
 
 
 class OpenBLAS(NamedTuple):
-    """The two functions of the library that concern its threads."""
+    """The library's functions that set and return its number of threads."""
 
     set_threads: Callable
     get_threads: Callable

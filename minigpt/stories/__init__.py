@@ -1,9 +1,9 @@
 """Short stories for children, drawn from a grammar: a corpus whose best possible loss is known.
 
 Every choice in a story has a known probability. The probability of each story is therefore known, and so is the entropy
-of all of them: no model of any size can have a lower loss on new stories, on average, and how near one comes is
-measured, not guessed. Whether a text is a story is not a matter of taste, either: `find_problem` finds the first
-pronoun, colour or comma that is wrong.
+of all of them: on average, no model of any size can have a lower loss on new stories, and how near one comes is
+measured, not guessed. Nor is it a matter of taste whether a text is a story: `find_problem` finds the first wrong
+pronoun, colour or comma.
 
     plots.py      the stories
     world.py      who and what they are about
@@ -12,7 +12,7 @@ pronoun, colour or comma that is wrong.
     graph.py      the graph that the notation becomes
     grammar.py    drawing a story, and the entropy
     reading.py    how probable a text is, and where it goes wrong
-    judge.py      how near a model comes
+    judge.py      how near a model comes to the best possible
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 GRAMMAR = Grammar(RULES, POOLS)
-SEPARATOR = "<|endoftext|>"  # after every story of a text with many
+SEPARATOR = "<|endoftext|>"  # follows every story in a text of many
 
 
 def story(rng: np.random.Generator) -> Story:
@@ -58,21 +58,21 @@ def stories(n: int, seed: int) -> Iterator[Story]:
 
 
 def log_probability(text: str, beginning: bool = False) -> float:
-    """Return log p(text), natural: -inf for a text that is not a story.
+    """Return the natural log p(text), -inf for a text that is not a story.
 
-    With beginning, it is the logarithm of the probability that a story begins with the text. The difference of two of
-    them is the log probability that the best possible model gives to the text between.
+    With beginning, p is the probability that a story begins with the text. The difference of two such values is the
+    log probability that the best possible model gives to the text between.
     """
     return Reading(GRAMMAR, text).log_probability(beginning)
 
 
 def find_problem(text: str) -> Problem | None:
-    """Return None for a text that is a story, otherwise its first Problem: position, what was found, what expected."""
+    """Return None for a story, otherwise the Problem: the position, what was found, what was expected."""
     return Reading(GRAMMAR, text).problem()
 
 
 def entropy() -> float:
-    """Return the exact entropy of the stories in nats: the least loss that a model can have, per story and its end."""
+    """Return the exact entropy of the stories in nats: the least loss of any model, per story with its end."""
     return GRAMMAR.entropy()
 
 

@@ -1,4 +1,4 @@
-"""A grammar of texts whose every choice has a known probability: drawing texts, and what is known exactly.
+"""A grammar whose every choice has a known probability: it draws texts, and its entropy is known exactly.
 
 Its rules, in the notation of notation.py, become a graph (graph.py). The probability of a story, the entropy and the
 reading of texts all follow from that graph. There is no second description of what a story is.
@@ -23,7 +23,7 @@ class Story:
 
 
 class Grammar:
-    """Texts by rules {name: notation}, which begin with the rule "story", and pools {name: words}.
+    """A grammar: rules {name: notation}, of which "story" is the first, and pools {name: words}.
 
     Raises ValueError for a grammar that cannot work: a word is referred to but not drawn, a pool runs out, ...
     """
@@ -31,7 +31,7 @@ class Grammar:
     def __init__(self, rules, pools):
         self.start = compile_rule("story", rules, pools)
         if len({word for words in pools.values() for word in words}) < sum(map(len, pools.values())):
-            raise ValueError("a word is in two pools: how many are left would depend on which were drawn")
+            raise ValueError("a word is in two pools: the number of words left would depend on which were drawn")
         for node, drawn in self.states():
             if isinstance(node, Reference):
                 _require_reference(node, drawn)
@@ -56,7 +56,7 @@ class Grammar:
         return Story("".join(texts), logprob)
 
     def states(self):
-        """Yield every node with the words drawn before it, once for all words that could replace one another."""
+        """Yield every node with the words drawn before it, once for all interchangeable words."""
         seen, ahead = set(), [(self.start, {})]
         while ahead:
             node, drawn = ahead.pop()
@@ -70,7 +70,7 @@ class Grammar:
         """Return H = -sum of p(story) log p(story) over all stories, in nats: the least loss a model can have. Exact.
 
         By the chain rule, H(node) = sum over its ways of p (-log p + H(next node)). This is the entropy of the texts
-        because no text comes about by two walks, which the tests prove.
+        because no two walks give the same text, as the tests check.
         """
         return self._sum_over_walks(lambda n, probability, rest: n * probability * (rest - math.log(probability)), 0.0)
 
@@ -112,7 +112,7 @@ class Grammar:
 
 def _require_reference(node, drawn):
     if node.role not in drawn:
-        raise ValueError(f"{{{node.role}}} is used, but on some way it was not drawn before")
+        raise ValueError(f"{{{node.role}}} is used, but not drawn before on every way")
     lacking = [word for word in drawn[node.role].peers if node.attribute not in word.texts]
     if lacking:
         raise ValueError(f"{{{node.role}.{node.attribute}}}: {lacking[0]!r} has no {node.attribute!r}")

@@ -22,7 +22,7 @@ class Literal:
 
 @dataclass(eq=False)
 class Reference:
-    """An attribute of a word that was drawn earlier: this is what a reader has to remember."""
+    """An attribute of a word drawn earlier, which a reader has to remember."""
 
     role: str
     attribute: str
@@ -33,7 +33,7 @@ class Reference:
     def text_of(self, word):
         text = word.texts[self.attribute]
         if self.has_article:
-            # The first letter decides: no pool has a word that sounds otherwise (hour, unicorn).
+            # The first letter decides: no pool has an exception such as hour or unicorn.
             text = ("an " if text[0] in "aeiou" else "a ") + text
         return text[0].upper() + text[1:] if self.is_capitalised else text
 

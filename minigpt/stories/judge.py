@@ -1,13 +1,13 @@
 """How near a model of the stories comes to the best possible one.
 
-Its loss on stories that the grammar draws is compared with what they cost the grammar itself: on average the entropy,
-which no model can beat on new stories. The stories that the model writes are read by the grammar.
+Its loss on stories that the grammar draws is compared with the grammar's own: on average the entropy, which no model
+can beat on new stories. The grammar also reads the stories that the model writes.
 """
 
 from dataclasses import dataclass
 
 from minigpt import stories
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.stories.reading import Problem
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.data import PairBatches, end_of_text, require_matching_vocabulary
@@ -18,7 +18,7 @@ BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Judgement:
-    """loss: the model's on n stories of the grammar, in nats a story with its end. best: the grammar's own.
+    """loss: the model's on n stories of the grammar, in nats per story with its end. best: the grammar's own.
 
     wrong: (text, Problem) of each of the model's own n stories that is not a story of the grammar.
     """
@@ -32,8 +32,8 @@ class Judgement:
     def excess(self) -> float:
         """How far the loss is above the entropy, as a share of the entropy.
 
-        By chance these n stories surprise more or less than the average. The grammar's own loss on them is subtracted,
-        so that this cancels.
+        These n stories happen to be more or less surprising than average. Subtracting the grammar's own loss on them
+        cancels that.
         """
         return (self.loss - self.best) / stories.entropy()
 
@@ -46,8 +46,8 @@ class Judgement:
 def judge(model: GPT2, tokenizer: Tokenizer, n: int = 1000, seed: int = 0, temperature: float = 1.0) -> Judgement:
     """Judge a model by n stories of the grammar and n of its own, drawn at a temperature (1: as it predicts).
 
-    seed: one that the model was not trained with, so that the stories are new to it; the bundled model was trained with
-    1 to 3. Raises ValueError for a model that has no end-of-text token or too short a context.
+    seed: one that the model was not trained with, so that it has not seen the stories. The bundled model was trained
+    with 1 to 3. Raises ValueError for a model that has no end-of-text token or too short a context.
     """
     require_matching_vocabulary(tokenizer, model.config)
     beginning, end = model.config.beginning_token_id, end_of_text(model.config, tokenizer)

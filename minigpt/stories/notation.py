@@ -24,7 +24,7 @@ SHARE = re.compile(r"(\d+)% ")
 
 
 def compile_rule(name, rules, pools, following=END, within=()):
-    """Return the first node of the graph of a rule, whose ends lead to the node `following`. Raises ValueError."""
+    """Return the first node of a rule's graph, whose ends lead to the node `following`. Raises ValueError."""
     if name not in rules:
         raise ValueError(f"there is no rule <{name}>")
     if name in within:
@@ -44,7 +44,7 @@ def compile_rule(name, rules, pools, following=END, within=()):
                 tokens.pop(0)
                 options.append(sequence(depth + 1))
             if not tokens:
-                raise ValueError(f"a bracket that does not close in <{name}>")
+                raise ValueError(f"a bracket in <{name}> is not closed")
             tokens.pop(0)
             parts.append(options)
         if depth == 0 and tokens:
@@ -94,10 +94,10 @@ def compile_rule(name, rules, pools, following=END, within=()):
 
 
 def _tokens(name, notation):
-    """Return the brackets, bars, slots, names of rules and texts of a notation, in order. Raises ValueError."""
+    """Split a notation into brackets, bars, slots, names of rules and texts. Raises ValueError."""
     notation = re.sub(r"\s*\n\s*(?=[\]|])|(?<=[\[|])\s*\n\s*", "", notation.strip())
     notation = "\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", notation))
     tokens = re.findall(r"[\[|\]]|\{[^}]*\}|<[^>]*>|[^\[|\]{<]+", notation)
     if "".join(tokens) != notation:
-        raise ValueError(f"a brace or angle that does not close in <{name}>")
+        raise ValueError(f"a brace or angle bracket in <{name}> is not closed")
     return tokens

@@ -1,6 +1,6 @@
 """The stories: an opening that all share, and six plots, in the notation of notation.py.
 
-What a plot draws early it mentions again late: who holds what, what colour it had, where it lay, who helped, what was
+A plot mentions late what it drew early: who holds what, what colour it had, where it lay, who helped, what was
 promised.
 """
 

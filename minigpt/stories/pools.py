@@ -2,7 +2,7 @@
 
 
 class Word:
-    """An entry of a pool: its texts by attribute ("name" is its own text), and its lists of further words by name.
+    """An entry of a pool: its texts by attribute ("name" is the word itself), and its lists of further words by name.
 
     Two words are equal only if they are the same entry.
     """
@@ -10,7 +10,7 @@ class Word:
     def __init__(self, texts, lists=()):
         self.texts = texts
         self.lists = dict(lists)
-        self.peers = [self]  # all words that could take its place
+        self.peers = [self]  # all words that can replace it
 
     def __repr__(self):
         return self.texts["name"]

@@ -1,7 +1,7 @@
-"""Reading a text by the grammar: how probable it is, and where it first goes wrong.
+"""Read a text by the grammar: how probable it is, and where it first goes wrong.
 
 A reading walks the graph as drawing does, but along all ways at once, and leaves a way as soon as its text differs.
-Few ways last longer than a word.
+Few ways match for longer than a word.
 """
 
 import math
@@ -17,9 +17,9 @@ class Problem:
     """Where a text stops being a story: some story begins with text[:position], and none with one character more."""
 
     position: int
-    found: str  # the word at this position, or the sign
+    found: str  # the word or the sign at this position
     expected: tuple[str, ...]  # what could be there instead
-    because: str  # what a pronoun or the like has to agree with; or empty
+    because: str  # what the word must agree with, such as "hero is Anna"; or empty
 
     def __str__(self):
         text = f"at character {self.position}: found {self.found}, expected "
@@ -34,7 +34,7 @@ class Reading:
 
     p_story is the probability of the text as a story, p_prefix the probability that a story begins with the text.
     furthest is the length of the longest prefix that the text shares with some story; stops are the ways that end
-    there: (the text that they go on with, its node, the words drawn).
+    there: (how they would continue, their node, the words drawn).
     """
 
     def __init__(self, grammar, text):
@@ -99,7 +99,7 @@ THE_END = "the end"
 
 
 def _first_token(before, text, in_a_word):
-    """Return the first word of the text, with the letters before it, or the first character; in quotation marks."""
+    """Return the text's first word, with the letters before it, or its first character, in quotation marks."""
     rest = text[: len(text) - len(text.lstrip(LETTERS))]
     if before + rest and (rest or in_a_word):
         return f"'{before + rest}'"

@@ -1,4 +1,4 @@
-"""Training: the loss, its gradients by hand, and the optimizer that makes the parameters better with them."""
+"""Training: the loss, its gradients by hand, and the optimizer that updates the parameters with them."""
 
 import importlib
 from typing import TYPE_CHECKING

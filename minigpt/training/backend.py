@@ -6,7 +6,7 @@ from minigpt.training import backward
 from minigpt.training.adamw import adamw_update_all
 from minigpt.training.loss import cross_entropy
 
-FORMULAS = SimpleNamespace(
+PLAIN_TRAINING = SimpleNamespace(
     linear_backward=backward.linear_backward,
     layer_norm_backward=backward.layer_norm_backward,
     gelu_new_backward=backward.gelu_new_backward,
@@ -20,12 +20,12 @@ FORMULAS = SimpleNamespace(
 
 
 def training_operations(ops):
-    """Return the operations of training that belong to a set of the forward pass's: compiled if that one is.
+    """Return the operations of training that belong to those of the forward pass: compiled if these are.
 
-    Both have the functions of FORMULAS; minigpt.training.jit has more, see there.
+    Both have the functions of PLAIN_TRAINING; minigpt.training.jit has a few more.
     """
     if not ops.compiled:
-        return FORMULAS
+        return PLAIN_TRAINING
     from minigpt.training import jit  # here, because importing Numba takes half a second
 
     return jit

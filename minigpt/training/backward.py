@@ -1,12 +1,12 @@
 """The backward pass of GPT-2, by hand: from the gradient of the logits to that of every parameter.
 
-The gradient of the loss by an array has the array's shape; `dx` is that of x. Every function here undoes one of the
-forward pass and quotes it: it takes the gradient of what that function returned and what that function was given, and
-returns the gradients of its arguments. All of it is one rule, the chain rule: a number changes the loss by the sum of
-the changes through everything that was computed from it.
+The gradient of the loss with respect to an array has the array's shape; `dx` is that of x. Each function belongs to one
+of the forward pass and quotes it: from the gradient of its result it computes those of its arguments. All of it is one
+rule, the chain rule: the gradient of a number is the sum, over everything computed from it, of that thing's gradient
+times its derivative by the number.
 
-`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`, whose letters
-it uses. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
+`gpt2_backward` walks the forward pass of model.py from its end to its beginning; read it beside `gpt2`. Letters as
+in model.py. `run` is the Recording of that forward pass (recording.py): its activations, and the operations below.
 """
 
 import math
@@ -23,7 +23,7 @@ def gpt2_backward(dlogits, ids, params, grads, run):
     A tied head is wte: the same array gets the gradient of the head and that of the embedding.
     """
     head = "lm_head" if "lm_head" in params else "wte"
-    weight, dweight = params[head]["weight"].T, grads[head]["weight"].T
+    weight, dweight = params[head]["weight"].T, grads[head]["weight"].T  # views: what is added to dweight is in grads
     dx = run.linear_backward(dlogits, run["ln_f"], {"weight": weight}, {"weight": dweight})
     dx = run.layer_norm_backward(dx, run.stream(len(params["h"])), params["ln_f"], grads["ln_f"])
 
@@ -36,29 +36,31 @@ def gpt2_backward(dlogits, ids, params, grads, run):
 def transformer_block_backward(dx, ln_1, attn, ln_2, mlp, grads, run):
     """x = x + self_attention(layer_norm(x)), x = x + feed_forward(layer_norm(x));  dx [B, T, D] -> dx before the block.
 
-    Where the stream is copied into a part that adds to it, both ways count: the gradient comes back as a sum.
+    x reaches the result directly and through the part that adds to it, so its gradient is the sum of both.
     """
-    dnormed = feed_forward_backward(run.masked("mlp.out", dx), **mlp, grads=grads["mlp"], run=run)
+    dout = run.masked("mlp.out", dx)
+    dnormed = feed_forward_backward(dout, run["ln_2"], **mlp, grads=grads["mlp"], run=run)
     dx = dx + run.layer_norm_backward(dnormed, run["resid_mid"], ln_2, grads["ln_2"])
 
-    dnormed = self_attention_backward(run.masked("attn.out", dx), **attn, grads=grads["attn"], run=run)
+    dout = run.masked("attn.out", dx)
+    dnormed = self_attention_backward(dout, run["ln_1"], **attn, grads=grads["attn"], run=run)
     return dx + run.layer_norm_backward(dnormed, run.stream(run.layer), ln_1, grads["ln_1"])
 
 
-def self_attention_backward(dout, c_attn, c_proj, grads, run):
-    """q, k, v = linear(x, c_attn), out = linear(attention(q, k, v), c_proj);  dout [B, T, D] -> dx [B, T, D]."""
+def self_attention_backward(dout, x, c_attn, c_proj, grads, run):
+    """q, k, v = linear(x, c_attn), out = linear(attention(q, k, v), c_proj);  dout, x [B, T, D] -> dx."""
     dheads = run.linear_backward(dout, merge_heads(run["attn.heads"]), c_proj, grads["c_proj"])
     dheads = split_heads(dheads, run.n_head)  # [B, H, T, K]
     dq, dk, dv = run.attention_backward(dheads, run["attn.q"], run["attn.k"], run["attn.v"])
     dqkv = np.concatenate([merge_heads(dq), merge_heads(dk), merge_heads(dv)], axis=-1)  # [B, T, 3 D]
-    return run.linear_backward(dqkv, run["ln_1"], c_attn, grads["c_attn"])
+    return run.linear_backward(dqkv, x, c_attn, grads["c_attn"])
 
 
-def feed_forward_backward(dout, c_fc, c_proj, grads, run):
-    """out = linear(activation(linear(x, c_fc)), c_proj);  dout [B, T, D] -> dx [B, T, D]."""
+def feed_forward_backward(dout, x, c_fc, c_proj, grads, run):
+    """out = linear(activation(linear(x, c_fc)), c_proj);  dout, x [B, T, D] -> dx."""
     dact = run.linear_backward(dout, run["mlp.act"], c_proj, grads["c_proj"])  # [B, T, F]
-    dpre = run.activation_backward(dact, run["mlp.pre"])
-    return run.linear_backward(dpre, run["ln_2"], c_fc, grads["c_fc"])
+    dpre = run.activation_function_backward(dact, run["mlp.pre"])
+    return run.linear_backward(dpre, x, c_fc, grads["c_fc"])
 
 
 def linear_backward(dy, x, weight, dweight, dbias=None):
@@ -67,7 +69,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     y[r, o] = sum_i x[r, i] weight[i, o] + bias[o], so
     dx[r, i] = sum_o dy[r, o] weight[i, o],   dweight[i, o] = sum_r x[r, i] dy[r, o],   dbias[o] = sum_r dy[r, o]
     """
-    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # [R, out], [R, in]
+    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # R rows: [R, out], [R, in]
     dweight += x_rows.T @ dy_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
@@ -77,8 +79,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
 def layer_norm_backward(dy, x, weight, dweight, dbias, eps=1e-5):
     """y = n weight + bias with n = (x - mean(x)) / s, s = sqrt(var(x) + eps);  dy, x [..., D] -> dx.
 
-    dn = dy weight. Through n itself x counts 1/s; but every x also moves the mean and the variance of all of its
-    vector, which takes away what dn has in common with the constant vector and with n:
+    dn = dy weight. If mean and s were constants, dx would be dn / s. They depend on x, which takes away the mean of dn
+    and its component along n:
     dx = (dn - mean(dn) - n mean(dn n)) / s
     Adds to dweight and dbias.
     """
@@ -104,9 +106,9 @@ def gelu_new_backward(dy, x):
 
 
 def gelu_backward(dy, x):
-    """y = x P(x) with the normal distribution's P;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
+    """y = x P(x), P the normal distribution;  dy, x of any shape -> dx = dy (P(x) + x p(x)), p its density."""
     erf = np.frompyfunc(math.erf, 1, 1)
-    below = 0.5 * (1 + erf(x / math.sqrt(2)).astype(x.dtype))
+    below = 0.5 * (1 + np.asarray(erf(x / math.sqrt(2)), x.dtype))
     return dy * (below + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
 
 
@@ -116,29 +118,33 @@ def relu_backward(dy, x):
 
 
 def softmax_backward(dy, y):
-    """y = softmax(x) over the last axis;  dy, y -> dx = y (dy - sum_j dy_j y_j): one gains what all lose."""
+    """y = softmax(x) over the last axis;  dy, y -> dx = y (dy - sum_j dy_j y_j).
+
+    Raising one score raises its own weight and lowers all the others; the sum is what that costs.
+    """
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
-def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
-    """heads = (weights mask) v, weights = softmax(q k^T scale);  dheads, q, k, v [B, H, T, K] -> dq, dk, dv.
+def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
+    """heads = weights v, weights = softmax(q k^T scale + mask);  dheads, q, k, v [B, H, T, K] -> dq, dk, dv.
 
-    weights [B, H, T, T] are computed again if they were not recorded. mask is dropout's, None without it. Two products
-    and a softmax are undone one after the other. Where causality hid a key, its weight is 0, and so is its dscores.
+    weights [B, H, T, T] are computed again if they were not recorded. With dropout, heads = (weights dropout_mask) v.
+    Two products and a softmax are undone one after the other. A hidden key has weight 0, so softmax_backward gives 0
+    there and no mask is needed.
     """
     if weights is None:
         scores = q @ k.swapaxes(-1, -2) * scale  # [B, H, T, T]
         weights = softmax(np.where(causal_mask(q.shape[2], k.shape[2]), scores, -np.inf))
-    dropped = weights if mask is None else weights * mask
+    dropped = weights if dropout_mask is None else weights * dropout_mask
     dv = dropped.swapaxes(-1, -2) @ dheads  # [B, H, T, K]
     dweights = dheads @ v.swapaxes(-1, -2)  # [B, H, T, T]
-    if mask is not None:
-        dweights *= mask
+    if dropout_mask is not None:
+        dweights *= dropout_mask
     dscores = softmax_backward(dweights, weights) * scale
     return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
 
 def embedding_backward(dx, ids, dwte, dwpe):
-    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D] and dwpe [P, D]; ids may repeat."""
+    """x[b, t] = wte[ids[b, t]] + wpe[t];  dx [B, T, D]. Adds to dwte [V, D], dwpe [n_positions, D]; ids may repeat."""
     np.add.at(dwte, ids, dx)
     dwpe[: ids.shape[1]] += dx.sum(axis=0)

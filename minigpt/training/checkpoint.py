@@ -1,15 +1,15 @@
 """A training in its folder, so that it can be killed at any moment and resumed.
 
     FOLDER/config.json, tokenizer.json, model.safetensors    the best model so far: a checkpoint like any other
-    FOLDER/training.json                                     the settings; written last: then it can be resumed
-    FOLDER/tokens.bin, validation.bin                        the texts as ids, or else
+    FOLDER/training.json                                     the settings; written last: from then on it can be resumed
+    FOLDER/tokens.bin, validation.bin                        the texts as ids, or
     FOLDER/data.jsonl, validation.jsonl                      copies of the pairs (stored_data.py)
-    FOLDER/log.jsonl                                         one line a step
-    FOLDER/last/                                             the model as it was last saved, and
-    FOLDER/last/optimizer-STEP.safetensors                   its AdamW
+    FOLDER/log.jsonl                                         one line per step
+    FOLDER/last/                                             the model as it was last saved
+    FOLDER/last/optimizer-STEP.safetensors                   the state of its AdamW
 
 Every file appears by rename, and the header of last/model.safetensors says which step it belongs to: until it is
-renamed the old pair of model and optimizer counts, from then on the new one.
+renamed, the old pair of model and optimizer is valid, from then on the new one.
 """
 
 import json
@@ -63,7 +63,7 @@ def save_last(folder, model, optimizer, step, best):
 
 
 def load_last(folder, model, optimizer):
-    """Give the optimizer its state from the folder that the model was loaded from. Return the step and the best loss.
+    """Load the optimizer's state from FOLDER/last. Return the step and the best loss.
 
     Raises CheckpointError.
     """
@@ -81,7 +81,7 @@ def load_last(folder, model, optimizer):
 
 
 def saved_step(folder):
-    """Return the step to resume from, and the lowest validation loss until then. Raises CheckpointError."""
+    """Return the step to resume from, and the lowest validation loss so far. Raises CheckpointError."""
     path = Path(folder) / "last" / "model.safetensors"
     metadata = read_metadata(path)
     if "step" not in metadata or "best" not in metadata:
@@ -90,7 +90,7 @@ def saved_step(folder):
 
 
 def truncate_log(folder, step):
-    """Drop what the log says of steps after the one that was saved."""
+    """Drop the log's lines after the step that was saved."""
     path = Path(folder) / "log.jsonl"
     if not path.exists():
         return
@@ -99,7 +99,7 @@ def truncate_log(folder, step):
 
 
 def remove_partial_files(folder):
-    """Remove what a killed training was about to write: files as large as the model."""
+    """Remove the partial files of a killed training: they can be as large as the model."""
     for part in (Path(folder), Path(folder) / "last"):
         for path in part.glob(".*.partial"):
             path.unlink()

@@ -1,7 +1,7 @@
 """Texts and pairs on their way to the model: from files to token ids, from token ids to batches.
 
-A batch is inputs and targets, both [B, T]: targets[b, t] is the token after inputs[b, t], or IGNORED. Which tokens a
-step gets follows from the seed and the step's number alone, so a resumed training continues with the same ones.
+A batch is inputs and targets, both [B, T]: targets[b, t] is the token after inputs[b, t], or IGNORED. The seed and
+the step's number alone decide which tokens a step gets, so a resumed training continues with the same ones.
 """
 
 import codecs
@@ -12,14 +12,14 @@ import numpy as np
 from minigpt.files import write_file
 from minigpt.training.loss import IGNORED
 
-PIECE_BYTES = 2**16  # of a text, read at a time: the tokenizer is half as fast with a megabyte
-SCANNED_TOKENS = 2**16  # searched for separators at a time
+PIECE_BYTES = 2**16  # bytes of a text to read at a time: with a megabyte the tokenizer is half as fast
+SCANNED_TOKENS = 2**16  # tokens to search for separators at a time
 
 
 def text_pieces(path, n_bytes=PIECE_BYTES):
     """Yield the text of a file in pieces that can be encoded one by one. Raises ValueError if it is not UTF-8.
 
-    A piece ends before a space or a newline that follows another character: no token reaches across.
+    A piece ends before a space or a newline that follows another character: no token crosses it.
     """
     decoder, rest, n_read = codecs.getincrementaldecoder("utf-8")(), "", 0
     with open(path, "rb") as file:
@@ -29,7 +29,7 @@ def text_pieces(path, n_bytes=PIECE_BYTES):
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                # error.object is what the decoder had kept of earlier chunks, and this chunk.
+                # error.object is this chunk, after what the decoder kept of earlier ones.
                 wrong = n_read + len(chunk) - len(error.object) + error.start
                 raise ValueError(f"{path} is not UTF-8 text (byte {wrong})") from error
             n_read += len(chunk)
@@ -107,7 +107,7 @@ def read_pairs(path, tokenizer, end, block_size, beginning=None, display_name=No
     """Return the lines {"prompt": ..., "completion": ...} of a file as [(ids, length of the prompt)].
 
     ids are those of the prompt, the completion and the token `end` (or None); an empty prompt becomes the token
-    `beginning`. Raises ValueError with the line's number, and with display_name in place of a path that is our own.
+    `beginning`. Raises ValueError with the line's number and, if given, display_name in place of the path.
     """
     pairs = []
     with open(path, "rb") as file:
@@ -137,11 +137,11 @@ def read_pairs(path, tokenizer, end, block_size, beginning=None, display_name=No
 
 
 class PairBatches:
-    """Prompts with their completions, of which only the completions count. Each epoch has a new order."""
+    """Prompts with their completions; only the completions are targets. Each epoch has a new order."""
 
     def __init__(self, pairs, batch_size, seed):
         if not pairs:
-            raise ValueError("there are no pairs to train on: of those given some are kept to measure on")
+            raise ValueError("there are no pairs to train on: some of those given are kept to measure on")
         self.pairs = pairs
         self.batch_size = batch_size
         self.seed = seed
@@ -162,7 +162,7 @@ class PairBatches:
 
 
 def padded_batch(pairs):
-    """Return pairs of different lengths as inputs, targets [B, T], padded on the right, where no token looks."""
+    """Return pairs of different lengths as inputs, targets [B, T], padded on the right, which no token sees."""
     T = max(len(ids) for ids, _ in pairs) - 1
     inputs, targets = np.zeros((len(pairs), T), np.int64), np.full((len(pairs), T), IGNORED)
     for row, (ids, n_prompt) in enumerate(pairs):
@@ -193,7 +193,7 @@ def _token_dtype(tokenizer):
 
 
 def _places_of(token_id, tokens):
-    """Return where a token occurs, [N]; for None, nowhere. The tokens may be a memory map: they are read in parts."""
+    """Return the positions of a token, [N]; for None, none. The tokens may be a memory map: they are read in parts."""
     starts = range(0, len(tokens) if token_id is not None else 0, SCANNED_TOKENS)
     places = [start + np.flatnonzero(tokens[start : start + SCANNED_TOKENS] == token_id) for start in starts]
     return np.concatenate([np.empty(0, np.int64), *places])

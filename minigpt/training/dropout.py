@@ -8,7 +8,7 @@ PLACES = ("embed", "attn.weights", "attn.out", "mlp.out")  # the activations tha
 class Dropout:
     """Set each number of an activation to 0 with probability p and divide the others by 1 - p, so that the mean stays.
 
-    Forwards y = x mask, so backwards dx = dy mask: `masks` keeps the mask of every place by its full name. rng: a numpy
+    Forward, y = x mask; backward, dx = dy mask. `masks` keeps every mask by the activation's full name. rng: a numpy
     Generator.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.backend import training_operations
 from minigpt.training.data import require_matching_vocabulary
@@ -37,7 +37,7 @@ def summed_loss(model, inputs, targets):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """tokens: how many were predicted; n_bytes: the length of their text in UTF-8; loss: nats a token."""
+    """tokens: how many were predicted; n_bytes: the length of their text in UTF-8; loss: nats per token."""
 
     tokens: int
     n_bytes: int
@@ -55,12 +55,12 @@ class Evaluation:
 
 
 def evaluate(model: GPT2, tokenizer: Tokenizer, text: str | Iterable[str], stride: int | None = None) -> Evaluation:
-    """Return how well a model predicts a text, an Evaluation. Raises ValueError.
+    """Measure how well a model predicts a text. Raises ValueError.
 
     The text (a string, or its pieces as data.text_pieces cuts them) is read through a window of the model's whole
-    context, which moves by `stride` tokens. Of each window only the tokens count that no earlier window had: each
-    follows at least n_positions - stride others, except at the beginning. A small stride is slow and kind to the model;
-    the default is half the window. The first token is predicted from the token that begins texts
+    context, which moves by `stride` tokens. Each window counts only the tokens that no earlier window had: except at
+    the beginning, each follows at least n_positions - stride others. A smaller stride takes longer and gives tokens
+    more context; the default is half the window. The first token is predicted from the token that begins texts
     (config.beginning_token_id). A model without one does not predict it, and its bytes do not count either.
     """
     n = model.config.n_positions
@@ -73,8 +73,8 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, text: str | Iterable[str], strid
     for piece in [text] if isinstance(text, str) else text:
         ids = tokenizer.encode(piece)
         if ids and not parts and beginning is None:
-            # The bytes of the first token, by its place in the text: if it is half a character, decoding it alone
-            # would give another one.
+            # The first token's bytes, by its offsets in the text: if it is half a character, decoding it alone
+            # would give other bytes.
             n_bytes -= len(piece[: tokenizer.backend.encode(piece).offsets[0][1]].encode())
         n_bytes += len(piece.encode())
         parts.append(np.array(ids, np.int32))

@@ -1,7 +1,9 @@
 """The loss of a batch and its gradients: forward, loss, backward."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from minigpt.gpt2 import GPT2
 from minigpt.model import gpt2
 from minigpt.ops.auto import MIN_KERNEL_PARAMETERS
 from minigpt.ops.operations import Operations
@@ -15,18 +17,27 @@ from minigpt.training.loss import IGNORED
 from minigpt.training.recording import Recording
 
 
-def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, scale=1.0):
-    """Return the mean cross-entropy of the next tokens, and its gradient by every parameter.
+def loss_and_grads(
+    model: GPT2,
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    grads: dict | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    scale: float = 1.0,
+) -> tuple[float, dict]:
+    """Return the mean cross-entropy of the next tokens, and its gradient with respect to every parameter.
 
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a
-    float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, they are added to it,
-    `scale` times: gradient accumulation. dropout: its probability, drawn from the numpy Generator rng. Raises
-    ValueError for ids or targets that the model does not have, and for replaced operations, which have no backward.
+    float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, the new gradients
+    times `scale` are added to it in place: gradient accumulation. The loss is not scaled. dropout: its probability,
+    drawn from the numpy Generator rng. Raises ValueError for ids or targets that the model does not have, and for
+    replaced operations, which have no backward.
     """
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
         raise ValueError(
-            f"{', '.join(model.ops.replaced)}: replaced, and minigpt has no backward of yours; train without with_ops"
+            f"minigpt has no backward pass for the replaced {', '.join(model.ops.replaced)}: train without with_ops"
         )
     grads = zeros_like(model.params) if grads is None else grads
     count = max(1, int((targets != IGNORED).sum()))
@@ -37,7 +48,7 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
     if ops.compiled and not dropout:
         forward = Operations("training", ops.functions() | {"attention": backward.attention}, compiled=True)
 
-    def part(inputs, targets, grads, rng):
+    def forward_and_backward(inputs, targets, grads, rng):
         recording = Recording(model.config, backward, Dropout(dropout, rng) if dropout else None)
         logits = gpt2(inputs, model.params, Run(model.config, forward, tap=recording))  # [B, T, V]
         loss, dlogits = backward.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), count)
@@ -46,13 +57,13 @@ def loss_and_grads(model, inputs, targets, grads=None, dropout=0.0, rng=None, sc
         gpt2_backward(dlogits.reshape(logits.shape), inputs, model.params, grads, recording)
         return loss
 
-    return over_batch(model, part, inputs, targets, grads, rng), grads
+    return over_batch(model, forward_and_backward, inputs, targets, grads, rng), grads
 
 
 def over_batch(model, work, inputs, targets, grads=None, rng=None):
-    """Call work(inputs, targets, grads, rng) on the batch, or for a small model on a part of it per core.
+    """Call work(inputs, targets, grads, rng) on the batch; for a small compiled model once per core, on a share of it.
 
-    Returns the sum of the results. work also adds to grads, if there are any.
+    Return the sum of the results. work also adds to grads, unless that is None.
     """
     ops = model.ops.ready()
     is_small = model.config.parameter_count() < MIN_KERNEL_PARAMETERS
@@ -68,6 +79,8 @@ def checked_batch(model, inputs, targets):
     ):
         raise ValueError("weights of 8 or 16 bits cannot be trained: load the model with dtype='float32'")
     inputs, targets = checked_ids(inputs, model.config), np.asarray(targets)
+    if not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(f"targets must be integers, not {targets.dtype}")
     if inputs.shape != targets.shape:
         raise ValueError(f"inputs have shape {inputs.shape}, targets {targets.shape}")
     if inputs.shape[-1] > model.config.n_positions:

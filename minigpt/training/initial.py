@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minigpt.bpe import BPE, train_bpe
 from minigpt.config import GPT2Config
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.data import end_of_text, text_pieces
 

@@ -1,4 +1,4 @@
-"""The loss that training reduces: how surprised the model is by the next token."""
+"""The loss that training reduces: how much the next token surprises the model."""
 
 import numpy as np
 

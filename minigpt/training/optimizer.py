@@ -1,10 +1,10 @@
-"""From gradients to better parameters: AdamW and clipping, for any tree of arrays."""
+"""Update parameters by their gradients: AdamW and clipping, for any tree of arrays."""
 
 import math
 
 import numpy as np
 
-from minigpt.ops import formulas
+from minigpt.ops import Operations, formulas
 from minigpt.params import flatten, zeros_like
 from minigpt.training.backend import training_operations
 
@@ -12,16 +12,23 @@ from minigpt.training.backend import training_operations
 class AdamW:
     """Adam with decoupled weight decay (Kingma and Ba 2014; Loshchilov and Hutter 2019): the formula is in adamw.py.
 
-    Dividing by the root of v gives every parameter steps of about lr whatever the size of its gradient. As in GPT-1's
-    training (Radford et al. 2018) and nanoGPT's only matrices decay, the embeddings among them, not biases and layer
-    norms.
+    Dividing by the root of v gives every parameter steps of about lr, whatever the size of its gradient. Only matrices
+    decay, the embeddings among them, not biases and layer norms, as in GPT-1 (Radford et al. 2018) and nanoGPT.
 
     params: nested dicts or lists of float arrays, which `step` changes in place. ops: the model's operations,
-    model.ops; compiled ones bring a compiled update for float32. By default the formula computes it. Raises ValueError
-    for a parameter that is no float array.
+    model.ops; if they are compiled, so is the update, for float32. By default the formula computes it. Raises
+    ValueError for a parameter that is not a float array.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, ops=formulas):
+    def __init__(
+        self,
+        params: dict | list,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        ops: Operations = formulas,
+    ):
         self.params = flatten(params)
         for name, p in self.params.items():
             if not isinstance(p, np.ndarray) or p.dtype.kind != "f":
@@ -36,7 +43,7 @@ class AdamW:
         self.t = 0
         self.ops = ops
 
-    def step(self, grads, lr=None):
+    def step(self, grads: dict | list, lr: float | None = None) -> None:
         """Change the parameters in place by their gradients, a tree like params, with this step's learning rate."""
         grads = flatten(grads)
         if grads.keys() != self.params.keys():
@@ -51,13 +58,13 @@ class AdamW:
         training_operations(self.ops.ready()).adamw_update_all(parameters, lr, self.betas, self.eps, self.t)
 
 
-def clip_by_global_norm(grads, max_norm):
-    """Scale all gradients in place so that their common length is at most max_norm; return the length before.
+def clip_by_global_norm(grads: dict | list, max_norm: float) -> float:
+    """Scale all gradients in place so that their joint norm is at most max_norm; return the norm before.
 
     norm = sqrt(sum of the squares of all gradients): the direction stays (Pascanu et al. 2013, algorithm 1).
     """
     arrays = flatten(grads).values()
-    # BLAS sums each array in its own dtype. order="K" makes a view in memory's order and no copy.
+    # BLAS sums each array in its own dtype. order="K" makes a view in memory order, not a copy.
     norm = math.sqrt(sum(float(np.dot(a, a)) for a in (array.ravel(order="K") for array in arrays)))
     if norm > max_norm:
         for array in arrays:

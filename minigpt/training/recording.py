@@ -1,14 +1,13 @@
-"""The run of a training step: it records the forward pass, and the backward pass walks the record in reverse."""
+"""The run of a training step: it records the forward pass, and the backward pass reads the record in reverse."""
 
-from minigpt.trace import ACTIVATIONS
-
-RECORDED = tuple(a.name for a in ACTIVATIONS if a.for_backward)
+from minigpt.activations import find_activation
+from minigpt.run import copied
 
 
 class Recording:
-    """What the forward pass left, and what else the backward pass carries beside the mathematics: its `run`.
+    """The tap of a training's forward pass, then the `run` of its backward pass.
 
-    As the tap of a forward pass it records the activations that the backward pass reads, as they were before dropout,
+    As the tap it records the activations that the backward pass reads, as they were before dropout,
     and applies dropout. Then run["attn.q"] is an activation of the block that run.in_block(layer) is about, and
     linear_backward and the others are the operations of backward.py, in NumPy or compiled, for this configuration.
     dropout: a Dropout, or None.
@@ -23,14 +22,13 @@ class Recording:
         self.prefix = ""
 
     def __call__(self, name, activation):
-        if name.endswith(RECORDED):
+        if find_activation(name).for_backward:
             self.activations[name] = activation
         return activation if self.dropout is None else self.dropout(name, activation)
 
     def in_block(self, layer):
-        """Return the same run inside a block."""
-        inside = object.__new__(Recording)
-        inside.__dict__.update(self.__dict__)
+        """Return a copy for one block, where names get the prefix h.LAYER."""
+        inside = copied(self)
         inside.layer = layer
         inside.prefix = f"h.{layer}."
         return inside
@@ -39,13 +37,13 @@ class Recording:
         return self.activations[self.prefix + name]
 
     def stream(self, layer):
-        """Return the stream that block `layer` was given; for layer = n_layer that of the last layer norm."""
+        """Return the stream that block `layer` reads; for layer = n_layer, the one that ln_f reads."""
         if layer:
             return self.activations[f"h.{layer - 1}.resid"]
         return self._times_mask("embed", self.activations["embed"])
 
     def masked(self, name, dy):
-        """Return dx of y = x mask, where dropout had a mask for the activation of that name; else dy."""
+        """Return dx of y = x mask, if dropout had a mask for the activation of that name; else dy."""
         return self._times_mask(self.prefix + name, dy)
 
     def _times_mask(self, full_name, array):
@@ -64,12 +62,12 @@ class Recording:
         eps = self.config.layer_norm_epsilon
         return self.operations.layer_norm_backward(dy, x, params["weight"], grads["weight"], grads["bias"], eps)
 
-    def activation_backward(self, dy, x):
-        """Return dx of y = activation(x)."""
+    def activation_function_backward(self, dy, x):
+        """Return dx of y = activation_function(x)."""
         return getattr(self.operations, f"{self.config.activation_function}_backward")(dy, x)
 
     def attention_backward(self, dheads, q, k, v):
-        """Return dq, dk, dv of heads = attention(q, k, v). A forward that kept no weights has them computed again."""
+        """Return dq, dk, dv of heads = attention(q, k, v). Weights that were not recorded are computed again."""
         name = f"{self.prefix}attn.weights"
         weights, mask = self.activations.get(name), self._mask(name)
         return self.operations.attention_backward(

@@ -3,9 +3,9 @@
 import math
 
 
-def learning_rate(step, steps, lr, min_lr, warmup):
-    """Return the learning rate of a step, counted from 0: up in a straight line for `warmup` steps, then down to min_lr
-    along half a cosine."""
+def learning_rate(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:
+    """Return the learning rate of a step, counted from 0: up linearly for `warmup` steps, then down to
+    min_lr along half a cosine."""
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))

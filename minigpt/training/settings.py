@@ -1,6 +1,6 @@
 """The settings of a training and their presets. The command line makes its options from these fields.
 
-Imports nothing heavy: `minigpt train --help` reads this file.
+It imports nothing slow: `minigpt train --help` reads this file.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ class Settings:
         metavar="PATH",
     )
     validation: str | None = _setting(
-        None, "Measure on this file, of the same kind. Default: the last tenth of what is trained on.", metavar="PATH"
+        None, "Measure on this file, of the same kind. Default: the last tenth of the data.", metavar="PATH"
     )
     init: str | None = _setting(None, "Begin with this model instead of a random one: fine-tuning.", metavar="MODEL")
     tokenizer: str = _setting("char", "The tokenizer of a random model.", metavar="char|bpe:SIZE|gpt2")
@@ -34,8 +34,8 @@ class Settings:
         "Standard deviation of a random model's matrices. GPT-2's 0.02 suits a width of 768; a narrow model learns "
         "sooner with 1/sqrt(width).",
     )
-    block_size: int = _setting(64, "Tokens of a sequence.")
-    batch_size: int = _setting(12, "Sequences of a batch.")
+    block_size: int = _setting(64, "Tokens in a sequence.")
+    batch_size: int = _setting(12, "Sequences in a batch.")
     steps: int = _setting(2000, "Number of training steps.")
     lr: float = _setting(1e-3, "Highest learning rate.")
     min_lr: float = _setting(1e-4, "Learning rate at the end.")
@@ -43,10 +43,10 @@ class Settings:
     beta2: float = _setting(0.99, "AdamW's beta2: how long it remembers squared gradients.")
     weight_decay: float = _setting(0.1, "Weight decay, on matrices only.")
     grad_clip: float = _setting(1.0, "Clip the gradient's norm to this.")
-    grad_accum: int = _setting(1, "Batches that are added up to one step.")
+    grad_accum: int = _setting(1, "Batches whose gradients are added up in one step.")
     dropout: float = _setting(0.0, "Share of the activations that dropout sets to 0.")
     eval_every: int = _setting(250, "Steps between measurements; the training is saved at each of them.")
-    eval_batches: int = _setting(20, "Batches of a measurement.")
+    eval_batches: int = _setting(20, "Batches in a measurement.")
     sample_tokens: int = _setting(0, "Print a text of this many tokens at each measurement.")
     seed: int = _setting(0, "The same seed and threads give the same model, bit for bit.")
     threads: int | None = _setting(None, "Number of cores to use. Default: all physical ones.")
@@ -72,7 +72,7 @@ class Settings:
     def from_preset(cls, preset: str | None = None, **options) -> "Settings":
         """Return the settings of a preset with some of them replaced. Without a name: finetune with init, else char.
 
-        What the options leave open follows from them: min_lr is a tenth of a given lr, the warm-up is at most a tenth
+        Some defaults depend on the options: min_lr is a tenth of a given lr, the warm-up is at most a tenth
         of the steps, and a block is at most as long as the context of the model to begin with.
         """
         values = PRESETS[preset or ("finetune" if options.get("init") else "char")] | options

@@ -1,6 +1,6 @@
 """The data of a training in its folder: stored when it starts, read again whenever it is resumed.
 
-A text is stored as token ids, pairs as a copy of their file: a resumed training looks at nothing outside its folder.
+A text is stored as token ids, pairs as a copy of their file: a resumed training reads nothing outside its folder.
 """
 
 import shutil

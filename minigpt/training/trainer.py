@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt.model import GPT2
+from minigpt.gpt2 import GPT2
 from minigpt.ops import get_threads, tune_process
 from minigpt.params import flatten, zeros_like
 from minigpt.tokenizer import Tokenizer
@@ -64,7 +64,7 @@ class Training:
         folder = Path(folder)
         if checkpoint.has_training(folder):
             raise ValueError(f"{folder} has a training already: resume it, or choose another folder")
-        # A training that was killed as it started has stored its data before the model, so the model is its own.
+        # A training killed during its start has stored its data before its model, so the model is its own.
         killed_start = has_data(folder) and not _is_folder(settings.init, folder)
         if (folder / "config.json").exists() and not killed_start:
             raise ValueError(f"{folder} has a model, which training would overwrite: choose another folder")
@@ -93,7 +93,7 @@ class Training:
         try:
             tune_process(settings.threads, training=True)
         except ValueError as error:
-            other = f'with another "threads" in {folder / checkpoint.SETTINGS_FILE} it goes on, but not bit for bit'
+            other = f'with another "threads" in {folder / checkpoint.SETTINGS_FILE} it continues, but not bit for bit'
             raise ValueError(f"this training used {settings.threads} threads, but {error}; {other}") from error
         model = GPT2.from_pretrained(str(folder / "last"), ops=settings.ops, dtype="float32")
         training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
@@ -108,13 +108,13 @@ class Training:
         Ctrl-C stops it after the current step, which is saved; a second Ctrl-C stops it at once. Raises NotFiniteError,
         KeyboardInterrupt, OSError.
         """
-        # The steps look for numbers that are not finite themselves, so NumPy need not warn of each.
+        # Each step checks for numbers that are not finite, so NumPy need not warn of them.
         with self._delayed_ctrl_c(), np.errstate(all="ignore"), open(self.folder / "log.jsonl", "a") as log:
             try:
                 self._run(log, report)
             except OSError as error:
                 saved, _ = checkpoint.saved_step(self.folder)
-                raise OSError(f"stopped at step {self.step}: {error}; --resume goes on from step {saved}") from error
+                raise OSError(f"stopped at step {self.step}: {error}; --resume continues from step {saved}") from error
 
     def _run(self, log, report):
         s = self.settings
@@ -123,7 +123,7 @@ class Training:
             if self.step % s.eval_every == 0 or self.step == s.steps:
                 line["validation_loss"] = self.evaluate()
             log.write(json.dumps(line) + "\n")
-            log.flush()  # before the checkpoint: resuming relies on the lines up to the saved step
+            log.flush()  # before the checkpoint: to resume, the log must have all lines up to the saved step
             if "validation_loss" in line or self.stop_requested.is_set():
                 self.save()
             report(line)
@@ -167,7 +167,7 @@ class Training:
         for arrays in (flatten(self.model.params), self.optimizer.m, self.optimizer.v):
             for name, array in arrays.items():
                 if not np.isfinite(array).all():
-                    raise self._not_finite(self.step, f"{name} or its AdamW is not finite")
+                    raise self._not_finite(self.step, f"{name} or its AdamW state is not finite")
         checkpoint.save_last(self.folder, self.model, self.optimizer, self.step, self.best)
 
     def sample(self) -> str:
@@ -188,7 +188,7 @@ class Training:
 
     @contextlib.contextmanager
     def _delayed_ctrl_c(self):
-        """Inside, the first Ctrl-C only requests a stop. Signals reach the main thread alone."""
+        """Let the first Ctrl-C only request a stop. Only the main thread can handle signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -17,16 +17,17 @@ def adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 def moments(grad, m, v, beta1, beta2):
+    """Return the running means of the gradient and of its square."""
     return beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad**2
 
 
 @st.composite
 def optimised(draw, t=st.just(1), fresh=False, zero_grad=False, eps=st.just(1e-8), weight_decay=st.just(0.0)):
-    """The arguments of adamw. fresh: m and v are 0, as before the first step."""
+    """Draw the arguments of adamw. fresh: m and v are 0, as before the first step."""
     shape = draw(st.sampled_from([(1,), (3,), (2, 3)]))
     grad = np.zeros(shape) if zero_grad else draw(arrays(*shape))
     m = np.zeros(shape) if fresh or zero_grad else draw(arrays(*shape, elements=numbers(-2, 2)))
-    # v is above 0 where m is not 0: a step of m / eps would be beyond all measure.
+    # v is above 0 where m is not 0; otherwise the step m / eps would be huge.
     v = np.zeros(shape) if fresh else draw(arrays(*shape, elements=numbers(0, 4).map(lambda n: n + 0.125)))
     lr, betas = draw(st.sampled_from([0.25, 0.5])), draw(st.permutations([0.25, 0.5, 0.75, 0.875]))
     return draw(arrays(*shape)), grad, m, v, draw(t), lr, *betas[:2], draw(eps), draw(weight_decay)
@@ -37,46 +38,47 @@ exercise = Exercise(
     notebook="08_learning",
     order=5,
     signature="adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay)",
-    task="Step t (counted from 1) of AdamW for parameters w with gradient grad. The running means: m = beta1 m + (1 - "
-    "beta1) grad and v = beta2 v + (1 - beta2) grad^2. Because they began at 0 they are corrected: m^ = m / (1 - "
-    "beta1^t), v^ = v / (1 - beta2^t). The step: w = w - lr weight_decay w - lr m^ / (sqrt(v^) + eps), with the w "
-    "from before on the right. Returns the new w, m and v (m and v uncorrected), arrays of one shape.",
+    task="Take step t (counted from 1) of AdamW for parameters w with gradient grad. The running means: m = beta1 m + "
+    "(1 - beta1) grad and v = beta2 v + (1 - beta2) grad^2. Because they began at 0 they are corrected: m^ = m / (1 - "
+    "beta1^t), v^ = v / (1 - beta2^t). The step: w = w - lr weight_decay w - lr m^ / (sqrt(v^) + eps), with the old w "
+    "on the right. Return the new w, m and v (m and v uncorrected), arrays of one shape.",
     reference=adamw,
     returns=("w", "m", "v"),
     probes=(
         Probe(
-            "Look at m: the old mean counts beta1, the gradient 1 - beta1.",
+            "Look at m. The old mean counts beta1, the gradient 1 - beta1.",
             optimised(t=st.integers(1, 5)),
             part=lambda result: result[1],
         ),
         Probe(
-            "Look at v: the old mean counts beta2, the square of the gradient 1 - beta2.",
+            "Look at v. The old mean counts beta2, the square of the gradient 1 - beta2.",
             optimised(t=st.integers(1, 5)),
             part=lambda result: result[2],
         ),
         Probe(
-            "Look at w after the first step: m and v were 0, eps is tiny, nothing decays. With the corrections m^ is "
-            "the gradient and sqrt(v^) its size, so every w moves by lr, down its gradient, or stays where that is 0.",
+            "Look at w after the first step. m and v were 0, eps is tiny, nothing decays. After the corrections m^ is "
+            "the gradient and sqrt(v^) its size, so every w moves by lr against its gradient, or stays where that is "
+            "0.",
             optimised(fresh=True),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at w after a later step, without decay: the corrections are 1 - beta1^t and 1 - beta2^t.",
+            "Look at w after a later step, without decay. The corrections are 1 - beta1^t and 1 - beta2^t.",
             optimised(t=st.integers(2, 5)),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at w: gradient and m are 0, so only the decay is left: w - lr weight_decay w.",
+            "Look at w. Gradient and m are 0, so only the decay is left: w - lr weight_decay w.",
             optimised(zero_grad=True, weight_decay=st.sampled_from([0.25, 0.5])),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at w: gradient and decay at once. The decay takes a part of the w from before the step, and has no "
-            "part in the gradient or the running means.",
+            "Look at w. Gradient and decay act together: the decay is a part of the w before the step, and does not "
+            "enter the gradient or the running means.",
             optimised(t=st.integers(1, 5), weight_decay=st.sampled_from([0.25, 0.5])),
         ),
         Probe(
-            "Look at w: eps is large, nothing decays. It is added to sqrt(v^), after the correction and the root.",
+            "Look at w. eps is large, nothing decays. Add eps to sqrt(v^), after the correction and the root.",
             optimised(t=st.integers(1, 5), eps=st.sampled_from([0.5, 2.0])),
             part=lambda result: result[0],
         ),
@@ -89,79 +91,77 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function steps with m and v as they are. They began at 0 and are too small at first: the corrected ones, m^ "
-    "and v^, belong in the step."
+    "You use m and v as they are in the step. They began at 0 and are too small at first: use the corrected ones, m^ "
+    "and v^."
 )
 def adamw_without_correction(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)
     return w * (1 - lr * weight_decay) - lr * m / (np.sqrt(v) + eps), m, v
 
 
-@exercise.mistake("Your function corrects m, but not v: v^ = v / (1 - beta2^t).")
+@exercise.mistake("You correct m, but not v: v^ = v / (1 - beta2^t).")
 def adamw_corrects_m_only(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)
     return w * (1 - lr * weight_decay) - lr * m / (1 - beta1**t) / (np.sqrt(v) + eps), m, v
 
 
-@exercise.mistake("Your function corrects v, but not m: m^ = m / (1 - beta1^t).")
+@exercise.mistake("You correct v, but not m: m^ = m / (1 - beta1^t).")
 def adamw_corrects_v_only(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)
     return w * (1 - lr * weight_decay) - lr * m / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
 
 
-@exercise.mistake(
-    "Your function divides by 1 - beta at every step. The correction fades with the number of steps: 1 - beta^t."
-)
+@exercise.mistake("You divide by 1 - beta at every step. The correction fades with the number of steps: 1 - beta^t.")
 def adamw_corrects_as_at_first(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, 1, lr, beta1, beta2, eps, weight_decay)
 
 
-@exercise.mistake("Your function corrects as if t were counted from 0, with t + 1. Here the first step is t = 1.")
+@exercise.mistake("You correct with t + 1, as if t were counted from 0. Here the first step is t = 1.")
 def adamw_one_step_late(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t + 1, lr, beta1, beta2, eps, weight_decay)
 
 
 @exercise.mistake(
-    "Your function returns the corrected means. The next step goes on with m and v themselves: corrected ones would be "
-    "corrected again and again."
+    "You return the corrected means. The next step needs m and v themselves: corrected ones would be corrected again "
+    "and again."
 )
 def adamw_keeps_corrected(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     w, m, v = adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay)
     return w, m / (1 - beta1**t), v / (1 - beta2**t)
 
 
-@exercise.mistake("Your function steps with the m and v of the step before. First this gradient goes into both means.")
+@exercise.mistake("You use the m and v of the step before. Include this gradient in both means first.")
 def adamw_steps_with_old(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     step = lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
     return w * (1 - lr * weight_decay) - step, *moments(grad, m, v, beta1, beta2)
 
 
-@exercise.mistake("Your function adds the step. The gradient shows where the loss grows: the step is subtracted.")
+@exercise.mistake("You add the step. The gradient points to where the loss grows, so subtract the step.")
 def adamw_uphill(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     _, m_new, v_new = adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay)
     return adamw(w, -grad, -m, v, t, lr, beta1, beta2, eps, weight_decay)[0], m_new, v_new
 
 
-@exercise.mistake("Your function divides by v^ itself. v is a mean of squares: its root has the size of a gradient.")
+@exercise.mistake("You divide by v^ itself. v is a mean of squares, and its root has the size of a gradient.")
 def adamw_without_root(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)
     return w * (1 - lr * weight_decay) - lr * m / (1 - beta1**t) / (v / (1 - beta2**t) + eps), m, v
 
 
-@exercise.mistake("Your function keeps the mean of the gradient's size in v. It is the mean of its square.")
+@exercise.mistake("You keep the mean of the gradient's size in v. Keep the mean of its square.")
 def adamw_v_without_square(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)[0], beta2 * v + (1 - beta2) * np.abs(grad)
     return w * (1 - lr * weight_decay) - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
 
 
-@exercise.mistake("Your function has beta1 and beta2 exchanged: beta1 belongs to m, beta2 to v.")
+@exercise.mistake("You exchange beta1 and beta2: beta1 belongs to m, beta2 to v.")
 def adamw_betas_swapped(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta2, beta1, eps, weight_decay)
 
 
 @exercise.mistake(
-    "Your function weighs the old mean with 1 - beta and what is new with beta. It is the other way round: beta near 1 "
-    "means a long memory."
+    "You weight the old mean with 1 - beta and the new value with beta. It is the other way round: beta near 1 means a "
+    "long memory."
 )
 def adamw_betas_reversed(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, 1 - beta1, 1 - beta2)
@@ -169,45 +169,42 @@ def adamw_betas_reversed(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 @exercise.mistake(
-    "Your function adds the decay to the gradient, as Adam with L2 does, so that it goes through m, v and the root. In "
-    "AdamW it is apart: w itself loses lr weight_decay w."
+    "You add the decay to the gradient, as Adam with L2 does, so it goes through m, v and the root. In AdamW it is "
+    "separate: w itself loses lr weight_decay w."
 )
 def adamw_decay_in_gradient(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad + weight_decay * w, m, v, t, lr, beta1, beta2, eps, 0.0)
 
 
-@exercise.mistake("Your function has no weight decay: w loses lr weight_decay w in every step.")
+@exercise.mistake("The weight decay is missing: w loses lr weight_decay w in every step.")
 def adamw_without_decay(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta1, beta2, eps, 0.0)
 
 
-@exercise.mistake("Your function takes weight_decay w away. The decay is multiplied by the learning rate as well.")
+@exercise.mistake("You subtract weight_decay w. Multiply the decay by the learning rate as well.")
 def adamw_decay_without_lr(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay / lr)
 
 
 @exercise.mistake(
-    "Your function takes the decay of the w that the step has changed already. It is that of the w before."
+    "You compute the decay from the w that the step has already changed. Compute it from the w before the step."
 )
 def adamw_decays_after(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     w, m, v = adamw(w, grad, m, v, t, lr, beta1, beta2, eps, 0.0)
     return w * (1 - lr * weight_decay), m, v
 
 
-@exercise.mistake("Your function adds eps under the root. It is added to the root: sqrt(v^) + eps.")
+@exercise.mistake("You add eps under the root. Add it to the root: sqrt(v^) + eps.")
 def adamw_eps_inside(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     m, v = moments(grad, m, v, beta1, beta2)
     return w * (1 - lr * weight_decay) - lr * m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps), m, v
 
 
-@exercise.mistake(
-    "Your function adds eps to sqrt(v) and corrects afterwards, so that eps is corrected as well. It is added to "
-    "sqrt(v^)."
-)
+@exercise.mistake("You add eps to sqrt(v) and correct afterwards, which also divides eps. Add it to sqrt(v^).")
 def adamw_eps_before_correction(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta1, beta2, eps / math.sqrt(1 - beta2**t), weight_decay)
 
 
-@exercise.mistake("Your function forgets eps in the divisor sqrt(v^) + eps.")
+@exercise.mistake("eps is missing in the divisor sqrt(v^) + eps.")
 def adamw_without_eps(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta1, beta2, 0.0, weight_decay)

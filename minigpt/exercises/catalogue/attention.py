@@ -21,8 +21,8 @@ exercise = Exercise(
     notebook="03_attention",
     order=7,
     signature="attention(q, k, v)",
-    task="softmax(q k^T / sqrt(K) + mask) v in every head of every text of the batch; the mask is -inf where s > t, "
-    "so that token t sees itself and the past. q, k, v [B, H, T, K] > [B, H, T, K].",
+    task="softmax(q k^T / sqrt(K) + mask) v in every head of every text of the batch. The mask is -inf where s > t, "
+    "so that token t sees itself and the past. q, k, v [B, H, T, K] -> [B, H, T, K].",
     reference=plain.attention,
     probes=attention_probes(all_heads, large=(1, 2, 70, 4)),
     uses=("minigpt.ops.plain.softmax",),
@@ -31,24 +31,23 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "You divide the scores by the square root of the width D = H K of the whole stream. A query of one head has K "
-    "numbers, so it is sqrt(K): the size of the last axis. A model still learns with the wrong scale, which is why "
-    "this is so easily missed."
+    "You divide the scores by the square root of D = H K, the width of the whole stream. A query of one head has K "
+    "numbers, so divide by sqrt(K): K is the size of the last axis. This is easily missed, because a model still "
+    "learns with the wrong scale."
 )
 def scaled_by_D(q, k, v):
     return attention_weights(q, k, scale=(q.shape[1] * q.shape[-1]) ** -0.5) @ v
 
 
 @exercise.mistake(
-    "You divide the scores by the square root of the number of heads, the second size of q. With heads, K is the last "
-    "size."
+    "You divide the scores by the square root of the number of heads, the second size of q. K is the last size."
 )
 def scaled_by_H(q, k, v):
     return attention_weights(q, k, scale=q.shape[1] ** -0.5) @ v
 
 
 @exercise.mistake(
-    "Your softmax runs over the heads. Each head attends for itself: the softmax is over the keys, the last axis of "
+    "Your softmax runs over the heads. Each head attends by itself: the softmax runs over the keys, the last axis of "
     "the scores."
 )
 def softmax_over_heads(q, k, v):
@@ -56,7 +55,7 @@ def softmax_over_heads(q, k, v):
 
 
 @exercise.mistake(
-    "Your heads of one token look at each other. The order of the axes is [B, H, T, K]: tokens look at tokens, within "
+    "The heads of one token look at each other. The order of the axes is [B, H, T, K]: tokens look at tokens, within "
     "one head."
 )
 def last_batch_axes_exchanged(q, k, v):
@@ -65,5 +64,5 @@ def last_batch_axes_exchanged(q, k, v):
     return plain.attention(*heads).swapaxes(1, 2)
 
 
-# What goes wrong in a single head goes wrong in all heads in the same way.
+# Whatever goes wrong in a single head can go wrong in all heads in the same way.
 exercise.mistakes.extend(attention_head.exercise.mistakes)

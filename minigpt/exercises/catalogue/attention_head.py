@@ -17,7 +17,7 @@ from minigpt.exercises.exercise import TOLERANCE_NEAR_1000, Exercise, Probe
 from minigpt.exercises.placing import operation, require_shape
 from minigpt.ops import plain
 
-WIDTHS = st.sampled_from([2, 3, 5])  # K: their roots, rounded down, are not all 1
+WIDTHS = st.sampled_from([2, 3, 5])  # for K; their roots, rounded down, are not all 1
 
 
 def attention_head(q, k, v):
@@ -31,53 +31,53 @@ def one_head(T=sizes(), K=sizes()):
 
 
 def qkv(shape, q=whole_numbers(-2, 2), k=whole_numbers(-2, 2), v=whole_numbers()):
-    """A strategy for (q, k, v), all of a shape that is drawn too."""
+    """A strategy for (q, k, v), all of one drawn shape."""
     return shape.flatmap(lambda shape: st.tuples(*(arrays(*shape, elements=elements) for elements in (q, k, v))))
 
 
 def attention_probes(shape, large):
-    """The probes of attention, in one head or in all; shape(T=..., K=...) is a strategy for that of q, k and v.
+    """Return the probes of attention, in one head or in all.
 
-    large: the shape of a large input.
+    shape(T=..., K=...) is a strategy for the shape of q, k and v; large is that of a large input.
     """
     several = sizes(2, 3)
     return (
         Probe(
-            "With a single token there is nobody else to look at: its weight is 1, whatever q and k are, and the "
-            "result must be v itself. So this is about the last step, weights times v, and about shapes.",
+            "A single token can look only at itself: its weight is 1, whatever q and k are, and the result must be v. "
+            "So this is about the last step, weights times v, and about shapes.",
             qkv(shape(T=st.just(1))),
         ),
         Probe(
-            "Only the first query is compared. It sees the first key alone, so its result must be the first row of v. "
-            "If it is another, the mask lets it see what comes later, or does not let it see itself.",
+            "Only the first query is compared. It sees only the first key, so its result must be the first row of v. "
+            "If it is not, the mask lets it see later tokens or hides it from itself.",
             qkv(shape(T=several)),
             part=lambda heads: heads[..., :1, :],
         ),
         Probe(
-            "All of q is 0, so all scores are 0 and every query weighs all keys it may see alike: row t must be the "
-            "mean of rows 0 to t of v. Scores and scale have no part in it; mask, softmax and weights times v have.",
+            "All of q is 0, so all scores are 0 and every query gives the keys that it sees equal weights: row t must "
+            "be the mean of rows 0 to t of v. Scores and scale play no part here; look at the mask, the softmax, and "
+            "weights times v.",
             qkv(shape(T=several), q=st.just(0.0)),
         ),
         Probe(
             "With K = 1 the scale 1/sqrt(K) is 1, so scores are just products. Mask and averages were right before: "
-            "look at the scores, row t of which belongs to query t and column s to key s, and at the axis of the "
-            "softmax.",
+            "look at the scores, where row t belongs to query t and column s to key s, and at the axis of the softmax.",
             qkv(shape(T=several, K=st.just(1))),
         ),
         Probe(
-            "All was right with K = 1 and is not with a larger K: look at the scale, 1/sqrt(K), which is applied to "
+            "All was right with K = 1 and is wrong with a larger K: look at the scale, 1/sqrt(K), which is applied to "
             "the scores before the softmax.",
             qkv(shape(T=several, K=WIDTHS)),
         ),
         Probe(
-            "The scores here are as large as 1600 and more. exp of that is inf, and inf / inf is NaN: the softmax "
-            "must subtract the maximum of each row first. And what is hidden with -100 is still above a score of "
-            "-1600: it is -inf that hides.",
+            "The scores reach 1600 and more here. exp of that is inf, and inf / inf is NaN: the softmax must subtract "
+            "the maximum of each row first. And a score that is hidden with -100 is still above one of -1600: hide "
+            "with -inf.",
             qkv(shape(), q=HUGE_SCORE_ENTRIES, k=HUGE_SCORE_ENTRIES),
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "These are inputs of all kinds, drawn at random.",
+            "Inputs of all kinds, drawn at random.",
             qkv(shape(K=sizes(1, 6)), q=numbers(-2, 2), k=numbers(-2, 2), v=numbers()),
         ),
         large_input(lambda rng: tuple(small_integers(rng, *large) for _ in range(3))),
@@ -101,8 +101,8 @@ exercise = Exercise(
     notebook="03_attention",
     order=4,
     signature="attention_head(q, k, v)",
-    task="softmax(q k^T / sqrt(K) + mask) v for one head; the mask is -inf where s > t, so that token t sees itself "
-    "and the past. q, k, v [T, K] > [T, K].",
+    task="softmax(q k^T / sqrt(K) + mask) v for one head. The mask is -inf where s > t, so that token t sees itself "
+    "and the past. q, k, v [T, K] -> [T, K].",
     reference=attention_head,
     probes=attention_probes(one_head, large=(70, 4)),
     uses=("minigpt.ops.plain.softmax",),
@@ -116,7 +116,7 @@ def attention_scores(q, k, scale=None):
 
 
 def visible(x, k=0):
-    """The mask of the tokens of x [.., T, K]; k = 0 is the causal one, 1 shows the next token too, -1 hides itself."""
+    """Return the mask of the tokens of x [..., T, K]: causal for k = 0; 1 shows the next token too, -1 hides itself."""
     return np.tri(x.shape[-2], k=k, dtype=bool)
 
 
@@ -125,15 +125,15 @@ def attention_weights(q, k, scale=None):
 
 
 @exercise.mistake(
-    "Your scores are q k^T as they are. The formula is softmax(q k^T / sqrt(K) + mask) v: they are divided by the "
-    "square root of K, the width of a head, because a sum of K products grows with K."
+    "You do not scale the scores q k^T. The formula is softmax(q k^T / sqrt(K) + mask) v: divide them by the square "
+    "root of K, the width of a head, because a sum of K products grows with K."
 )
 def not_scaled(q, k, v):
     return attention_weights(q, k, scale=1) @ v
 
 
 @exercise.mistake(
-    "You divide the scores by K itself. It is sqrt(K): the variance of a sum of K products is K, so its standard "
+    "You divide the scores by K itself. Divide by sqrt(K): the variance of a sum of K products is K, so its standard "
     "deviation is sqrt(K)."
 )
 def scaled_by_K(q, k, v):
@@ -141,14 +141,14 @@ def scaled_by_K(q, k, v):
 
 
 @exercise.mistake(
-    "You round sqrt(K) down to a whole number. With GPT-2's K = 64 that changes nothing, with other sizes it does: "
+    "You round sqrt(K) down to a whole number. That changes nothing for GPT-2's K = 64, but it does for other sizes: "
     "divide by the root itself."
 )
 def root_rounded_down(q, k, v):
     return attention_weights(q, k, scale=1 / int(q.shape[-1] ** 0.5)) @ v
 
 
-@exercise.mistake("You multiply the scores by sqrt(K); the formula divides them by it.")
+@exercise.mistake("You multiply the scores by sqrt(K). Divide them by it.")
 def multiplied_by_root(q, k, v):
     return attention_weights(q, k, scale=q.shape[-1] ** 0.5) @ v
 
@@ -162,16 +162,16 @@ def scaled_by_T(q, k, v):
 
 
 @exercise.mistake(
-    "Your scale comes after the softmax, so the weights of a query no longer sum to 1. It belongs to the scores: "
-    "softmax(q k^T / sqrt(K) + mask) v."
+    "You scale after the softmax, so the weights of a query no longer sum to 1. Scale the scores: softmax(q k^T / "
+    "sqrt(K) + mask) v."
 )
 def scaled_after_softmax(q, k, v):
     return attention_weights(q, k, scale=1) * q.shape[-1] ** -0.5 @ v
 
 
 @exercise.mistake(
-    "Your softmax runs over the queries: the columns of your weights sum to 1. Each query divides one whole of "
-    "attention among its keys: the rows, the last axis, must sum to 1."
+    "Your softmax runs over the queries: the columns of your weights sum to 1. Each query shares out its attention "
+    "among the keys, so the rows must sum to 1: use the last axis."
 )
 def softmax_over_queries(q, k, v):
     return plain.softmax(np.where(visible(q), attention_scores(q, k), -np.inf), axis=-2) @ v
@@ -179,32 +179,32 @@ def softmax_over_queries(q, k, v):
 
 @exercise.mistake(
     "Your softmax runs over the whole matrix of scores, so all weights together sum to 1. Each query has a softmax of "
-    "its own, over its keys: every row sums to 1."
+    "its own over its keys: every row sums to 1."
 )
 def softmax_over_queries_and_keys(q, k, v):
     return plain.softmax(np.where(visible(q), attention_scores(q, k), -np.inf), axis=(-2, -1)) @ v
 
 
 @exercise.mistake(
-    "Your values are weighed with the scores themselves. The scores go through a softmax first, which makes them "
-    "positive weights that sum to 1."
+    "You weight the values with the scores themselves. Apply a softmax to the scores first, which makes them positive "
+    "weights that sum to 1."
 )
 def softmax_forgotten(q, k, v):
     return np.where(visible(q), attention_scores(q, k), 0) @ v
 
 
 @exercise.mistake(
-    "Your softmax takes exp of scores as they are, which is inf for scores above 709, and inf / inf is NaN. Subtract "
-    "each row's maximum first; it cancels in the fraction."
+    "Your softmax takes exp of the scores as they are, which is inf for scores above 709, and inf / inf is NaN. "
+    "Subtract each row's maximum first; it cancels in the fraction."
 )
 def softmax_overflows(q, k, v):
     return maximum_not_subtracted(np.where(visible(q), attention_scores(q, k), -np.inf)) @ v
 
 
 @exercise.mistake(
-    "You subtract the maximum of all scores of a row, and mask afterwards. If the largest score is one of those that "
-    "are hidden, all visible ones can be so far below it that their exp is 0, and 0 / 0 is NaN: take the maximum of "
-    "what is visible."
+    "You subtract the maximum of all scores of a row, and mask afterwards. If the largest score is a hidden one, all "
+    "visible scores can be so far below it that their exp is 0, and 0 / 0 is NaN: use the maximum of the visible "
+    "scores."
 )
 def maximum_before_mask(q, k, v):
     scores = attention_scores(q, k)
@@ -212,32 +212,32 @@ def maximum_before_mask(q, k, v):
 
 
 @exercise.mistake(
-    "You subtract one maximum from all scores. In a row far below it all exp become 0, and 0 / 0 is NaN: subtract each "
-    "row's own maximum."
+    "You subtract one maximum from all scores. In a row far below it every exp becomes 0, and 0 / 0 is NaN: subtract "
+    "each row's own maximum."
 )
 def one_maximum_of_all_scores(q, k, v):
     return one_maximum_for_all_rows(np.where(visible(q), attention_scores(q, k), -np.inf)) @ v
 
 
 @exercise.mistake(
-    "Every token of yours sees all the others, later ones included. Scores of keys s > t become -inf before the "
-    "softmax of query t."
+    "Every token sees all others, later ones included. Set the scores of keys s > t to -inf before the softmax of "
+    "query t."
 )
 def mask_forgotten(q, k, v):
     return plain.softmax(attention_scores(q, k)) @ v
 
 
 @exercise.mistake(
-    "Your mask is one place off: every token sees the one after it too, which is just what it is to predict. Position "
-    "t sees s <= t."
+    "Your mask is off by one: every token also sees the next one, which is just what it must predict. Position t sees "
+    "s <= t."
 )
 def sees_next_token(q, k, v):
     return plain.softmax(np.where(visible(q, 1), attention_scores(q, k), -np.inf)) @ v
 
 
 NOT_ITSELF = (
-    "Your mask hides every token from itself. Position t sees every s <= t, with the equality; the first token would "
-    "have nothing at all to look at."
+    "Your mask hides every token from itself, so the first token has nothing to look at. Position t sees every s <= t, "
+    "itself included."
 )
 
 
@@ -246,22 +246,22 @@ def does_not_see_itself(q, k, v):
     return plain.softmax(np.where(visible(q, -1), attention_scores(q, k), -np.inf)) @ v
 
 
-@exercise.mistake(NOT_ITSELF + " A large finite number in place of -inf only conceals that.")
+@exercise.mistake(NOT_ITSELF + " A large finite number instead of -inf only conceals that.")
 def does_not_see_itself_finite(q, k, v):
     return plain.softmax(np.where(visible(q, -1), attention_scores(q, k), -1e9)) @ v
 
 
 @exercise.mistake(
-    "Your mask is transposed: every token sees itself and what comes later. Rows are queries t and columns are keys s, "
-    "and t sees s <= t."
+    "Your mask is transposed: every token sees itself and later tokens. Rows are queries t, columns are keys s, and t "
+    "sees s <= t."
 )
 def sees_future(q, k, v):
     return plain.softmax(np.where(visible(q).T, attention_scores(q, k), -np.inf)) @ v
 
 
 INVERTED = (
-    "Your mask is the wrong way round: it hides the past and the token itself and shows what comes later. Scores keep "
-    "their value where s <= t and become -inf where s > t."
+    "Your mask is inverted: it hides the past and the token itself and shows later tokens. Scores keep their value "
+    "where s <= t and become -inf where s > t."
 )
 
 
@@ -276,16 +276,15 @@ def mask_inverted_finite(q, k, v):
 
 
 @exercise.mistake(
-    "You set weights to 0 after the softmax, so what is left of a row sums to less than 1. Masked before the softmax, "
-    "with -inf, the remaining weights sum to 1."
+    "You set weights to 0 after the softmax, so the rest of a row sums to less than 1. Mask before the softmax, with "
+    "-inf: then the remaining weights sum to 1."
 )
 def masked_after_softmax(q, k, v):
     return plain.softmax(attention_scores(q, k)) * visible(q) @ v
 
 
 @exercise.mistake(
-    "You set hidden scores to 0. But exp(0) = 1: they still get their share. A score must be -inf for its weight to be "
-    "0."
+    "You set hidden scores to 0. But exp(0) = 1, so they still get weight. A score must be -inf for its weight to be 0."
 )
 def masked_with_0(q, k, v):
     return plain.softmax(attention_scores(q, k) * visible(q)) @ v
@@ -300,13 +299,13 @@ def weights_transposed(q, k, v):
 
 
 @exercise.mistake(
-    "Queries and keys have changed places: your row t compares key t with all queries. Row t of the scores is query t "
-    "with all keys, q k^T."
+    "You exchange queries and keys: your row t compares key t with all queries. Row t of the scores is query t with "
+    "all keys, q k^T."
 )
 def queries_and_keys_exchanged(q, k, v):
     return attention_weights(k, q) @ v
 
 
-@exercise.mistake("You average the keys. Keys only say how well they match; what is averaged with the weights is v.")
+@exercise.mistake("You average the keys. The keys only decide the weights; what is averaged is v.")
 def keys_in_place_of_values(q, k, v):
     return attention_weights(q, k) @ k

@@ -8,22 +8,22 @@ from minigpt.exercises.exercise import Exercise, Probe
 
 
 def beam_step(scores, logprobs, n):
-    """The n highest of all sums, the highest first."""
+    """Return the n highest of all sums, the highest first."""
     sums = scores[:, None] + logprobs  # [n, V]
     beam, token = best_of(sums, n)
     return beam, token, sums[beam, token]
 
 
 def best_of(sums, n):
-    """Beams and tokens of the n highest of [n, V] sums: place i among all of them is beam i // V, token i % V."""
+    """Return beams and tokens of the n highest of [n, V] sums: place i of all is beam i // V, token i % V."""
     return np.divmod(np.argsort(-sums, axis=None, kind="stable")[:n], sums.shape[1])
 
 
 @st.composite
 def beams(draw, n, V, scores, before=0.0):
-    """Of n beams with these scores all n V sums are different, so that there is one order of them.
+    """Draw n beams with these scores, all of whose n V sums differ, so that their order is unique.
 
-    before: what all scores have besides, as after a long text.
+    before: added to all scores, as after a long text.
     """
     scores = np.array(scores) + before
     sums = draw(distinct(n * V, numbers(-12, -4))).reshape(n, V) + before
@@ -32,18 +32,20 @@ def beams(draw, n, V, scores, before=0.0):
 
 @st.composite
 def one_beam(draw, score):
+    """Draw one beam."""
     return draw(beams(1, draw(sizes(2, 4)), [draw(score)]))
 
 
 @st.composite
 def equal_beams(draw):
+    """Draw beams with equal scores."""
     n = draw(sizes(2, 3))
     return draw(beams(n, draw(sizes(2, 4).filter(lambda V: n != V)), [draw(numbers(-3, 0))] * n))
 
 
 @st.composite
 def one_good_beam(draw):
-    """One beam is so much better than the others that all the best continuations are its."""
+    """Draw beams of which one is so much better than the others that it has all the best continuations."""
     n = draw(sizes(2, 3))
     scores, logprobs, n = draw(beams(n, draw(sizes(n, 4)), draw(st.lists(numbers(-3, 0), min_size=n, max_size=n))))
     good = draw(st.integers(0, n - 1))
@@ -53,6 +55,7 @@ def one_good_beam(draw):
 
 @st.composite
 def any_beams(draw):
+    """Draw beams of any scores."""
     n, before = draw(sizes(1, 3)), draw(st.sampled_from([0.0, -500.0, -5000.0]))
     return draw(beams(n, draw(sizes(2, 4)), draw(st.lists(numbers(-3, 0), min_size=n, max_size=n)), before))
 
@@ -62,28 +65,28 @@ exercise = Exercise(
     notebook="06_decoding",
     order=4,
     signature="beam_step(scores, logprobs, n)",
-    task="One step of beam search. scores [n] has the log-probability of each beam so far, logprobs [n, V] those of "
-    "each beam's next token. A continuation, beam b and token i, has the score scores[b] + logprobs[b, i]. Returns "
+    task="Take one step of beam search. scores [n] has the log-probability of each beam so far, logprobs [n, V] those "
+    "of each beam's next token. A continuation, beam b and token i, has the score scores[b] + logprobs[b, i]. Return "
     "the n best of all n V continuations, the best first: their beams [n], tokens [n] and scores [n]. Equal scores do "
     "not occur.",
     reference=beam_step,
     returns=("beams", "tokens", "scores"),
     probes=(
         Probe(
-            "One beam, whose score is 0: its most probable token, with that token's log-probability.",
+            "One beam whose score is 0: its most probable token, with that token's log-probability.",
             one_beam(st.just(0.0)),
         ),
         Probe(
-            "One beam with a score: logarithms of probabilities are added where the probabilities are multiplied.",
+            "One beam with a score: where probabilities are multiplied, their logarithms are added.",
             one_beam(numbers(-3, 0)),
         ),
         Probe(
-            "All beams have the same score, so the highest log-probabilities win. From a place among all n V "
-            "continuations comes the beam, which has V of them, and the token.",
+            "All beams have the same score, so the highest log-probabilities win. A place among all n V continuations "
+            "gives the beam, which has V of them, and the token.",
             equal_beams(),
         ),
         Probe(
-            "One beam is far better than the others: all of the best continuations are its.",
+            "One beam is far better than the others: all of the best continuations are its own.",
             one_good_beam(),
         ),
         Probe("Several beams with different scores, of short texts and of long ones, far below 0.", any_beams()),
@@ -92,8 +95,8 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function adds probabilities to scores that are logarithms. The log-probabilities themselves are added: log(a "
-    "b) = log a + log b."
+    "You add probabilities to scores that are logarithms. Add the log-probabilities themselves: log(a b) = log a + log "
+    "b."
 )
 def beam_adds_probabilities(scores, logprobs, n):
     sums = scores[:, None] + np.exp(logprobs)
@@ -102,7 +105,7 @@ def beam_adds_probabilities(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function multiplies scores and log-probabilities. Probabilities are multiplied, their logarithms added."
+    "You multiply scores and log-probabilities. Probabilities are multiplied, their logarithms are added."
 )
 def beam_multiplies(scores, logprobs, n):
     sums = scores[:, None] * logprobs
@@ -111,8 +114,8 @@ def beam_multiplies(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function looks at the last token only. A continuation's score is that of its beam plus the log-probability "
-    "of the token."
+    "You look at the last token only. The score of a continuation is that of its beam plus the log-probability of the "
+    "token."
 )
 def beam_forgets_scores(scores, logprobs, n):
     beam, token = best_of(logprobs, n)
@@ -120,8 +123,8 @@ def beam_forgets_scores(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function chooses by the log-probability of the token and adds the beam's score afterwards. The sum decides: "
-    "a likely token cannot save an unlikely beam."
+    "You choose by the log-probability of the token and add the beam's score afterwards. The sum decides: a likely "
+    "token cannot save an unlikely beam."
 )
 def beam_chooses_without_scores(scores, logprobs, n):
     beam, token = best_of(logprobs, n)
@@ -129,8 +132,8 @@ def beam_chooses_without_scores(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function chooses rightly, but returns the log-probability of the last token as the score. The score is that "
-    "of the whole text: the beam's plus the token's."
+    "You choose rightly, but return the log-probability of the last token as the score. The score is that of the whole "
+    "text: the beam's plus the token's."
 )
 def beam_scores_of_last_token(scores, logprobs, n):
     beam, token = best_of(scores[:, None] + logprobs, n)
@@ -138,7 +141,8 @@ def beam_scores_of_last_token(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function returns probabilities. Scores are their logarithms: those of a long text would be rounded to 0."
+    "You return probabilities. Scores are their logarithms, because the probability of a long text would be rounded to "
+    "0."
 )
 def beam_returns_probabilities(scores, logprobs, n):
     beam, token, sums = beam_step(scores, logprobs, n)
@@ -146,8 +150,8 @@ def beam_returns_probabilities(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function takes the best token of each beam. That is greedy search for every beam alone: all continuations "
-    "compete, and several may come from one beam, none from another."
+    "You take the best token of each beam, which is greedy search for every beam alone. All continuations compete: "
+    "several may come from one beam and none from another."
 )
 def beam_each_for_itself(scores, logprobs, n):
     token = logprobs.argmax(axis=1)
@@ -157,8 +161,8 @@ def beam_each_for_itself(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function has beams and tokens exchanged. Place b V + i among all continuations is token i of beam b, and "
-    "beams are returned first."
+    "You exchange beams and tokens. Place b V + i among all continuations is token i of beam b, and beams are returned "
+    "first."
 )
 def beam_swapped(scores, logprobs, n):
     beam, token, sums = beam_step(scores, logprobs, n)
@@ -166,8 +170,8 @@ def beam_swapped(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "Your function divides the place among all continuations by the number of beams. Each beam has V continuations: V "
-    "is what to divide by."
+    "You divide the place among all continuations by the number of beams. Each beam has V continuations, so divide by "
+    "V."
 )
 def beam_divides_by_beams(scores, logprobs, n):
     beam, token, sums = beam_step(scores, logprobs, n)
@@ -175,15 +179,13 @@ def beam_divides_by_beams(scores, logprobs, n):
     return place // n, place % n, sums
 
 
-@exercise.mistake(
-    "Your function takes the lowest scores. Log-probabilities are negative: the best are those nearest 0."
-)
+@exercise.mistake("You take the lowest scores. Log-probabilities are negative, and the best are those nearest 0.")
 def beam_worst(scores, logprobs, n):
     sums = scores[:, None] + logprobs
     beam, token = best_of(-sums, n)
     return beam, token, sums[beam, token]
 
 
-@exercise.mistake("Your function returns the right continuations with the best last. The best comes first.")
+@exercise.mistake("You return the right continuations with the best last. The best comes first.")
 def beam_best_last(scores, logprobs, n):
     return tuple(part[::-1] for part in beam_step(scores, logprobs, n))

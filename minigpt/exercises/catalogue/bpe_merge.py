@@ -9,7 +9,7 @@ from minigpt.exercises.exercise import Exercise, Probe
 
 
 def bpe_merge(ids, pair, new_id):
-    """The ids with new_id for every occurrence of the pair, from left to right."""
+    """Replace every occurrence of the pair by new_id, from left to right."""
     merged, i = [], 0
     while i < len(ids):
         found = tuple(ids[i : i + 2]) == pair
@@ -19,17 +19,13 @@ def bpe_merge(ids, pair, new_id):
 
 
 ONE_AND_TWO = st.permutations((1, 2))
-
-
-OTHERS = st.sampled_from((11, 12, 21, 22))  # written one after the other they may look like 1 and 2, as 11 2 does
-
-
+OTHERS = st.sampled_from((11, 12, 21, 22))  # as text their ends may look like 1 and 2, as in 11 2
 NEW_ID = st.integers(257, 260)
 
 
 @st.composite
 def merges_of_an_absent_pair(draw):
-    """Both ids may be there, and next to each other the other way round, but never as the pair."""
+    """Both ids may occur, also next to each other in the reverse order, but never as the pair."""
     left, right = draw(ONE_AND_TWO)
     other, ids = draw(OTHERS), []
     for segment in draw(st.lists(st.sampled_from([(left,), (right,), (right, left), (other,)]), max_size=5)):
@@ -39,7 +35,7 @@ def merges_of_an_absent_pair(draw):
 
 @st.composite
 def merges_of_different_ids(draw, least, most):
-    """The pair occurs least to most times, always with the same two ids, and others stand around."""
+    """The pair occurs least to most times, as the same two different ids, with other ids around it."""
     left, right = draw(ONE_AND_TWO)
     between = st.lists(OTHERS, max_size=2)
     ids = draw(between)
@@ -50,17 +46,17 @@ def merges_of_different_ids(draw, least, most):
 
 @st.composite
 def merges_in_runs(draw):
-    """The pair is an id and itself, which occurs several times in a row."""
-    same, between = draw(st.integers(1, 9)), st.lists(OTHERS, max_size=1)
+    """The pair is an id twice, and the ids have runs of it."""
+    repeated, between = draw(st.integers(1, 9)), st.lists(OTHERS, max_size=1)
     ids = draw(between)
     for _ in range(draw(sizes(1, 2))):
-        ids += [same] * draw(sizes(2, 5)) + draw(between)
-    return ids, (same, same), draw(NEW_ID)
+        ids += [repeated] * draw(sizes(2, 5)) + draw(between)
+    return ids, (repeated, repeated), draw(NEW_ID)
 
 
 @st.composite
 def merges(draw):
-    """Any list, of ids among which the pair's are frequent: also 0, and ids that are more than a byte."""
+    """Any list in which the ids of the pair are frequent; an id may be 0 or larger than a byte."""
     some = st.sampled_from((0, 1, 2, 12, 256, 300, 1000))
     left, right, other = draw(some), draw(some), draw(some)
     ids = draw(st.lists(st.sampled_from([left, right, other]), max_size=8))
@@ -68,13 +64,13 @@ def merges(draw):
 
 
 def as_other_objects(ids):
-    """The same ids: equal ones above 256 are not the same object of Python's."""
+    """Return equal ids that are other objects: Python shares only integers up to 256."""
     return [int(str(i)) for i in ids]
 
 
 @st.composite
 def merges_of_neighbours_that_read_alike(draw):
-    """As one number of base 256 the pair and other neighbours are the same, such as 1 0 and 0 256."""
+    """The pair and other neighbours, such as 1 0 and 0 256, are the same as one number in base 256."""
     pair, like = draw(st.permutations(draw(st.sampled_from([((1, 0), (0, 256)), ((2, 1), (1, 257))]))))
     pieces = draw(st.permutations([pair, like, *draw(st.lists(st.sampled_from([pair, like, (7,)]), max_size=2))]))
     return as_other_objects([i for piece in pieces for i in piece]), pair, 999
@@ -85,39 +81,39 @@ exercise = Exercise(
     notebook="01_tokens",
     order=1,
     signature="bpe_merge(ids, pair, new_id)",
-    task="A new list of the ids in which every occurrence of the pair, (left, right) next to each other, is one "
-    "new_id. Occurrences are taken from left to right and do not overlap: of 7 7 7 the pair (7, 7) takes the first "
-    "two. ids is a list of integers; a list is returned, the one given stays as it is.",
+    task="Return a new list of the ids in which new_id replaces every occurrence of the pair, (left, right) next to "
+    "each other. Occurrences are found from left to right and do not overlap: in 7 7 7 the pair (7, 7) is the first "
+    "two. ids is a list of integers and must not be changed.",
     reference=bpe_merge,
     probes=(
         Probe(
-            "The pair does not occur in these ids: all of them must come back as they are, the last one, too.",
+            "The pair does not occur in these ids. All of them must be returned unchanged, the last one included.",
             merges_of_an_absent_pair(),
         ),
         Probe(
-            "The pair occurs once: both of its ids go, new_id stands in their place, and the others stay.",
+            "The pair occurs once. new_id replaces both of its ids, and the others stay.",
             merges_of_different_ids(1, 1),
         ),
         Probe(
-            "The pair occurs several times, and no id belongs to two occurrences: each becomes new_id.",
+            "The pair occurs several times, and the occurrences do not overlap. Each becomes one new_id.",
             merges_of_different_ids(2, 3),
         ),
         Probe(
-            "The pair is an id and itself, in runs. Look at what happens after a merge: the next pair begins behind "
-            "both of its ids.",
+            "The pair is an id twice, and the ids have runs of it. Look at what happens after a merge: the next "
+            "occurrence can only begin after both of the merged ids.",
             merges_in_runs(),
         ),
         Probe(
-            "An id may be 0, or more than a byte. Compare the ids of the pair one by one, as numbers: 1 0 is not 0 "
-            "256, and two equal ids need not be the same object.",
+            "An id may be 0, or larger than a byte. Compare the ids of the pair one by one and by value: 1 0 is not 0 "
+            "256, and two equal integers need not be the same object.",
             merges_of_neighbours_that_read_alike(),
         ),
-        Probe("Any list of ids, also an empty one or one that is too short for a pair.", merges()),
+        Probe("Any list of ids, also one that is empty or too short for a pair.", merges()),
     ),
 )
 
 
-@exercise.mistake("Your function replaces the first occurrence of the pair and then no other. Go on to the list's end.")
+@exercise.mistake("You replace only the first occurrence of the pair. Continue to the end of the list.")
 def merge_first_only(ids, pair, new_id):
     for i, neighbours in enumerate(pairwise(ids)):
         if neighbours == pair:
@@ -126,16 +122,16 @@ def merge_first_only(ids, pair, new_id):
 
 
 @exercise.mistake(
-    "Your function writes new_id for the left id, but the right id stays behind it. One new id takes the place of "
-    "both: the list gets shorter by one with every merge."
+    "You write new_id for the left id but keep the right id after it. new_id replaces both: every merge makes the list "
+    "shorter by one."
 )
 def merge_second_stays(ids, pair, new_id):
     return [new_id if tuple(ids[i : i + 2]) == pair else ids[i] for i in range(len(ids))]
 
 
 @exercise.mistake(
-    "Your function lets two occurrences share an id: of 7 7 7 both neighbouring pairs are merged. An id that is merged "
-    "is gone, the next occurrence can only begin behind it."
+    "You let two occurrences share an id: in 7 7 7 you merge both pairs. A merged id is used up, so the next "
+    "occurrence can only begin after it."
 )
 def merge_overlapping(ids, pair, new_id):
     begins = [neighbours == pair for neighbours in pairwise(ids)]
@@ -144,16 +140,14 @@ def merge_overlapping(ids, pair, new_id):
     return [new_id if begins[i] else ids[i] for i in range(len(ids)) if begins[i] or not ends[i]]
 
 
-@exercise.mistake(
-    "Your function takes occurrences from right to left. Of 7 7 7 the first two are merged, not the last."
-)
+@exercise.mistake("You find occurrences from right to left. In 7 7 7 the first two are merged, not the last two.")
 def merge_from_the_right(ids, pair, new_id):
     return bpe_merge(ids[::-1], pair[::-1], new_id)[::-1]
 
 
 @exercise.mistake(
-    "Your function loses the last id where it is not part of a pair: it has no right neighbour to be compared with, "
-    "but belongs to the result."
+    "You lose the last id when it is not part of a pair. It has no right neighbour to compare with, but it belongs to "
+    "the result."
 )
 def merge_drops_last(ids, pair, new_id):
     merged, i = [], 0
@@ -165,8 +159,8 @@ def merge_drops_last(ids, pair, new_id):
 
 
 @exercise.mistake(
-    "Your function looks for the pair at every second place only. It can begin anywhere: step by two after a merge, by "
-    "one otherwise."
+    "You look for the pair only at every second place. It can begin anywhere: step by two after a merge and by one "
+    "otherwise."
 )
 def merge_every_second_place(ids, pair, new_id):
     merged = []
@@ -177,7 +171,7 @@ def merge_every_second_place(ids, pair, new_id):
 
 
 @exercise.mistake(
-    "Your function also merges the two ids in reverse order. (left, right) is an ordered pair: left first."
+    "You also merge the two ids in the reverse order. (left, right) is an ordered pair: left comes first."
 )
 def merge_either_order(ids, pair, new_id):
     merged, i = [], 0
@@ -189,8 +183,8 @@ def merge_either_order(ids, pair, new_id):
 
 
 @exercise.mistake(
-    'Your function searches the ids as text, where the end of one number can match: "11 2" contains "1 2". Compare the '
-    "ids themselves."
+    'You search the ids as text, where the end of one number can match: "11 2" contains "1 2". Compare the ids '
+    "themselves."
 )
 def merge_as_text(ids, pair, new_id):
     text = " ".join(map(str, ids)).replace(" ".join(map(str, pair)), str(new_id))

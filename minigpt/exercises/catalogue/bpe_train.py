@@ -11,10 +11,10 @@ from minigpt.exercises.exercise import Exercise, Probe
 
 
 def learn(ids, n_merges, count=pairwise, order=lambda pair: pair, least=2, new_id=lambda n: 256 + n):
-    """BPE's training on a list of ids: the merged pairs, and the ids that are left.
+    """Return the merged pairs and the ids that are left, as BPE learns from a list of ids.
 
-    Every option is a step that can be got wrong; its default is right. count: what of the ids is counted; order: among
-    the most frequent pairs the greatest by it is merged; least: how often a pair must occur; new_id: of the n-th merge.
+    Each option is a step that can go wrong; its default is right. count: yields the pairs to be counted. order: on a
+    tie the greatest pair by this key is merged. least: how often a pair must occur. new_id: of the n-th merge.
     """
     learnt = []
     while len(learnt) < n_merges:
@@ -28,12 +28,12 @@ def learn(ids, n_merges, count=pairwise, order=lambda pair: pair, least=2, new_i
 
 
 def bpe_train(ids, n_merges):
-    """The pairs that are merged: always the most frequent, of equals the greatest, until none occurs twice."""
+    """Return the merged pairs: always the most frequent, on a tie the greatest, until none occurs twice."""
     return learn(ids, n_merges)[0]
 
 
 def in_segments(segments):
-    """The ids of all segments, with an id that occurs once after each: no pair but those inside occurs twice."""
+    """Return the ids of all segments, each followed by an id that occurs only once: no other pair occurs twice."""
     return [i for n, segment in enumerate(segments) for i in (*segment, 101 + n)]
 
 
@@ -48,13 +48,14 @@ def trainings_with_a_clear_winner(draw):
 
 @st.composite
 def trainings_on_nothing_twice(draw):
+    """No pair occurs twice."""
     ids = draw(st.permutations(range(1, 7)))
     return ids[: draw(sizes(0, 6))], draw(sizes(1, 3))
 
 
 @st.composite
 def trainings_with_ties(draw):
-    """Two or three pairs are the most frequent; they may have their left id in common. One merge is asked for."""
+    """Two or three pairs are equally frequent, perhaps with the same left id; one merge is asked for."""
     pairs = [(left, right) for left in (1, 2, 3) for right in (4, 5, 6)]
     tied = draw(st.lists(st.sampled_from(pairs), min_size=2, max_size=3, unique=True))
     return in_segments(draw(st.permutations(tied * 2))), 1
@@ -62,29 +63,30 @@ def trainings_with_ties(draw):
 
 @st.composite
 def trainings_with_runs(draw):
-    """An id several times in a row makes the most frequent pair, if every place where it begins counts."""
-    same, c, d, *_ = draw(st.permutations(range(1, 7)))
+    """A pair of equal ids is the most frequent if every place where it begins counts; one merge is asked for."""
+    repeated, c, d, *_ = draw(st.permutations(range(1, 7)))
     length = draw(sizes(3, 5))
-    segments = [(same,) * length] + [(c, d)] * draw(sizes(0, length - 2))
+    segments = [(repeated,) * length] + [(c, d)] * draw(sizes(0, length - 2))
     return in_segments(draw(st.permutations(segments))), 1
 
 
 @st.composite
 def trainings_of_words(draw):
-    """One word several times: later merges join what earlier ones made."""
+    """One word occurs several times, so that later merges join what earlier ones made."""
     word = draw(st.permutations(range(1, 7)))[: draw(sizes(4, 5))]
     return in_segments([word] * draw(sizes(2, 3))), draw(sizes(2, 4))
 
 
 @st.composite
 def trainings(draw):
+    """Any text of two or three different ids."""
     letters = draw(st.permutations((0, 1, 2, 97, 200, 255)))[: draw(sizes(2, 3))]
     return draw(st.lists(st.sampled_from(letters), max_size=12)), draw(sizes(0, 5))
 
 
 @st.composite
 def trainings_on_little(draw):
-    """An id three or four times, and nothing else."""
+    """One id three or four times, and nothing else."""
     return [draw(st.sampled_from((0, 7, 255)))] * draw(sizes(3, 4)), draw(sizes(1, 2))
 
 
@@ -93,22 +95,22 @@ exercise = Exercise(
     notebook="01_tokens",
     order=2,
     signature="bpe_train(ids, n_merges)",
-    task="Learn at most n_merges merges from ids, a list of bytes (0 to 255). Again and again: count every pair of "
-    "neighbours, at every place where it begins (7 7 7 has the pair (7, 7) twice); merge the most frequent pair, "
-    "among equals the greatest as Python compares tuples, into a new id: 256, then 257, ... Stop early when no pair "
-    "occurs twice. Returns the merged pairs in their order, a list of tuples (left, right) of ids.",
+    task="Learn at most n_merges merges from ids, a list of bytes (0 to 255). Repeat: count every pair of neighbours, "
+    "at every place where it begins (7 7 7 has the pair (7, 7) twice); merge the most frequent pair, on a tie the "
+    "greatest as Python compares tuples, into a new id: 256, then 257, ... Stop early when no pair occurs twice. "
+    "Return the merged pairs in order, a list of tuples (left, right) of ids.",
     reference=bpe_train,
     probes=(
         Probe(
-            "One merge is asked for, and one pair occurs more often than all others: that one is the result.",
+            "One merge is asked for, and one pair is more frequent than all others: it is the result.",
             trainings_with_a_clear_winner(),
         ),
         Probe(
-            "No pair occurs twice, or there is no pair at all: nothing is worth a merge.",
+            "No pair occurs twice, or there is no pair at all, so there is nothing to merge.",
             trainings_on_nothing_twice(),
         ),
         Probe(
-            "Several pairs are the most frequent: the greatest of them is merged, as in max of tuples.",
+            "Several pairs are equally frequent: merge the greatest of them, as max compares tuples.",
             trainings_with_ties(),
         ),
         Probe(
@@ -116,34 +118,34 @@ exercise = Exercise(
             trainings_with_runs(),
         ),
         Probe(
-            "A word that occurs several times: after a merge the pairs are counted again in the merged ids, where the "
-            "new id has neighbours, too.",
+            "A word occurs several times. After a merge, count the pairs again in the merged ids, where the new id "
+            "has neighbours, too.",
             trainings_of_words(),
         ),
         Probe(
-            "Any ids from 0 to 255 and any number of merges, also none; the text may be as short as three ids.",
+            "Any ids from 0 to 255 and any number of merges, also none. The text may have as few as three ids.",
             trainings() | trainings_on_little(),
         ),
     ),
 )
 
 
-@exercise.mistake("Among equally frequent pairs your function merges the smallest. The greatest is asked for.")
+@exercise.mistake("On a tie you merge the smallest of the most frequent pairs. Merge the greatest.")
 def train_ties_smallest(ids, n_merges):
     return learn(ids, n_merges, order=lambda pair: (-pair[0], -pair[1]))[0]
 
 
 @exercise.mistake(
-    "Among equally frequent pairs your function merges the one that it met first. The greatest is asked for, so that "
-    "the result does not depend on the order of counting."
+    "On a tie you merge the pair that you met first. Merge the greatest, so that the result does not depend on the "
+    "order of counting."
 )
 def train_ties_first_seen(ids, n_merges):
     return learn(ids, n_merges, order=lambda pair: 0)[0]
 
 
 @exercise.mistake(
-    "Your function counts only occurrences that do not overlap: (7, 7) once in 7 7 7. Every place where the pair "
-    "begins counts, only merging does not overlap."
+    "You count only occurrences that do not overlap: (7, 7) once in 7 7 7. Count every place where the pair begins; "
+    "only merging does not overlap."
 )
 def train_counts_without_overlap(ids, n_merges):
     def count(ids):
@@ -153,14 +155,14 @@ def train_counts_without_overlap(ids, n_merges):
     return learn(ids, n_merges, count=count)[0]
 
 
-@exercise.mistake("Your function counts pairs at every second place. Every id but the last begins a pair.")
+@exercise.mistake("You count pairs only at every second place. Every id but the last begins a pair.")
 def train_counts_every_second_place(ids, n_merges):
     return learn(ids, n_merges, count=lambda ids: zip(ids[::2], ids[1::2], strict=False))[0]
 
 
 @exercise.mistake(
-    "Your function counts once and takes the most frequent pairs of the original ids. After each merge the list is "
-    "another, and its pairs must be counted again."
+    "You count once and take the most frequent pairs of the original ids. Every merge changes the list, so the pairs "
+    "must be counted again."
 )
 def train_never_merges(ids, n_merges):
     times = Counter(pairwise(ids))
@@ -168,42 +170,39 @@ def train_never_merges(ids, n_merges):
 
 
 @exercise.mistake(
-    "Your function's new ids begin behind the greatest id of this text. They begin at 256: 0 to 255 are the bytes, "
-    "whether they occur or not."
+    "Your new ids begin after the greatest id of this text. They begin at 256: 0 to 255 are the bytes, whether they "
+    "occur or not."
 )
 def train_ids_after_the_greatest(ids, n_merges):
     return learn(ids, n_merges, new_id=lambda n: max(ids) + 1 + n)[0]
 
 
 @exercise.mistake(
-    "Your function gives every merge the same new id. The first is 256, the next 257, and so on: otherwise nobody can "
-    "tell the merged tokens apart."
+    "You give every merge the same new id. The first is 256, the next 257, and so on; otherwise merged tokens cannot "
+    "be told apart."
 )
 def train_one_new_id(ids, n_merges):
     return learn(ids, n_merges, new_id=lambda n: 256)[0]
 
 
-@exercise.mistake("Your function goes on when every pair occurs only once. Such a merge saves nothing: it stops there.")
+@exercise.mistake("You continue when every pair occurs only once. Such a merge saves nothing: stop there.")
 def train_goes_on(ids, n_merges):
     return learn(ids, n_merges, least=1)[0]
 
 
-@exercise.mistake("Your function stops while a pair still occurs twice. It goes on until no pair does.")
+@exercise.mistake("You stop while a pair still occurs twice. Continue until none does.")
 def train_stops_early(ids, n_merges):
     return learn(ids, n_merges, least=3)[0]
 
 
-@exercise.mistake(
-    "Your function returns the new ids. These are always 256, 257, ...; what was learnt are the pairs that they stand "
-    "for."
-)
+@exercise.mistake("You return the new ids, which are always 256, 257, ... Return the pairs that they stand for.")
 def train_returns_new_ids(ids, n_merges):
     return [256 + n for n in range(len(bpe_train(ids, n_merges)))]
 
 
 @exercise.mistake(
-    "Your function spells out merged ids as the bytes they are made of. The two ids that were merged are asked for, "
-    "also where one of them is new, such as (256, 3)."
+    "You spell out merged ids as the bytes that they are made of. Return the two ids that were merged, even where one "
+    "of them is new, as in (256, 3)."
 )
 def train_returns_bytes(ids, n_merges):
     expanded = []
@@ -216,6 +215,6 @@ def train_returns_bytes(ids, n_merges):
     return expanded
 
 
-@exercise.mistake("Your function returns the text after all merges. The list of the merged pairs is asked for.")
+@exercise.mistake("You return the text after all merges. Return the list of the merged pairs.")
 def train_returns_what_is_left(ids, n_merges):
     return learn(ids, n_merges)[1]

@@ -21,20 +21,21 @@ from minigpt.ops.plain import causal_mask, softmax
 
 
 def cached_attention(q, k, v, k_cache, v_cache):
-    """minigpt.ops.plain.attention over the tokens before and the new ones."""
+    """Attention over the cached tokens and the new ones."""
     k, v = appended(k, v, k_cache, v_cache)
     return plain.attention(q[None], k[None], v[None])[0], k, v
 
 
 def appended(k, v, k_cache, v_cache):
-    return np.concatenate([k_cache, k], axis=1), np.concatenate([v_cache, v], axis=1)  # [H, S, K], S = P + T
+    """Return the keys and values of all tokens, [H, P + T, K] each."""
+    return np.concatenate([k_cache, k], axis=1), np.concatenate([v_cache, v], axis=1)
 
 
 @st.composite
 def cached(draw, past, new, heads=st.just(1), q=whole_numbers(-2, 2), k=whole_numbers(-2, 2), v=whole_numbers(-2, 2)):
-    """q, k, v of `new` tokens and the caches of `past`; how many these and the heads are, strategies say.
+    """Draw q, k, v of `new` tokens and the caches of `past` tokens; past, new and heads are strategies for numbers.
 
-    q, k, v: strategies for their numbers, old and new.
+    q, k, v: strategies for their entries, old and new.
     """
     H, P, T, K = draw(heads), draw(past), draw(new), draw(sizes())
     q, k, k_cache = (draw(arrays(H, n, K, elements=elements)) for n, elements in ((T, q), (T, k), (P, k)))
@@ -43,7 +44,7 @@ def cached(draw, past, new, heads=st.just(1), q=whole_numbers(-2, 2), k=whole_nu
 
 
 def cached_attention_in_model(model, function):
-    """A text in three pieces: all but four tokens, then three at once, and the last one alone."""
+    """Run a text in three pieces: all but four tokens, then three at once, and the last one alone."""
 
     def attention(q, k, v):
         past = k.shape[2] - q.shape[2]
@@ -51,7 +52,7 @@ def cached_attention_in_model(model, function):
         def heads(q, k, v):
             results = function(q, k[:, past:], v[:, past:], k[:, :past], v[:, :past])
             if not isinstance(results, tuple):
-                raise WrongResultError("it must return 3 things, heads, k_cache, v_cache, not an array alone")
+                raise WrongResultError("it must return 3 values, heads, k_cache, v_cache, not an array alone")
             return require_shape(results[0], q.shape)
 
         return np.array([heads(*text) for text in zip(q, k, v, strict=True)])
@@ -72,21 +73,21 @@ exercise = Exercise(
     notebook="07_kv_cache",
     order=1,
     signature="cached_attention(q, k, v, k_cache, v_cache)",
-    task="Causal attention of T new tokens that follow P cached ones. q, k, v [H, T, K] are of the new tokens, "
-    "k_cache, v_cache [H, P, K] of those before (P may be 0). The new keys and values are put behind the cached ones; "
-    "new token t, the (P + t)-th of the text, attends to all up to itself: heads = softmax(q k^T / sqrt(K) + mask) v. "
-    "Returns heads [H, T, K] and the longer caches, keys and values [H, P + T, K]; the caches given are not changed.",
+    task="Causal attention of T new tokens that follow P cached ones. q, k, v [H, T, K] belong to the new tokens, "
+    "k_cache, v_cache [H, P, K] to those before (P may be 0). Append the new keys and values to the cached ones. New "
+    "token t, the (P + t)-th of the text, attends to all tokens up to itself: heads = softmax(q k^T / sqrt(K) + mask) "
+    "v. Return heads [H, T, K] and the longer caches, keys and values [H, P + T, K]; do not change the given caches.",
     reference=cached_attention,
     returns=("heads", "k_cache", "v_cache"),
     uses=("minigpt.ops.plain.softmax", "minigpt.ops.plain.causal_mask"),
     probes=(
         Probe(
-            "Look at the keys returned: the cached ones first, then the new ones.",
+            "Look at the returned keys: the cached ones first, then the new ones.",
             cached(sizes(1, 3), sizes(1, 3)),
             part=lambda result: result[1],
         ),
         Probe(
-            "Look at the values returned: the cached ones first, then the new ones.",
+            "Look at the returned values: the cached ones first, then the new ones.",
             cached(sizes(1, 3), sizes(1, 3)),
             part=lambda result: result[2],
         ),
@@ -96,27 +97,27 @@ exercise = Exercise(
             part=lambda result: result[0],
         ),
         Probe(
-            "One new token after cached ones: it is the last of the text, and attends to all of them and itself.",
+            "One new token after cached ones. It is the last of the text, and attends to all of them and itself.",
             cached(sizes(), st.just(1)),
             part=lambda result: result[0],
         ),
         Probe(
-            "Several new tokens after cached ones: each attends to the whole cache, and of the new tokens to itself "
-            "and those before. Row t of the mask is that of position P + t.",
+            "Several new tokens after cached ones. Each attends to the whole cache and, of the new tokens, to itself "
+            "and those before it. Row t of the mask is that of position P + t.",
             cached(sizes(1, 3), sizes(2, 4)),
             part=lambda result: result[0],
         ),
         Probe(
             "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
-            "subtract the maximum of each row first. And what is hidden with -100 is still above a score of -1600: it "
-            "is -inf that hides.",
+            "subtract the maximum of each row first. And a score that is hidden with -100 is still above one of "
+            "-1600: hide with -inf.",
             cached(sizes(1, 3), sizes(2, 4), q=HUGE_SCORE_ENTRIES, k=HUGE_SCORE_ENTRIES),
             part=lambda result: result[0],
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "All scores are -1600 or less here, and equal: every token weighs all that it sees alike. If it sees what "
-            "comes later, that was hidden with a number which is larger: it is -inf that hides.",
+            "All scores are -1600 or less here, and equal: every token gives all tokens that it sees equal weights. "
+            "If it sees later ones, they were hidden with a larger number: hide with -inf.",
             cached(sizes(1, 3), sizes(2, 4), q=st.just(40.0), k=st.just(-40.0)),
             part=lambda result: result[0],
             tolerance=TOLERANCE_NEAR_1000,
@@ -138,8 +139,8 @@ def heads_of(q, k, v, mask, scale=None):
 
 
 @exercise.mistake(
-    "Your function's mask begins at the left: new token t attends to positions 0 to t. It is the (P + t)-th of the "
-    "text: the mask is shifted by the length of the cache."
+    "Your mask begins at the left: new token t attends to positions 0 to t. It is the (P + t)-th of the text, so the "
+    "mask is shifted by the length of the cache."
 )
 def cached_mask_from_the_left(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
@@ -147,8 +148,8 @@ def cached_mask_from_the_left(q, k, v, k_cache, v_cache):
 
 
 @exercise.mistake(
-    "Your function lets the new tokens see each other's future. With one new token nothing is hidden, but of several "
-    "the first must not see those after it."
+    "You let the new tokens see each other's future. With one new token nothing is hidden, but the first of several "
+    "must not see those after it."
 )
 def cached_without_mask(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
@@ -159,30 +160,30 @@ def right_mask(q, k):
     return causal_mask(q.shape[1], k.shape[1])
 
 
-@exercise.mistake("Your function puts the new keys and values before the cached ones. The text goes on at its end.")
+@exercise.mistake("You put the new keys and values before the cached ones. The text continues at its end.")
 def cached_new_first(q, k, v, k_cache, v_cache):
     k, v = appended(k_cache, v_cache, k, v)
     return heads_of(q, k, v, right_mask(q, k)), k, v
 
 
 @exercise.mistake(
-    "Your function divides the scores by the root of the number of keys. The K in sqrt(K) is the width of a head, the "
-    "last dimension of q, however long the cache is."
+    "You divide the scores by the root of the number of keys. The K in sqrt(K) is the width of a head, the last size "
+    "of q, however long the cache is."
 )
 def cached_scaled_by_tokens(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
     return heads_of(q, k, v, right_mask(q, k), k.shape[1] ** -0.5), k, v
 
 
-@exercise.mistake("Your function does not divide the scores by sqrt(K).")
+@exercise.mistake("You do not divide the scores by sqrt(K).")
 def cached_without_scale(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
     return heads_of(q, k, v, right_mask(q, k), 1.0), k, v
 
 
 @exercise.mistake(
-    "Your function takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. Subtract each "
-    "row's maximum first: it cancels in the fraction."
+    "You take exp of scores as they are, which is inf for large ones, and inf / inf is NaN. Subtract each row's "
+    "maximum first: it cancels in the fraction."
 )
 def cached_overflows(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
@@ -191,9 +192,9 @@ def cached_overflows(q, k, v, k_cache, v_cache):
 
 
 @exercise.mistake(
-    "Your function subtracts the maximum of all scores of a row, and masks afterwards. If the largest score is a "
-    "hidden one, all visible ones can be so far below it that their exp is 0, and 0 / 0 is NaN: take the maximum of "
-    "what is visible."
+    "You subtract the maximum of all scores of a row, and mask afterwards. If the largest score is a hidden one, all "
+    "visible scores can be so far below it that their exp is 0, and 0 / 0 is NaN: use the maximum of the visible "
+    "scores."
 )
 def cached_maximum_before_mask(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)
@@ -202,30 +203,30 @@ def cached_maximum_before_mask(q, k, v, k_cache, v_cache):
     return maximum_not_subtracted(scores) @ v, k, v
 
 
-@exercise.mistake("Your function returns the new keys and values alone. The next step needs those of the whole text.")
+@exercise.mistake("You return only the new keys and values. The next step needs those of the whole text.")
 def cached_returns_new(q, k, v, k_cache, v_cache):
     return cached_attention(q, k, v, k_cache, v_cache)[0], k, v
 
 
 @exercise.mistake(
-    "Your function returns the caches as they were given. The new keys and values belong to them now: otherwise the "
-    "next step does not see these tokens."
+    "You return the caches as they were given. Append the new keys and values; otherwise the next step does not see "
+    "these tokens."
 )
 def cached_returns_old(q, k, v, k_cache, v_cache):
     return cached_attention(q, k, v, k_cache, v_cache)[0], k_cache, v_cache
 
 
 @exercise.mistake(
-    "In your function the new tokens attend to each other only. The cached keys and values take part: that is what "
-    "they are kept for."
+    "Your new tokens attend only to each other. They attend to the cached keys and values as well, which are kept for "
+    "that."
 )
 def cached_attends_to_new(q, k, v, k_cache, v_cache):
     return heads_of(q, k, v, right_mask(q, k)), *appended(k, v, k_cache, v_cache)
 
 
 @exercise.mistake(
-    "In your function the new tokens attend to the cached ones only. Each attends to itself, too: put its key and "
-    "value behind the others before computing the scores."
+    "Your new tokens attend only to the cached ones. Each attends to itself, too: append its key and value before you "
+    "compute the scores."
 )
 def cached_attends_to_old(q, k, v, k_cache, v_cache):
     return heads_of(q, k_cache, v_cache, True), *appended(k, v, k_cache, v_cache)

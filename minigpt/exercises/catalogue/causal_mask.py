@@ -10,7 +10,7 @@ from minigpt.ops import plain
 
 
 def causal_mask(T):
-    """mask[t, s] is True where s <= t."""
+    """mask[t, s] = s <= t."""
     return plain.causal_mask(T, T)
 
 
@@ -39,7 +39,7 @@ exercise = Exercise(
     notebook="03_attention",
     order=2,
     signature="causal_mask(T)",
-    task="mask[t, s] is True where position t may look at position s, that is where s <= t: itself and the past. T > "
+    task="mask[t, s] is True where position t may look at position s: where s <= t, so at itself and the past. T -> "
     "bool [T, T].",
     reference=causal_mask,
     probes=(
@@ -50,66 +50,67 @@ exercise = Exercise(
             st.tuples(sizes(2, 12)),
             part=above_the_diagonal,
         ),
-        Probe("All is compared: every token sees all that came before it, s < t.", st.tuples(sizes(1, 40))),
+        Probe("Everything is compared: every token sees all earlier ones, s < t.", st.tuples(sizes(1, 40))),
     ),
     in_model=operation("attention", attention_with),
 )
 
 
 @exercise.mistake(
-    "Your mask is one place off: position t also sees t + 1, the very token that it is to predict. It is True where s "
-    "<= t."
+    "Your mask is off by one: position t also sees t + 1, the very token that it must predict. The mask is True where "
+    "s <= t."
 )
 def next_token_visible(T):
     return np.tri(T, k=1, dtype=bool)
 
 
 @exercise.mistake(
-    "Your mask is one place off: position t does not see itself. It is True where s <= t, with the equality."
+    "Your mask is off by one: position t does not see itself. The mask is True where s <= t, not only where s < t."
 )
 def itself_hidden(T):
     return np.tri(T, k=-1, dtype=bool)
 
 
 @exercise.mistake(
-    "Your mask is transposed: position t sees itself and the future. Rows are t, who looks; columns are s, what is "
-    "looked at; True where s <= t."
+    "Your mask is transposed: position t sees itself and the future. Row t is the position that looks, column s the "
+    "one that it looks at, and the mask is True where s <= t."
 )
 def future_visible(T):
     return np.tri(T, dtype=bool).T
 
 
-@exercise.mistake("Your mask is True where something is hidden. It is to be True where t may look at s.")
+@exercise.mistake("Your mask is True where a position is hidden. It must be True where t may look at s.")
 def true_where_hidden(T):
     return ~np.tri(T, dtype=bool)
 
 
-@exercise.mistake("Your mask lets everybody see everything. It is False where s > t.")
+@exercise.mistake("Your mask hides nothing. It must be False where s > t.")
 def everything_visible(T):
     return np.ones((T, T), bool)
 
 
-@exercise.mistake("Your tokens see nothing but themselves. The past is visible too: True wherever s <= t.")
+@exercise.mistake("Your tokens see only themselves. The past is visible, too: the mask is True wherever s <= t.")
 def only_itself_visible(T):
     return np.eye(T, dtype=bool)
 
 
-@exercise.mistake("Your tokens see themselves and one token before. All of the past is visible: True wherever s <= t.")
+@exercise.mistake(
+    "Your tokens see only themselves and one token before. The whole past is visible: the mask is True wherever s <= t."
+)
 def only_past_of_one_visible(T):
     return np.tri(T, dtype=bool) & ~np.tri(T, k=-2, dtype=bool)
 
 
 @exercise.mistake(
-    "Your mask has 0 and -inf, to be added to scores. That is another way to say it; this function returns True and "
-    "False."
+    "Your mask has 0 and -inf, to be added to scores. That is another convention; this function returns True and False."
 )
 def numbers_to_add(T):
     return np.where(np.tri(T), 0.0, -np.inf)
 
 
 @exercise.mistake(
-    "Your mask has the numbers 1 and 0 in place of True and False. A mask is an array of bool: the result of a "
-    "comparison such as s <= t."
+    "Your mask has the numbers 1 and 0 instead of True and False. A mask is an array of bool, such as a comparison "
+    "gives: s <= t."
 )
 def ones_and_zeros(T):
     return np.tri(T)

@@ -20,14 +20,14 @@ def cross_entropy(logits, targets):
 
 
 def surprises(logits, targets):
-    """-log softmax(logits[n])[targets[n]] of the rows that count."""
+    """Return -log softmax(logits[n])[targets[n]] of the rows that count."""
     counted = targets != IGNORED
     return -logarithm_of_softmax(logits[counted])[np.arange(counted.sum()), targets[counted]]
 
 
 @st.composite
 def logits_and_targets(draw, rows=sizes(1, 3), masked=False, elements=None):
-    """rows: a strategy for their number. With masked some of the targets do not count, but never all."""
+    """Draw logits [N, V] and targets [N]. masked: some targets do not count, but never all."""
     N, V = draw(rows), draw(sizes(2, 4))
     targets = draw(hnp.arrays(np.int64, N, elements=st.integers(0, V - 1), fill=st.nothing()))
     if masked:
@@ -37,20 +37,21 @@ def logits_and_targets(draw, rows=sizes(1, 3), masked=False, elements=None):
 
 @st.composite
 def equal_logits(draw):
+    """Draw equal logits, and targets."""
     logits, targets = draw(logits_and_targets())
     return np.full_like(logits, draw(numbers())), targets
 
 
 @st.composite
 def shifted_logits(draw):
-    """Logits whose exponentials are all infinite, or all 0: each row has its own height."""
+    """Draw logits whose exponentials are all infinite or all 0, each row with its own height, and targets."""
     logits, targets = draw(logits_and_targets(elements=whole_numbers(-4, 4)))
     return logits + draw(arrays(len(logits), 1, elements=st.sampled_from([1000.0, -1000.0]))), targets
 
 
 @st.composite
 def distant_logits(draw):
-    """Each row has one logit that is so much higher that the probabilities of the others are rounded to 0."""
+    """Draw logits of which one in each row is so high that the probabilities of the others round to 0, and targets."""
     logits, targets = draw(logits_and_targets(elements=whole_numbers(-4, 4)))
     for row in logits:
         row[draw(st.integers(0, len(row) - 1))] += 1000
@@ -62,39 +63,38 @@ exercise = Exercise(
     notebook="08_learning",
     order=1,
     signature="cross_entropy(logits, targets)",
-    task="How surprised the logits are by the targets: the mean of -log softmax(logits[n])[targets[n]] over the rows "
-    "n whose target is not -100. logits [N, V], targets [N] of integers > a number; at least one target counts. Large "
-    "logits must not overflow, and large differences between them must not give infinity: log softmax(x)_i = x_i - "
-    "max(x) - log sum_j exp(x_j - max(x)).",
+    task="Return how surprised the logits are by the targets: the mean of -log softmax(logits[n])[targets[n]] over "
+    "the rows n whose target is not -100. logits [N, V], targets [N] of integers -> a number; at least one target "
+    "counts. Large logits must not overflow, and large differences between them must not give infinity: log "
+    "softmax(x)_i = x_i - max(x) - log sum_j exp(x_j - max(x)).",
     reference=cross_entropy,
     probes=(
         Probe(
-            "All V logits are equal, so that every token has the probability 1 / V: the loss is log V, the natural "
+            "All V logits are equal, so every token has the probability 1 / V: the loss is log V, the natural "
             "logarithm, whatever the targets are.",
             equal_logits(),
         ),
         Probe(
-            "One row: the loss is -log of the probability of its target, which the softmax over the row's V logits "
-            "gives.",
+            "One row: the loss is -log of the probability that the softmax of the row's V logits gives to the target.",
             logits_and_targets(st.just(1)),
         ),
         Probe(
-            "Several rows, all of which count: the loss is the mean over them of -log p.",
+            "Several rows, all of which count: the loss is the mean of -log p over them.",
             logits_and_targets(sizes(2, 4)),
         ),
         Probe(
-            "Some targets are -100: their rows have no part in the sum, nor in the number it is divided by.",
+            "Some targets are -100: their rows count neither in the sum nor in the number that divides it.",
             logits_and_targets(sizes(2, 4), masked=True),
         ),
         Probe(
-            "The logits of a row are large, or very negative, but near to each other: only their exponentials are "
-            "beyond all numbers, and each row has a maximum of its own.",
+            "The logits of a row are large, or very negative, but close to each other: only their exponentials "
+            "overflow or become 0, and each row has its own maximum.",
             shifted_logits(),
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
             "One logit of each row is far above the others, whose probabilities are so small that they become 0. "
-            "Their logarithms are ordinary numbers, if they are not taken of that 0.",
+            "Their logarithms are ordinary numbers, unless they are taken of that 0.",
             distant_logits(),
             tolerance=TOLERANCE_NEAR_1000,
         ),
@@ -107,65 +107,60 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function divides by the number of all rows. The mean is over those that count: rows with the target -100 are "
-    "not among them."
+    "You divide by the number of all rows. The mean is over the rows that count: those with the target -100 do not."
 )
 def loss_counts_masked(logits, targets):
     return surprises(logits, targets).sum() / len(targets)
 
 
 @exercise.mistake(
-    "Your function returns the sum over the rows. The mean is asked for, so that the loss does not grow with the "
-    "length of the text."
+    "You return the sum over the rows. Return the mean, so that the loss does not grow with the length of the text."
 )
 def loss_is_sum(logits, targets):
     return surprises(logits, targets).sum()
 
 
-@exercise.mistake(
-    "Your function divides by the number of all logits. There is one target in a row, so the mean is over the rows."
-)
+@exercise.mistake("You divide by the number of all logits. Each row has one target, so the mean is over the rows.")
 def loss_divides_by_everything(logits, targets):
     return surprises(logits, targets).sum() / ((targets != IGNORED).sum() * logits.shape[1])
 
 
-@exercise.mistake("Your function returns a loss for every row. Their mean is asked for, one number.")
+@exercise.mistake("You return a loss for every row. Return their mean, one number.")
 def loss_of_each_row(logits, targets):
     return surprises(logits, targets)
 
 
-@exercise.mistake("Your function forgets the minus sign: the logarithm of a probability is negative, the loss is not.")
+@exercise.mistake("The minus sign is missing: the logarithm of a probability is negative, the loss is not.")
 def loss_without_minus(logits, targets):
     return -surprises(logits, targets).mean()
 
 
 @exercise.mistake(
-    "Your function takes the logarithm to base 2. The loss is measured with the natural one, which undoes the "
-    "exponential of the softmax."
+    "You take the logarithm to base 2. Take the natural logarithm, which undoes the exponential of the softmax."
 )
 def loss_in_bits(logits, targets):
     return surprises(logits, targets).mean() / math.log(2)
 
 
 @exercise.mistake(
-    "Your function takes the probabilities themselves. The loss is the mean of their negative logarithms: a target "
-    "with a probability near 0 costs a lot."
+    "You take the probabilities themselves. The loss is the mean of their negative logarithms: a target with a "
+    "probability near 0 costs a lot."
 )
 def loss_without_logarithm(logits, targets):
     return -np.exp(-surprises(logits, targets)).mean()
 
 
 @exercise.mistake(
-    "Your function takes the logarithm of the mean probability. The mean comes last: first the logarithm of every "
-    "row's."
+    "You take the logarithm of the mean probability. Take the logarithm of each row's probability first, and the mean "
+    "last."
 )
 def loss_of_mean_probability(logits, targets):
     return -np.log(np.exp(-surprises(logits, targets)).mean())
 
 
 @exercise.mistake(
-    "Your function takes the logits of the targets for their log-probabilities. The logarithm of the sum of all "
-    "exponentials is missing: log softmax(x)_i = x_i - log sum_j exp(x_j)."
+    "You take the logits of the targets as their log-probabilities. The logarithm of the sum of all exponentials is "
+    "missing: log softmax(x)_i = x_i - log sum_j exp(x_j)."
 )
 def loss_without_softmax(logits, targets):
     counted = targets != IGNORED
@@ -173,8 +168,8 @@ def loss_without_softmax(logits, targets):
 
 
 @exercise.mistake(
-    "Your function takes the softmax down the rows. Each row is a distribution over the V tokens: its sum is over the "
-    "last axis."
+    "Your softmax runs down the rows. Each row is a distribution over the V tokens, so its sum runs along the last "
+    "axis."
 )
 def loss_softmax_over_rows(logits, targets):
     counted = targets != IGNORED
@@ -182,8 +177,8 @@ def loss_softmax_over_rows(logits, targets):
 
 
 @exercise.mistake(
-    "Your function takes exponentials of the logits as they are, which become infinite for large ones and all 0 for "
-    "very negative ones. Subtract the row's greatest logit first: the softmax stays the same."
+    "You take exponentials of the logits as they are, which become infinite for large ones and all 0 for very negative "
+    "ones. Subtract the row's largest logit first: the softmax stays the same."
 )
 def loss_overflows(logits, targets):
     counted = targets != IGNORED
@@ -192,8 +187,8 @@ def loss_overflows(logits, targets):
 
 
 @exercise.mistake(
-    "Your function subtracts the greatest of all logits. In a row far below it every exponential becomes 0, and log 0 "
-    "is minus infinity: subtract from each row its own maximum."
+    "You subtract the largest of all logits. In a row far below it every exponential becomes 0, and log 0 is minus "
+    "infinity: subtract each row's own maximum."
 )
 def loss_with_one_maximum(logits, targets):
     counted = targets != IGNORED
@@ -203,8 +198,8 @@ def loss_with_one_maximum(logits, targets):
 
 
 @exercise.mistake(
-    "Your function takes the logarithm of a probability that has been rounded to 0, which is minus infinity. Simplify "
-    "on paper first: log softmax(x)_i = x_i - max(x) - log sum_j exp(x_j - max(x)) needs no such logarithm."
+    "You take the logarithm of a probability that has been rounded to 0, which gives minus infinity. Simplify on paper "
+    "first: log softmax(x)_i = x_i - max(x) - log sum_j exp(x_j - max(x)) needs no such logarithm."
 )
 def loss_of_rounded_probabilities(logits, targets):
     counted = targets != IGNORED

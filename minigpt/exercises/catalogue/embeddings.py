@@ -9,13 +9,13 @@ from minigpt.exercises.placing import edits, require_shape
 
 
 def embeddings(ids, wte, wpe):
-    """x[t] = wte[ids[t]] + wpe[t], as gpt2 in model.py begins."""
+    """x[t] = wte[ids[t]] + wpe[t]."""
     return wte[ids] + wpe[np.arange(len(ids))]
 
 
 @st.composite
 def texts(draw, T=sizes(), full=st.just(False)):
-    """ids [T], V, P, where P > T and P >= V: a position that is wrong is another row of wpe, and no IndexError.
+    """Draw ids [T], V and P, where P > T and P >= V, so that a wrong position is a wrong row and not an IndexError.
 
     full: P = T, there are no more positions than tokens.
     """
@@ -26,12 +26,13 @@ def texts(draw, T=sizes(), full=st.just(False)):
 
 @st.composite
 def texts_and_tables(draw, T=sizes(), token=whole_numbers(), position=whole_numbers(), full=st.just(False)):
-    """ids [T], wte [V, D], wpe [P, D]."""
+    """Draw ids [T], wte [V, D] and wpe [P, D]."""
     (ids, V, P), D = draw(texts(T, full)), draw(sizes())
     return ids, draw(arrays(V, D, elements=token)), draw(arrays(P, D, elements=position))
 
 
 def embeddings_in_model(model, function, remembered):
+    """Replace the embeddings of the model by the function's."""
     wte, wpe = model.params["wte"]["weight"], model.params["wpe"]["weight"]
     return {"embed": lambda embed: require_shape(function(remembered["ids"], wte, wpe), embed.shape[1:])[None]}
 
@@ -41,29 +42,29 @@ exercise = Exercise(
     notebook="02_embeddings",
     order=1,
     signature="embeddings(ids, wte, wpe)",
-    task="x[t] = wte[ids[t]] + wpe[t]: the vector of each token plus that of its position, counted from 0. ids [T] of "
-    "integers, wte [V, D], wpe [P, D] with P >= T > x [T, D].",
+    task="x[t] = wte[ids[t]] + wpe[t]: the vector of each token plus the vector of its position, counted from 0. ids "
+    "[T] of integers, wte [V, D], wpe [P, D] with P >= T -> x [T, D].",
     reference=embeddings,
     probes=(
         Probe(
-            "All position vectors are 0 here, so the result must be the rows of wte: row ids[t] for token t.",
+            "All position vectors are 0, so the result must be rows of wte: row ids[t] for token t.",
             texts_and_tables(position=st.just(0.0)),
         ),
         Probe(
-            "All token vectors are 0 here, so the result must be the rows of wpe: row t for the token at place t, "
-            "whichever token it is.",
+            "All token vectors are 0, so the result must be rows of wpe: row t at place t, whichever token stands "
+            "there.",
             texts_and_tables(token=st.just(0.0)),
         ),
         Probe(
-            "A single token, at position 0: one row of wte plus the first row of wpe.",
+            "A single token at position 0: one row of wte plus the first row of wpe.",
             texts_and_tables(T=st.just(1)),
         ),
         Probe(
-            "Tokens and positions were right by themselves; here both are at work, and they are added.",
+            "Tokens and positions were right alone. Here both are at work, and they are added.",
             texts_and_tables(),
         ),
         Probe(
-            "The text may be as long as there are positions, and numbers are no longer whole.",
+            "The text may be as long as there are positions, and the numbers have fractions.",
             texts_and_tables(token=numbers(), position=numbers(), full=st.booleans()),
         ),
         large_input(lambda rng: (rng.integers(0, 50, 40), small_integers(rng, 50, 6), small_integers(rng, 64, 6))),
@@ -73,20 +74,20 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "You look up the tokens only. Each position has a vector too, which is added: without it no one could tell the "
-    "order of the tokens."
+    "You look up the tokens only. Add the vector of each position: without it the model could not tell the order of "
+    "the tokens."
 )
 def tokens_alone(ids, wte, wpe):
     return wte[ids]
 
 
-@exercise.mistake("You return the vectors of the positions only: x[t] also has wte[ids[t]], the vector of the token.")
+@exercise.mistake("You return only the vectors of the positions. Add wte[ids[t]], the vector of the token.")
 def positions_alone(ids, wte, wpe):
     return wpe[: len(ids)]
 
 
 @exercise.mistake(
-    "You look up wpe with the ids of the tokens. A position's vector depends on the place t alone: wpe[t]."
+    "You look up wpe with the ids of the tokens. The vector of a position depends on the place t alone: wpe[t]."
 )
 def positions_by_ids(ids, wte, wpe):
     return wte[ids] + wpe[ids]
@@ -104,23 +105,23 @@ def positions_from_1(ids, wte, wpe):
     return wte[ids] + wpe[1 : len(ids) + 1]
 
 
-@exercise.mistake("Every token of yours gets the vector of position 0. The token at place t gets wpe[t].")
+@exercise.mistake("You give every token the vector of position 0. The token at place t gets wpe[t].")
 def first_position_for_all(ids, wte, wpe):
     return wte[ids] + wpe[0]
 
 
-@exercise.mistake("You take the last T rows of wpe. Positions are counted from the beginning: the first T rows.")
+@exercise.mistake("You take the last T rows of wpe. Positions count from the beginning: take the first T rows.")
 def last_positions(ids, wte, wpe):
     return wte[ids] + wpe[len(wpe) - len(ids) :]
 
 
-@exercise.mistake("You multiply the two vectors; they are added: wte[ids[t]] + wpe[t].")
+@exercise.mistake("You multiply the two vectors. Add them: wte[ids[t]] + wpe[t].")
 def multiplied(ids, wte, wpe):
     return wte[ids] * wpe[: len(ids)]
 
 
 @exercise.mistake(
-    "You multiply the vectors of tokens by sqrt(D), as the transformer of 2017 did. GPT-2 adds them as they are."
+    "You multiply the token vectors by sqrt(D), as the transformer of 2017 did. GPT-2 adds them unscaled."
 )
 def scaled_by_root_of_width(ids, wte, wpe):
     return wte[ids] * wte.shape[1] ** 0.5 + wpe[: len(ids)]

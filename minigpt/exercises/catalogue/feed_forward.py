@@ -11,13 +11,16 @@ from minigpt.ops import plain
 
 
 def feed_forward(x, c_fc, c_proj, activation=plain.gelu_new):
-    """c_proj(gelu_new(c_fc(x))), feed_forward of model.py without its tap."""
+    """c_proj(gelu(c_fc(x))). The last parameter is for the known mistakes."""
     return plain.linear(activation(plain.linear(x, **c_fc)), **c_proj)
 
 
 @st.composite
 def streams_and_layers(draw, far_right=False, projected=True):
-    """x [B, T, D], c_fc, c_proj. far_right: GELU changes nothing there. Not projected: c_proj is the identity."""
+    """Draw x [B, T, D], c_fc and c_proj.
+
+    far_right: everything is so far above 0 that GELU changes nothing. Not projected: c_proj is the identity.
+    """
     B, T, D, F = draw(st.tuples(sizes(1, 2), sizes(1, 3), sizes(), sizes(1, 5)))
     F = F if projected else D
     rng = draw(generators())
@@ -31,7 +34,7 @@ def streams_and_layers(draw, far_right=False, projected=True):
 
 @st.composite
 def enlarged_activations(draw):
-    """x where the formulas of GELU differ most; c_fc changes nothing, and c_proj multiplies by 64."""
+    """Draw x where the formulas of GELU differ most; c_fc changes nothing, and c_proj multiplies by 64."""
     B, T, D = draw(st.tuples(sizes(1, 2), sizes(1, 3), sizes()))
     c_fc, c_proj = ({"weight": factor * np.eye(D), "bias": np.zeros(D)} for factor in (1.0, 64.0))
     return draw(arrays(B, T, D, elements=st.integers(-20, -12).map(lambda n: n / 8))), c_fc, c_proj
@@ -42,18 +45,18 @@ exercise = Exercise(
     notebook="04_block",
     order=4,
     signature="feed_forward(x, c_fc, c_proj)",
-    task="feed_forward(x) = gelu(x W_fc + b_fc) W_proj + b_proj, each token by itself. c_fc has weight [D, F] and "
-    "bias [F], c_proj weight [F, D] and bias [D], both dicts. x [B, T, D] > [B, T, D].",
+    task="gelu(x W_fc + b_fc) W_proj + b_proj, for each token by itself. c_fc has weight [D, F] and bias [F], c_proj "
+    "has weight [F, D] and bias [D], both as dicts. x [B, T, D] -> [B, T, D].",
     reference=feed_forward,
     probes=(
         Probe(
-            "Everything inside the GELU is far right of 0 here, where it changes nothing. So it is about the two "
-            "linear layers and their biases.",
+            "Everything inside the GELU is far above 0, where it changes nothing. So this is about the two linear "
+            "layers and their biases.",
             streams_and_layers(far_right=True),
         ),
         Probe(
             "c_proj changes nothing here, so the result must be gelu(x W_fc + b_fc). Without GELU all was right: look "
-            "at which function it is, and that it comes after the first layer.",
+            "at which function you use, and that it comes after the first layer.",
             streams_and_layers(projected=False),
         ),
         Probe(
@@ -61,7 +64,7 @@ exercise = Exercise(
             "small difference in the formula of GELU visible: look at its numbers.",
             enlarged_activations(),
         ),
-        Probe("These are inputs of all kinds, drawn at random.", streams_and_layers()),
+        Probe("Inputs of all kinds, drawn at random.", streams_and_layers()),
     ),
     uses=("minigpt.ops.plain.linear", "minigpt.ops.plain.gelu_new"),
     in_model=part_of_blocks(
@@ -72,42 +75,42 @@ exercise = Exercise(
 )
 
 
-@exercise.mistake("Your function in the middle is a ReLU. GPT-2 has GELU there.")
+@exercise.mistake("The function between your layers is a ReLU. GPT-2 has GELU there.")
 def mlp_with_relu(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, plain.relu)
 
 
-@exercise.mistake("Your GELU is the one with erf; GPT-2 was trained with the formula with tanh (gelu_new).")
+@exercise.mistake("Your GELU is the formula with erf. GPT-2 was trained with the formula with tanh (gelu_new).")
 def mlp_with_erf(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, plain.gelu)
 
 
-@exercise.mistake("Your GELU is x sigmoid(1.702 x); GPT-2 has the formula with tanh.")
+@exercise.mistake("Your GELU is x sigmoid(1.702 x). GPT-2 has the formula with tanh.")
 def mlp_with_sigmoid(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, gelu_by_sigmoid)
 
 
-@exercise.mistake("Your function in the middle is tanh alone. It is GELU, which has a tanh inside.")
+@exercise.mistake("The function between your layers is tanh alone. Use GELU, which has a tanh inside.")
 def mlp_with_tanh_alone(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, np.tanh)
 
 
-@exercise.mistake("There is no GELU between the two layers. Without it two linear layers are no more than one.")
+@exercise.mistake("There is no GELU between your two layers. Without it two linear layers are no more than one.")
 def mlp_without_activation(x, c_fc, c_proj):
     return plain.linear(plain.linear(x, **c_fc), **c_proj)
 
 
-@exercise.mistake("Your GELU comes after the second layer. It stands between the two.")
+@exercise.mistake("You apply GELU after the second layer. Apply it between the two.")
 def activation_at_the_end(x, c_fc, c_proj):
     return plain.gelu_new(plain.linear(plain.linear(x, **c_fc), **c_proj))
 
 
-@exercise.mistake("You apply GELU after the second layer too. It stands between the two only.")
+@exercise.mistake("You apply GELU after the second layer, too. Apply it only between the two.")
 def activation_twice(x, c_fc, c_proj):
     return plain.gelu_new(feed_forward(x, c_fc, c_proj))
 
 
-@exercise.mistake("You apply GELU to x, before the first layer. It stands between the two.")
+@exercise.mistake("You apply GELU to x, before the first layer. Apply it between the two.")
 def activation_first(x, c_fc, c_proj):
     return plain.linear(plain.linear(plain.gelu_new(x), **c_fc), **c_proj)
 
@@ -132,6 +135,6 @@ def biases_forgotten(x, c_fc, c_proj):
     return feed_forward(x, {"weight": c_fc["weight"]}, {"weight": c_proj["weight"]})
 
 
-@exercise.mistake("You add x to the result. That is right in the block, and is done there, outside this function.")
+@exercise.mistake("You add x to the result. The transformer block does that, outside this function.")
 def stream_added_to_mlp(x, c_fc, c_proj):
     return x + feed_forward(x, c_fc, c_proj)

@@ -29,21 +29,24 @@ from minigpt.ops import plain
 
 
 def gpt2(ids, params, n_head, eps=1e-5, **options):
-    """Embeddings, every block, ln_f, and wte again as the head. eps and the options of the blocks serve mistakes."""
+    """Embeddings, every block, ln_f, and wte again as the head. What follows n_head is for the known mistakes."""
     return read_out(through_blocks(embedded(ids, params), params, n_head, eps=eps, **options), params, eps)
 
 
 def embedded(ids, params):
+    """Return the embeddings [T, D]."""
     return params["wte"]["weight"][ids] + params["wpe"]["weight"][: len(ids)]
 
 
 def through_blocks(x, params, n_head, **options):
+    """Return the stream after all blocks; the options are those of the block."""
     for block in params["h"]:
         x = transformer_block(x[None], **block, n_head=n_head, **options)[0]
     return x
 
 
 def read_out(x, params, eps=1e-5):
+    """Return the logits."""
     return norm(x, params["ln_f"], eps) @ params["wte"]["weight"].T
 
 
@@ -51,7 +54,7 @@ def read_out(x, params, eps=1e-5):
 def texts_and_models(
     draw, T=sizes(), n_layer=st.integers(0, 3), positions=True, tiny=False, sharp=False, full=st.just(False)
 ):
-    """ids [T], params, n_head. Without positions, wpe is 0. tiny: eps counts in the layer norms of the embeddings."""
+    """Draw ids [T], params and n_head. Without positions wpe is 0. tiny: eps counts in the embeddings' layer norm."""
     (ids, V, P), (H, K), F, rng = draw(texts(T, full)), draw(HEADS), draw(sizes(1, 2)), draw(generators())
     D = H * K
     params = {
@@ -70,6 +73,7 @@ def texts_and_models(
 
 
 def large_text_and_model(rng):
+    """Return a large input."""
     params = {
         "wte": {"weight": halves(rng, -4, 4, 30, 8)},
         "wpe": {"weight": halves(rng, -2, 2, 32, 8)},
@@ -80,11 +84,12 @@ def large_text_and_model(rng):
 
 
 def sound_inputs(**options):
-    """Those inputs of texts_and_models for which a solution in single precision is right too."""
+    """Return a strategy for models for which a solution in single precision is right too."""
     return where_float32_is_enough(gpt2, texts_and_models(**options))
 
 
 def gpt2_in_model(model, function):
+    """Put the function in the place of the whole forward pass."""
     V = len(model.params["wte"]["weight"])
     return lambda ids, trace: require_shape(function(ids, model.params, model.config.n_head), (len(ids), V))
 
@@ -96,45 +101,44 @@ exercise = Exercise(
     signature="gpt2(ids, params, n_head)",
     task="x = wte[ids] + wpe[0..T-1]; then every block of params['h'] in order; then ln_f (eps 1e-5); logits = x "
     "wte^T. params is a dict of wte (weight [V, D]), wpe (weight [P, D]), h (a list of any number of blocks), ln_f. "
-    "ids [T] of integers > logits [T, V].",
+    "ids [T] of integers -> logits [T, V].",
     reference=gpt2,
     probes=(
         Probe(
-            "There are no blocks here, and all position vectors are 0. What is left: token vectors, the last layer "
-            "norm ln_f, and the head, whose weight is wte again, transposed.",
+            "There are no blocks, and all position vectors are 0. What is left: token vectors, the last layer norm "
+            "ln_f, and the head, whose weight is wte again, transposed.",
             where_eps_does_not_count(gpt2, partial(gpt2, eps=0), sound_inputs(n_layer=st.just(0), positions=False)),
         ),
         Probe(
-            "There are no blocks here either, and the token vectors are so small that eps counts in ln_f: eps is "
-            "1e-5, added to the variance.",
+            "There are no blocks, and the token vectors are so small that eps counts in ln_f: eps is 1e-5, added to "
+            "the variance.",
             sound_inputs(n_layer=st.just(0), positions=False, tiny=True),
         ),
         Probe(
-            "There are no blocks here. Without positions all was right: position t has the vector wpe[t], counted "
-            "from 0, which is added to that of the token.",
+            "There are no blocks. Without positions all was right: position t has the vector wpe[t], counted from 0, "
+            "which is added to that of the token.",
             sound_inputs(n_layer=st.just(0)),
         ),
         Probe(
-            "One block and one token: embeddings and head were right, so look at the block.",
+            "One block and one token. Embeddings and head were right, so look at the block.",
             sound_inputs(T=st.just(1), n_layer=st.just(1)),
         ),
         Probe(
-            "One block and several tokens: with one token all was right, so look at the attention between tokens, its "
+            "One block and several tokens. With one token all was right, so look at the attention between tokens, its "
             "mask and its heads.",
             sound_inputs(T=sizes(2, 3), n_layer=st.just(1)),
         ),
         Probe(
-            "One block, in which q and k are large and scores hundreds apart: the softmax must subtract the maximum "
-            "of each row before exp, and what is hidden with -100 can be above what is not: it is -inf that hides.",
+            "One block, in which q and k are large and scores hundreds apart. The softmax must subtract the maximum "
+            "of each row before exp, and a score that is hidden with -100 can be above a visible one: hide with -inf.",
             sound_inputs(T=sizes(2, 3), n_layer=st.just(1), sharp=True),
         ),
         Probe(
-            "Two blocks: one was right. Each has parameters of its own, and the second one gets what the first one "
-            "returns.",
+            "Two blocks. One was right: each has its own parameters, and the second gets the result of the first.",
             sound_inputs(T=sizes(1, 3), n_layer=st.just(2)),
         ),
         Probe(
-            "These are models and texts of all kinds, drawn at random.",
+            "Models and texts of all kinds, drawn at random.",
             sound_inputs(full=st.booleans()),
         ),
         large_input(large_text_and_model),
@@ -152,18 +156,18 @@ exercise = Exercise(
 )
 
 
-@exercise.mistake("The last layer norm is missing: between the last block and the head stands ln_f.")
+@exercise.mistake("The last layer norm is missing: apply ln_f between the last block and the head.")
 def last_norm_forgotten(ids, params, n_head):
     return through_blocks(embedded(ids, params), params, n_head) @ params["wte"]["weight"].T
 
 
-@exercise.mistake("You apply ln_f before the blocks. It stands after the last one, before the head.")
+@exercise.mistake("You apply ln_f before the blocks. Apply it after the last one, before the head.")
 def last_norm_before_blocks(ids, params, n_head):
     x = norm(embedded(ids, params), params["ln_f"])
     return through_blocks(x, params, n_head) @ params["wte"]["weight"].T
 
 
-@exercise.mistake("You apply ln_f after every block. It stands once, after the last one.")
+@exercise.mistake("You apply ln_f after every block. Apply it once, after the last one.")
 def norm_after_every_block(ids, params, n_head):
     x = embedded(ids, params)
     for block in params["h"]:
@@ -188,19 +192,20 @@ def model_positions_from_1(ids, params, n_head):
 
 
 @exercise.mistake(
-    "You look up wpe with the ids of the tokens. A position's vector depends on the place t alone: wpe[t]."
+    "You look up wpe with the ids of the tokens. The vector of a position depends on the place t alone: wpe[t]."
 )
 def model_positions_by_ids(ids, params, n_head):
     return with_positions(ids, params, n_head, ids)
 
 
-@exercise.mistake("Every token of yours gets the vector of position 0. The token at place t gets wpe[t].")
+@exercise.mistake("You give every token the vector of position 0. The token at place t gets wpe[t].")
 def model_first_position_for_all(ids, params, n_head):
     return with_positions(ids, params, n_head, 0)
 
 
 @exercise.mistake(
-    "Your head is wte as it is. A token's logit is the product of the stream with that token's row: x wte^T."
+    "You use wte as the head without transposing it. A token's logit is the product of the stream with that token's "
+    "row: x wte^T."
 )
 def head_not_transposed(ids, params, n_head):
     return norm(through_blocks(embedded(ids, params), params, n_head), params["ln_f"]) @ params["wte"]["weight"]
@@ -211,40 +216,40 @@ def vectors_returned(ids, params, n_head):
     return norm(through_blocks(embedded(ids, params), params, n_head), params["ln_f"])
 
 
-@exercise.mistake("Your blocks have no effect on the result. Each one takes x and returns the next x.")
+@exercise.mistake("Your blocks have no effect on the result. Each block takes x and returns the next x.")
 def no_block(ids, params, n_head):
     return gpt2(ids, {**params, "h": []}, n_head)
 
 
-@exercise.mistake("Only your first block has an effect. Every block gets what the one before returns.")
+@exercise.mistake("Only your first block has an effect. Every block gets the result of the one before.")
 def first_block_only(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][:1]}, n_head)
 
 
 @exercise.mistake(
-    "Only your last block has an effect: each one of yours starts from the embeddings. Every block gets what the one "
-    "before returns."
+    "Only your last block has an effect, because each of your blocks starts from the embeddings. Every block gets the "
+    "result of the one before."
 )
 def last_block_only(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][-1:]}, n_head)
 
 
-@exercise.mistake("Your last block has no effect. All blocks of params['h'] are run.")
+@exercise.mistake("Your last block has no effect. Run all blocks of params['h'].")
 def last_block_forgotten(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][:-1]}, n_head)
 
 
-@exercise.mistake("All your blocks have the parameters of the first. Block i has those of params['h'][i].")
+@exercise.mistake("All your blocks have the parameters of the first one. Block i has those of params['h'][i].")
 def first_block_for_all(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][:1] * len(params["h"])}, n_head)
 
 
-@exercise.mistake("You run the blocks from the last to the first. The first one comes first.")
+@exercise.mistake("You run the blocks from the last to the first. Begin with the first.")
 def blocks_from_the_last(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][::-1]}, n_head)
 
 
-@exercise.mistake("You add x to what a block returns. It is in there already: a block returns the whole stream.")
+@exercise.mistake("You add x to the result of a block. A block returns the whole stream, which already contains x.")
 def embeddings_added_to_every_block(ids, params, n_head):
     x = embedded(ids, params)
     for block in params["h"]:
@@ -252,22 +257,22 @@ def embeddings_added_to_every_block(ids, params, n_head):
     return read_out(x, params)
 
 
-@exercise.mistake("You return probabilities. Logits are what comes before the softmax: x wte^T.")
+@exercise.mistake("You return probabilities. Logits come before the softmax: x wte^T.")
 def probabilities(ids, params, n_head):
     return plain.softmax(gpt2(ids, params, n_head))
 
 
-@exercise.mistake("You return logarithms of probabilities. Logits are what comes before: x wte^T.")
+@exercise.mistake("You return logarithms of probabilities. Logits come before that: x wte^T.")
 def logprobs(ids, params, n_head):
     return np.log(plain.softmax(gpt2(ids, params, n_head)))
 
 
-@exercise.mistake("You return the logits of the last token only. There are logits for every token: [T, V].")
+@exercise.mistake("You return only the logits of the last token. Return those of every token: [T, V].")
 def last_token_only(ids, params, n_head):
     return gpt2(ids, params, n_head)[-1]
 
 
-@exercise.mistake("You return a batch of one text, [1, T, V]. Asked is [T, V].")
+@exercise.mistake("You return a batch of one text, [1, T, V]. Return [T, V].")
 def batch_of_one(ids, params, n_head):
     return gpt2(ids, params, n_head)[None]
 
@@ -277,13 +282,13 @@ def model_with_one_head(ids, params, n_head):
     return gpt2(ids, params, 1)
 
 
-@exercise.mistake("The tokens in your blocks see later ones: there is no causal mask in the attention.")
+@exercise.mistake("The tokens in your blocks see later ones: attention has no causal mask.")
 def model_without_mask(ids, params, n_head):
     return gpt2(ids, params, n_head, attention=multi_head_without_mask)
 
 
 @exercise.mistake(
-    "The softmax in your blocks takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
+    "The softmax of your blocks takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
     "Subtract each row's maximum first."
 )
 def model_overflows(ids, params, n_head):
@@ -291,7 +296,7 @@ def model_overflows(ids, params, n_head):
 
 
 @exercise.mistake(
-    "Your layer norms have no eps. Without it a constant vector gives 0 / 0 = NaN; it is 1e-5, added to the variance."
+    "Your layer norms have no eps. Without it a constant vector gives 0 / 0 = NaN. It is 1e-5, added to the variance."
 )
 def model_without_eps(ids, params, n_head):
     return gpt2(ids, params, n_head, eps=0)

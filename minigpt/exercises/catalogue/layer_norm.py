@@ -19,10 +19,10 @@ def vectors_to_norm(
     bias=whole_numbers(),
     eps=(1e-5, 0.5, 2.0),
 ):
-    """x [.., D], weight [D], bias [D], eps.
+    """Draw x [..., D], weight [D], bias [D] and eps.
 
     x has whole numbers or halves: its variance is 0 or so large that rounding in single precision does no harm. With
-    D = 1 nothing would be left of it.
+    D = 1 the result would not depend on x.
     """
     D = draw(D)
     before = [draw(sizes(1, 3)) for _ in range(draw(axes))]
@@ -35,32 +35,31 @@ exercise = Exercise(
     notebook="04_block",
     order=3,
     signature="layer_norm(x, weight, bias, eps)",
-    task="layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, of every vector along the last axis. "
-    "var is the mean of the squared distances from the mean (with 1/D). x [.., D], weight [D], bias [D] > [.., D].",
+    task="layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias for every vector along the last axis. "
+    "var is the mean of the squared distances from the mean (with 1/D). x [..., D], weight [D], bias [D] -> [..., D].",
     reference=plain.layer_norm,
     probes=(
         Probe(
             "Weight is 1, bias is 0, eps is very small and x is one vector: the result must have mean 0 and variance "
-            "1 (or be all 0, if x is constant).",
+            "1 (or be all 0 if x is constant).",
             vectors_to_norm(axes=st.just(0), weight=st.just(1.0), bias=st.just(0.0), eps=(1e-10,)),
         ),
         Probe(
-            "Weight is 1 and bias is 0, but eps is as large as 2. It is added to the variance, before the root is "
+            "Weight is 1 and bias is 0, but eps is as large as 2. It is added to the variance before the root is "
             "taken.",
             vectors_to_norm(axes=st.just(0), weight=st.just(1.0), bias=st.just(0.0), eps=(0.5, 2.0)),
         ),
         Probe(
-            "All normalising was right; now weight and bias are at work: first times weight, then plus bias, number "
-            "by number.",
+            "The normalising was right. Now weight and bias are at work: multiply by the weight, then add the bias, "
+            "number by number.",
             vectors_to_norm(axes=st.just(0)),
         ),
         Probe(
-            "One vector was right, several are not: every vector has a mean and a variance of its own, along the last "
-            "axis.",
+            "One vector was right, several are wrong: every vector has its own mean and variance, along the last axis.",
             vectors_to_norm(axes=st.integers(1, 2)),
         ),
         Probe(
-            "These are inputs of all kinds, drawn at random; the numbers are no longer whole.",
+            "Inputs of all kinds, drawn at random, with fractions.",
             vectors_to_norm(
                 axes=st.integers(0, 3),
                 D=sizes(1, 5),
@@ -88,13 +87,14 @@ def eps_outside_root(x, weight, bias, eps):
 
 
 @exercise.mistake(
-    "You take the root of the variance and that of eps, and add them. First the sum, then one root: sqrt(var(x) + eps)."
+    "You take the root of the variance and that of eps, and add them. Add first, then take one root: sqrt(var(x) + "
+    "eps)."
 )
 def roots_added(x, weight, bias, eps):
     return centred(x) / (np.sqrt(variance(x)) + np.sqrt(eps)) * weight + bias
 
 
-@exercise.mistake("You square eps. It is added to the variance as it is: sqrt(var(x) + eps).")
+@exercise.mistake("You square eps. Add it to the variance as it is: sqrt(var(x) + eps).")
 def eps_squared(x, weight, bias, eps):
     return centred(x) / np.sqrt(variance(x) + eps**2) * weight + bias
 
@@ -104,18 +104,18 @@ def eps_forgotten(x, weight, bias, eps):
     return centred(x) / np.sqrt(variance(x)) * weight + bias
 
 
-@exercise.mistake("Your eps is always 1e-5. Take the one that is given.")
+@exercise.mistake("Your eps is always 1e-5. Use the one that is given.")
 def eps_always_the_same(x, weight, bias, eps):
     return plain.layer_norm(x, weight, bias, 1e-5)
 
 
-@exercise.mistake("Your variance divides by D - 1, as for a sample. Here it is the mean of the squares, divided by D.")
+@exercise.mistake("Your variance divides by D - 1, as for a sample. Here it is the mean of the squares: divide by D.")
 def unbiased_variance(x, weight, bias, eps):
     squares = np.square(centred(x)).sum(axis=-1, keepdims=True)
     return centred(x) / np.sqrt(squares / (x.shape[-1] - 1) + eps) * weight + bias
 
 
-@exercise.mistake("You divide by the variance. It is the root of it, the standard deviation: sqrt(var(x) + eps).")
+@exercise.mistake("You divide by the variance. Divide by its root, the standard deviation: sqrt(var(x) + eps).")
 def divided_by_variance(x, weight, bias, eps):
     return centred(x) / (variance(x) + eps) * weight + bias
 
@@ -125,16 +125,14 @@ def not_divided(x, weight, bias, eps):
     return centred(x) * weight + bias
 
 
-@exercise.mistake(
-    "You divide x as it is. The mean is subtracted above the line as well: (x - mean(x)) / sqrt(var(x) + eps)."
-)
+@exercise.mistake("You do not subtract the mean in the numerator: (x - mean(x)) / sqrt(var(x) + eps).")
 def mean_not_subtracted(x, weight, bias, eps):
     return x / np.sqrt(variance(x) + eps) * weight + bias
 
 
 @exercise.mistake(
-    "You leave the mean where it is and divide by the root of the mean square: that is RMS norm, of later models. Here "
-    "the mean is subtracted, above the line and in the variance."
+    "You keep the mean and divide by the root of the mean square. That is RMS norm, which later models use. Here the "
+    "mean is subtracted, in the numerator and in the variance."
 )
 def rms_norm(x, weight, bias, eps):
     return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight + bias
@@ -145,34 +143,32 @@ def over_all_numbers(x, weight, bias, eps):
     return (x - x.mean()) / np.sqrt(x.var() + eps) * weight + bias
 
 
-@exercise.mistake(
-    "Your mean and variance run along the first axis. They are those of each vector: along the last axis."
-)
+@exercise.mistake("Your mean and variance run along the first axis. Take those of each vector, along the last axis.")
 def over_first_axis(x, weight, bias, eps):
     return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps) * weight + bias
 
 
-@exercise.mistake("Weight and bias have changed places: times weight, plus bias.")
+@exercise.mistake("You exchange weight and bias: multiply by the weight and add the bias.")
 def weight_and_bias_exchanged(x, weight, bias, eps):
     return plain.layer_norm(x, bias, weight, eps)
 
 
-@exercise.mistake("You do not multiply by weight: (..) * weight + bias.")
+@exercise.mistake("You do not multiply by the weight: (...) * weight + bias.")
 def norm_weight_forgotten(x, weight, bias, eps):
     return plain.layer_norm(x, 1, bias, eps)
 
 
-@exercise.mistake("You do not add the bias: (..) * weight + bias.")
+@exercise.mistake("You do not add the bias: (...) * weight + bias.")
 def norm_bias_forgotten(x, weight, bias, eps):
     return plain.layer_norm(x, weight, 0, eps)
 
 
-@exercise.mistake("You normalise, but weight and bias are not used: (..) * weight + bias.")
+@exercise.mistake("You normalise but do not use weight and bias: (...) * weight + bias.")
 def weight_and_bias_forgotten(x, weight, bias, eps):
     return plain.layer_norm(x, 1, 0, eps)
 
 
-@exercise.mistake("You add the bias before multiplying. First times weight, then plus bias.")
+@exercise.mistake("You add the bias before multiplying. Multiply by the weight first, then add the bias.")
 def bias_before_weight(x, weight, bias, eps):
     return (plain.layer_norm(x, 1, 0, eps) + bias) * weight
 

@@ -15,7 +15,7 @@ def layer_norm_backward(dy, x, weight, eps):
 
 
 def normalised(x, eps):
-    """n = (x - mean(x)) / s, and s."""
+    """Return n = (x - mean(x)) / s, and s."""
     s = np.sqrt(x.var(axis=-1, keepdims=True) + eps)
     return (x - mean(x)) / s, s
 
@@ -26,7 +26,7 @@ def mean(x):
 
 @st.composite
 def vectors(draw, N, D):
-    """Rows of different integers: a variance far above 0."""
+    """Draw rows of different integers, whose variance is far above 0."""
     row = st.lists(whole_numbers(-4, 4), min_size=D, max_size=D, unique=True)
     return np.array([draw(row) for _ in range(N)], np.float64)
 
@@ -36,7 +36,11 @@ WEIGHT = st.sampled_from([1.0, 2.0, 0.5, -1.0, -2.0])
 
 @st.composite
 def gradients_and_vectors(draw, dy=None, weight=WEIGHT, eps=st.just(1e-8), rows=sizes(1, 3)):
-    """dy: a function of x that makes it, otherwise it is drawn; weight, eps: strategies for its numbers and for it."""
+    """Draw dy, x, weight and eps.
+
+    dy: a function that makes it from x; by default it is drawn. weight, eps: strategies for the weights and for eps,
+    which by default is too small to count.
+    """
     N, D = draw(rows), draw(sizes(3, 4))
     x = draw(vectors(N, D))
     weight = draw(arrays(D, elements=weight))
@@ -48,47 +52,47 @@ exercise = Exercise(
     notebook="08_learning",
     order=3,
     signature="layer_norm_backward(dy, x, weight, eps)",
-    task="The way back through y = n weight + bias with n = (x - mean(x)) / s and s = sqrt(var(x) + eps), mean and "
-    "variance (with 1 / D) of each row. Given are dy, the gradient of the loss by y, and x [N, D], weight [D], eps; "
-    "asked for are dx [N, D], dweight [D] and dbias [D]. With dn = dy weight: dx = (dn - mean(dn) - n mean(dn n)) / "
-    "s, row by row; dweight sums dy n, dbias sums dy over the rows.",
+    task="The way back through y = n weight + bias with n = (x - mean(x)) / s and s = sqrt(var(x) + eps), with mean "
+    "and variance (1 / D) of each row. Given dy, the gradient of the loss with respect to y, and x [N, D], weight "
+    "[D], eps, return dx [N, D], dweight [D] and dbias [D]. With dn = dy weight: dx = (dn - mean(dn) - n mean(dn n)) "
+    "/ s, row by row; dweight sums dy n over the rows, dbias sums dy.",
     reference=layer_norm_backward,
     returns=("dx", "dweight", "dbias"),
     probes=(
         Probe(
-            "Look at dbias: the bias is added to every row, so its gradient is the sum of dy over all rows.",
+            "Look at dbias. The bias is added to every row, so its gradient is the sum of dy over all rows.",
             gradients_and_vectors(),
             part=lambda result: result[2],
         ),
         Probe(
-            "Look at dweight: in every row the weight multiplies n, so its gradient is the sum of dy n over all rows.",
+            "Look at dweight. In every row the weight multiplies n, so its gradient is the sum of dy n over all rows.",
             gradients_and_vectors(),
             part=lambda result: result[1],
         ),
         Probe(
-            "Look at dx: the weights are 1, and dy has the same number everywhere. The mean of n is 0 whatever x is, "
+            "Look at dx. The weights are 1, and dy has the same number everywhere. The mean of n is 0 whatever x is, "
             "so dx is 0.",
             gradients_and_vectors(dy=lambda x: np.full_like(x, 2.0), weight=st.just(1.0)),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at dx: the weights are 1, and dy is x itself. n has the same length whatever x is, and stretching x "
-            "changes nothing, so dx is 0 (but for eps, which is tiny here).",
+            "Look at dx. The weights are 1, and dy is x itself. n has the same length whatever x is, and stretching x "
+            "changes nothing, so dx is 0 (except for eps, which is tiny here).",
             gradients_and_vectors(dy=lambda x: x.copy(), weight=st.just(1.0)),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at dx: the weights are 1, so dn is dy, and eps is tiny.",
+            "Look at dx. The weights are 1, so dn is dy, and eps is tiny.",
             gradients_and_vectors(weight=st.just(1.0)),
             part=lambda result: result[0],
         ),
         Probe(
-            "Look at dx: y is n weight, so what reaches n is dn = dy weight, and everything goes on from dn.",
+            "Look at dx. y is n weight, so the gradient of n is dn = dy weight, and everything else follows from dn.",
             gradients_and_vectors(),
             part=lambda result: result[0],
         ),
         Probe(
-            "Now eps is large: it is added to the variance, before the root is taken.",
+            "eps is large here. It is added to the variance before the root is taken.",
             gradients_and_vectors(eps=st.sampled_from([0.5, 2.0])),
         ),
         Probe(
@@ -100,8 +104,8 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function treats the mean as a constant. Every x of a row moves the mean, and with it all n of the row: the "
-    "term -mean(dn) is missing."
+    "You treat the mean as a constant. Every x of a row changes the mean, and with it all n of the row: the term "
+    "-mean(dn) is missing."
 )
 def ln_constant_mean(dy, x, weight, eps):
     n, s = normalised(x, eps)
@@ -110,8 +114,8 @@ def ln_constant_mean(dy, x, weight, eps):
 
 
 @exercise.mistake(
-    "Your function treats the variance as a constant. Every x of a row changes it, and with it all n of the row: the "
-    "term -n mean(dn n) is missing."
+    "You treat the variance as a constant. Every x of a row changes it, and with it all n of the row: the term -n "
+    "mean(dn n) is missing."
 )
 def ln_constant_variance(dy, x, weight, eps):
     n, s = normalised(x, eps)
@@ -120,37 +124,37 @@ def ln_constant_variance(dy, x, weight, eps):
 
 
 @exercise.mistake(
-    "Your function treats mean and variance as constants. Every x of a row changes both, and with them all n of the "
-    "row: the terms -mean(dn) and -n mean(dn n) are missing."
+    "You treat mean and variance as constants. Every x of a row changes both, and with them all n of the row: the "
+    "terms -mean(dn) and -n mean(dn n) are missing."
 )
 def ln_constant_both(dy, x, weight, eps):
     n, s = normalised(x, eps)
     return dy * weight / s, (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
-@exercise.mistake("Your function does not divide dx by s. n is x divided by s, so is the gradient.")
+@exercise.mistake("You do not divide dx by s. n is x divided by s, and so is the gradient.")
 def ln_not_divided(dy, x, weight, eps):
     n, _ = normalised(x, eps)
     dn = dy * weight
     return dn - mean(dn) - n * mean(dn * n), (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
-@exercise.mistake("Your function forgets the weight in dx. y is n weight: what reaches n is dy weight.")
+@exercise.mistake("The weight is missing in dx. y is n weight, so the gradient of n is dy weight.")
 def ln_without_weight(dy, x, weight, eps):
     n, s = normalised(x, eps)
     return (dy - mean(dy) - n * mean(dy * n)) / s, (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
 @exercise.mistake(
-    "Your function multiplies dx with the weight at the end. On the way back the weight comes first: the means are "
-    "those of dn = dy weight."
+    "You multiply dx by the weight at the end. On the way back the weight comes first: the means are those of dn = dy "
+    "weight."
 )
 def ln_weight_last(dy, x, weight, eps):
     n, s = normalised(x, eps)
     return weight * (dy - mean(dy) - n * mean(dy * n)) / s, (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
-@exercise.mistake("Your function adds eps to the standard deviation. It is added to the variance: s = sqrt(var + eps).")
+@exercise.mistake("You add eps to the standard deviation. Add it to the variance: s = sqrt(var(x) + eps).")
 def ln_eps_outside(dy, x, weight, eps):
     s = x.std(axis=-1, keepdims=True) + eps
     n = (x - mean(x)) / s
@@ -158,12 +162,12 @@ def ln_eps_outside(dy, x, weight, eps):
     return (dn - mean(dn) - n * mean(dn * n)) / s, (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
-@exercise.mistake("Your function forgets eps: s = sqrt(var + eps).")
+@exercise.mistake("eps is missing: s = sqrt(var(x) + eps).")
 def ln_without_eps(dy, x, weight, eps):
     return layer_norm_backward(dy, x, weight, 0.0)
 
 
-@exercise.mistake("Your function computes the variance with 1 / (D - 1). A layer norm has 1 / D.")
+@exercise.mistake("You compute the variance with 1 / (D - 1). A layer norm has 1 / D.")
 def ln_sample_variance(dy, x, weight, eps):
     s = np.sqrt(x.var(axis=-1, keepdims=True, ddof=1) + eps)
     n = (x - mean(x)) / s
@@ -171,23 +175,21 @@ def ln_sample_variance(dy, x, weight, eps):
     return (dn - mean(dn) - n * mean(dn * n)) / s, (dy * n).sum(axis=0), dy.sum(axis=0)
 
 
-@exercise.mistake("Your function computes dweight with x. What the weight multiplies is n, the normalised x.")
+@exercise.mistake("You compute dweight with x. The weight multiplies n, the normalised x.")
 def ln_dweight_of_x(dy, x, weight, eps):
     dx, _, dbias = layer_norm_backward(dy, x, weight, eps)
     return dx, (dy * x).sum(axis=0), dbias
 
 
-@exercise.mistake(
-    "Your function gives dweight the gradient of the bias. The weight multiplies n, so that each dy counts n times."
-)
+@exercise.mistake("Your dweight is the gradient of the bias. The weight multiplies n, so each dy counts n times.")
 def ln_dweight_of_dbias(dy, x, weight, eps):
     dx, _, dbias = layer_norm_backward(dy, x, weight, eps)
     return dx, dbias, dbias
 
 
 @exercise.mistake(
-    "Your function takes the mean over the rows for dweight and dbias. What a number does through several rows adds "
-    "up: the sum is the gradient."
+    "You take the mean over the rows for dweight and dbias. The effects that a parameter has through several rows add "
+    "up: take the sum."
 )
 def ln_means_of_rows(dy, x, weight, eps):
     dx, dweight, dbias = layer_norm_backward(dy, x, weight, eps)
@@ -195,7 +197,7 @@ def ln_means_of_rows(dy, x, weight, eps):
 
 
 @exercise.mistake(
-    "Your function returns dweight and dbias for every row. All rows share one weight and one bias: sum over the rows."
+    "You return dweight and dbias for every row. All rows share one weight and one bias: sum over the rows."
 )
 def ln_rows_not_summed(dy, x, weight, eps):
     return layer_norm_backward(dy, x, weight, eps)[0], dy * normalised(x, eps)[0], dy

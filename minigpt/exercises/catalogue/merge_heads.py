@@ -16,6 +16,8 @@ def merge_heads(x):
 
 
 def merge_heads_in_model(model, function, remembered):
+    """Merge the heads of the model with the function."""
+
     def merge_and_split(heads):
         B, H, T, K = heads.shape
         return split_heads(require_shape(function(heads), (B, T, H * K)), H)
@@ -29,26 +31,26 @@ exercise = Exercise(
     order=6,
     signature="merge_heads(x)",
     task="Put the heads of every token side by side again, the reverse of split_heads: out[b, t, h K + k] = x[b, h, "
-    "t, k]. x [B, H, T, K] > [B, T, D], D = H K.",
+    "t, k]. x [B, H, T, K] -> [B, T, D], D = H K.",
     reference=merge_heads,
     probes=(
         Probe(
-            "A single head: it is merged with nothing, [B, 1, T, K] becomes [B, T, K].",
+            "A single head has nothing to be merged with: [B, 1, T, K] becomes [B, T, K].",
             labelled(sizes(1, 3), st.just(1), sizes(), sizes()),
         ),
         Probe(
-            "A single token: the K numbers of head 0, then those of head 1 and so on. The digits of every number say "
+            "A single token: the K numbers of head 0, then those of head 1, and so on. The digits of every number say "
             "where it stood in x: batch, head, token, place.",
             labelled(sizes(1, 2), sizes(2, 4), st.just(1), sizes(1, 3)),
         ),
         Probe(
-            "One token was merged rightly, but with several tokens they are mixed: a row of the result must have the "
+            "A single token was merged rightly, but several tokens get mixed: a row of the result must have the "
             "numbers of one token only, from all heads. The digits of every number say where it stood in x: batch, "
             "head, token, place.",
             labelled(sizes(1, 2), sizes(2, 4), sizes(2, 4), sizes(1, 3)),
         ),
         Probe(
-            "These are arrays of all sizes, drawn at random.",
+            "Arrays of all sizes, drawn at random.",
             st.tuples(shapes(4, 4).flatmap(lambda shape: arrays(*shape))),
         ),
     ),
@@ -57,7 +59,7 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "You reshape [B, H, T, K] to [B, T, D] at once. The shape is right, but numbers of different tokens land in one "
+    "You reshape [B, H, T, K] directly to [B, T, D]. The shape is right, but numbers of different tokens land in one "
     "row: first exchange the axes of heads and tokens, then reshape."
 )
 def merged_straight(x):
@@ -66,7 +68,7 @@ def merged_straight(x):
 
 
 @exercise.mistake(
-    "You take one number of each head in turn. Each head's K numbers stay neighbours: number k of head h becomes "
+    "You take one number of each head in turn. The K numbers of a head stay neighbours: number k of head h becomes "
     "number h K + k."
 )
 def merged_in_turn(x):
@@ -74,14 +76,13 @@ def merged_in_turn(x):
     return x.transpose(0, 2, 3, 1).reshape(B, T, H * K)
 
 
-@exercise.mistake("You begin with the last head. Head 0 comes first: place h K + k.")
+@exercise.mistake("You begin with the last head. Head 0 comes first: its numbers go to places 0 to K - 1.")
 def merged_from_the_last(x):
     return merge_heads(x[:, ::-1])
 
 
 @exercise.mistake(
-    "You join the heads one below the other, [B, H T, K]. They belong side by side: every token gets its H K numbers "
-    "back."
+    "You join the heads below each other, [B, H T, K]. Join them side by side: every token gets its H K numbers back."
 )
 def merged_along_tokens(x):
     B, H, T, K = x.shape
@@ -93,11 +94,13 @@ def merged_and_transposed(x):
     return merge_heads(x).swapaxes(1, 2)
 
 
-@exercise.mistake("You add the heads up. They are put side by side: H K numbers for every token.")
+@exercise.mistake("You add the heads up. Put them side by side: H K numbers for every token.")
 def heads_added(x):
     return x.sum(axis=1)
 
 
-@exercise.mistake("You exchange the axes but leave heads apart, [B, T, H, K]. The last two become one of size D = H K.")
+@exercise.mistake(
+    "You exchange the axes but keep the heads apart, [B, T, H, K]. The last two axes become one of size D = H K."
+)
 def not_merged(x):
     return x.swapaxes(1, 2)

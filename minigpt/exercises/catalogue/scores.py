@@ -15,7 +15,7 @@ def scores(q, k):
 
 
 def queries_and_keys(T=sizes(), K=sizes(), elements=whole_numbers(-2, 2)):
-    """(q, k), each [T, K]."""
+    """A strategy for (q, k), each [T, K]."""
     shape = st.tuples(T, K)
     return shape.flatmap(lambda shape: st.tuples(arrays(*shape, elements=elements), arrays(*shape, elements=elements)))
 
@@ -38,8 +38,8 @@ exercise = Exercise(
     notebook="03_attention",
     order=3,
     signature="scores(q, k)",
-    task="scores = q k^T / sqrt(K): how well query t matches key s, for all t and s. No mask and no softmax yet. q, k "
-    "[T, K] > [T, T].",
+    task="scores = q k^T / sqrt(K): how well query t matches key s, for all t and s. There is no mask and no softmax "
+    "yet. q, k [T, K] -> [T, T].",
     reference=scores,
     probes=(
         Probe(
@@ -47,7 +47,7 @@ exercise = Exercise(
             queries_and_keys(T=st.just(1), K=st.just(1)),
         ),
         Probe(
-            "With K = 1 the scale 1/sqrt(K) is 1, so it is about the products: row t, column s has query t times key "
+            "With K = 1 the scale 1/sqrt(K) is 1, so this is about the products: row t, column s is query t times key "
             "s.",
             queries_and_keys(T=sizes(2, 4), K=st.just(1)),
         ),
@@ -63,14 +63,12 @@ exercise = Exercise(
 )
 
 
-@exercise.mistake(
-    "Your scores are q k^T and not divided by sqrt(K). A sum of K products grows with K; the division undoes that."
-)
+@exercise.mistake("You do not divide q k^T by sqrt(K). A sum of K products grows with K, and the division undoes that.")
 def scores_not_scaled(q, k):
     return q @ k.T
 
 
-@exercise.mistake("You divide by K itself. It is the square root of K.")
+@exercise.mistake("You divide by K itself. Divide by its square root.")
 def scores_scaled_by_K(q, k):
     return q @ k.T / q.shape[1]
 
@@ -83,29 +81,29 @@ def scores_scaled_by_T(q, k):
     return q @ k.T / np.sqrt(q.shape[0])
 
 
-@exercise.mistake("You multiply by sqrt(K); the formula divides by it.")
+@exercise.mistake("You multiply by sqrt(K). Divide by it.")
 def scores_multiplied_by_root(q, k):
     return q @ k.T * np.sqrt(q.shape[1])
 
 
-@exercise.mistake("Your scores are transposed: k q^T. Rows belong to queries and columns to keys, q k^T.")
+@exercise.mistake("Your scores are transposed: k q^T. Rows belong to queries and columns to keys: q k^T.")
 def scores_transposed(q, k):
     return scores(k, q)
 
 
 @exercise.mistake(
-    "You transpose q in place of k: your sum is over the tokens and the result is [K, K]. A score sums over the K "
-    "numbers of one query and one key."
+    "You transpose q instead of k, so your sum runs over the tokens and the result is [K, K]. A score is a sum over "
+    "the K numbers of one query and one key."
 )
 def scores_of_numbers(q, k):
     return q.T @ k / np.sqrt(q.shape[1])
 
 
-@exercise.mistake("You have masked the scores already. That is the next step, not part of this one.")
+@exercise.mistake("You already mask the scores. That is the next step and not part of this one.")
 def scores_masked(q, k):
     return np.where(plain.causal_mask(len(q), len(q)), scores(q, k), -np.inf)
 
 
-@exercise.mistake("You have applied a softmax already. That is a later step; the scores are q k^T / sqrt(K).")
+@exercise.mistake("You already apply a softmax. That is a later step; the scores are q k^T / sqrt(K).")
 def scores_through_softmax(q, k):
     return plain.softmax(scores(q, k))

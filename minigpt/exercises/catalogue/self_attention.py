@@ -28,19 +28,18 @@ from minigpt.ops import plain
 
 
 def self_attention(x, c_attn, c_proj, n_head, attention=plain.attention):
-    """self_attention of model.py, without what serves cache, padding and trace."""
+    """c_proj of the merged heads. The parameter after n_head is for the known mistakes."""
     q, k, v = (split_heads(part, n_head) for part in queries_keys_values(x, c_attn))  # [B, H, T, K]
     return plain.linear(merge_heads(attention(q, k, v)), **c_proj)  # [B, T, D]
 
 
 def queries_keys_values(x, c_attn):
-    return np.split(plain.linear(x, **c_attn), 3, axis=-1)  # [B, T, D] each
+    """Return q, k and v, [B, T, D] each."""
+    return np.split(plain.linear(x, **c_attn), 3, axis=-1)
 
 
-# What H and K are drawn from, the simplest first.
+# Choices of H and K, the simplest first.
 ONE_HEAD = ((1, 2), (1, 1), (1, 3), (1, 5))
-
-
 SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2), (2, 4))
 
 
@@ -48,9 +47,9 @@ SEVERAL_HEADS = ((2, 2), (2, 1), (3, 1), (2, 3), (3, 2), (2, 4))
 def streams_and_projections(
     draw, T=sizes(), heads=SEVERAL_HEADS + ONE_HEAD, same_scores=False, huge=False, projected=True
 ):
-    """x [B, T, D], c_attn, c_proj, n_head.
+    """Draw x [B, T, D], c_attn, c_proj and n_head.
 
-    same_scores: all of q is 0. huge: q and k are made of 0, 40 and -40. Not projected: c_proj is the identity.
+    same_scores: all of q is 0. huge: q and k consist of 0, 40 and -40. Not projected: c_proj is the identity.
     """
     B, T, (H, K) = draw(sizes(1, 2)), draw(T), draw(st.sampled_from(heads))
     D = H * K
@@ -70,19 +69,19 @@ exercise = Exercise(
     notebook="03_attention",
     order=8,
     signature="self_attention(x, c_attn, c_proj, n_head)",
-    task="q, k, v = x c_attn, cut into three stretches of D in this order; each is split into heads, attention in "
-    "every head (causal, scaled by 1/sqrt(K)), heads are merged, and c_proj projects the result. x [B, T, D]; c_attn "
-    "has weight [D, 3 D] and bias [3 D], c_proj weight [D, D] and bias [D], both dicts > [B, T, D].",
+    task="q, k, v = x c_attn, cut into three stretches of D in this order. Split each into heads, attend in every "
+    "head (causal, scaled by 1/sqrt(K)), merge the heads, and project the result with c_proj. x [B, T, D]; c_attn has "
+    "weight [D, 3 D] and bias [3 D], c_proj has weight [D, D] and bias [D], both as dicts -> [B, T, D].",
     reference=self_attention,
     probes=(
         Probe(
-            "One token, one head, and c_proj changes nothing: attention returns v. So the result must be the last "
-            "third of x c_attn, its bias included.",
+            "One token, one head, and c_proj changes nothing. Attention returns v here, so the result must be the "
+            "last third of x c_attn, its bias included.",
             streams_and_projections(T=st.just(1), heads=ONE_HEAD, projected=False),
         ),
         Probe(
-            "One token, several heads, and c_proj changes nothing: attention returns v in every head, and merging "
-            "must undo splitting, so that the result is v, the last third of x c_attn.",
+            "One token, several heads, and c_proj changes nothing. Attention returns v in every head, and merging "
+            "undoes splitting, so the result must be v, the last third of x c_attn.",
             streams_and_projections(T=st.just(1), heads=SEVERAL_HEADS, projected=False),
         ),
         Probe(
@@ -90,8 +89,8 @@ exercise = Exercise(
             streams_and_projections(T=st.just(1)),
         ),
         Probe(
-            "q is 0 here and c_proj changes nothing: every token's result must be the mean of v over itself and the "
-            "tokens before. So look at the mask, and at how heads are split and merged when there are several tokens.",
+            "q is 0 here and c_proj changes nothing: the result of every token must be the mean of v over itself and "
+            "the tokens before it. Look at the mask, and at how several tokens are split into heads and merged.",
             streams_and_projections(T=sizes(2, 4), same_scores=True, projected=False),
         ),
         Probe(
@@ -100,18 +99,18 @@ exercise = Exercise(
             streams_and_projections(T=sizes(2, 4), heads=ONE_HEAD, projected=False),
         ),
         Probe(
-            "One head was right and several are not, while c_proj changes nothing: look at which numbers of q, k and "
-            "v each head gets, and at the scale 1/sqrt(K) with K = D / H.",
+            "One head was right and several are wrong, while c_proj changes nothing: look at which numbers of q, k "
+            "and v each head gets, and at the scale 1/sqrt(K) with K = D / H.",
             streams_and_projections(T=sizes(2, 4), heads=SEVERAL_HEADS, projected=False),
         ),
         Probe(
             "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
-            "subtract the maximum of each row first. And what is hidden with -100 is still above a score of -1600: it "
-            "is -inf that hides.",
+            "subtract the maximum of each row first. And a score that is hidden with -100 is still above one of "
+            "-1600: hide with -inf.",
             streams_and_projections(huge=True),
             tolerance=TOLERANCE_NEAR_1000,
         ),
-        Probe("These are inputs of all kinds, drawn at random.", streams_and_projections()),
+        Probe("Inputs of all kinds, drawn at random.", streams_and_projections()),
         large_input(
             lambda rng: (small_integers(rng, 1, 20, 8), random_linear(rng, 8, 24), random_linear(rng, 8, 8), 2)
         ),
@@ -132,7 +131,7 @@ exercise = Exercise(
 
 
 def attended(q, k, v, c_proj, n_head):
-    """All that follows q, k and v [B, T, D]."""
+    """Return what follows from q, k and v [B, T, D]."""
     heads = plain.attention(split_heads(q, n_head), split_heads(k, n_head), split_heads(v, n_head))
     return plain.linear(merge_heads(heads), **c_proj)
 
@@ -177,8 +176,8 @@ def cut_within_heads(x, c_attn, c_proj, n_head):
 
 
 @exercise.mistake(
-    "You take every third number for q, the next ones for k and v. They are three stretches of D neighbours: q, then "
-    "k, then v."
+    "You take every third number for q, and the next ones for k and v. They are three stretches of D neighbours: q, "
+    "then k, then v."
 )
 def cut_in_turn(x, c_attn, c_proj, n_head):
     qkv = plain.linear(x, **c_attn)
@@ -195,7 +194,7 @@ def heads_in_turn(x, c_attn, c_proj, n_head):
 
 
 @exercise.mistake(
-    "You give head h every H-th number of q, k and v, and merge the heads as stretches. Each head has a stretch of K "
+    "You give head h every H-th number of q, k and v, but merge the heads as stretches. Each head has a stretch of K "
     "neighbours: out[b, h, t, k] = x[b, t, h K + k]."
 )
 def heads_in_turn_not_back(x, c_attn, c_proj, n_head):
@@ -204,8 +203,8 @@ def heads_in_turn_not_back(x, c_attn, c_proj, n_head):
 
 
 @exercise.mistake(
-    "You reshape [B, T, D] to [B, H, T, K] at once, which mixes the numbers of different tokens. Cut D into H and K "
-    "first, then exchange the axes of tokens and heads."
+    "You reshape [B, T, D] directly to [B, H, T, K], which mixes the numbers of different tokens. First cut D into H "
+    "and K, then exchange the axes of tokens and heads."
 )
 def reshaped_straight(x, c_attn, c_proj, n_head):
     q, k, v = (split_straight(part, n_head) for part in queries_keys_values(x, c_attn))
@@ -213,8 +212,8 @@ def reshaped_straight(x, c_attn, c_proj, n_head):
 
 
 @exercise.mistake(
-    "You reshape the heads [B, H, T, K] to [B, T, D] at once, which mixes the numbers of different tokens. Exchange "
-    "the axes of heads and tokens before."
+    "You reshape the heads [B, H, T, K] directly to [B, T, D], which mixes the numbers of different tokens. First "
+    "exchange the axes of heads and tokens."
 )
 def reshaped_back_straight(x, c_attn, c_proj, n_head):
     q, k, v = (split_heads(part, n_head) for part in queries_keys_values(x, c_attn))
@@ -223,18 +222,18 @@ def reshaped_back_straight(x, c_attn, c_proj, n_head):
 
 @exercise.mistake(
     "You attend once over the whole width D, as if there were one head. Each of the n_head heads has K = D / H numbers "
-    "of q, k and v, and weights of its own."
+    "of q, k and v, and its own weights."
 )
 def one_head_for_all(x, c_attn, c_proj, n_head):
     return attended(*queries_keys_values(x, c_attn), c_proj, 1)
 
 
-@exercise.mistake("You return the merged heads. They still go through c_proj, which mixes what the heads have found.")
+@exercise.mistake("You return the merged heads. Apply c_proj to them, which mixes what the heads have found.")
 def projection_forgotten(x, c_attn, c_proj, n_head):
     return attended(*queries_keys_values(x, c_attn), {"weight": np.eye(x.shape[-1])}, n_head)
 
 
-@exercise.mistake("You use the weight of c_proj transposed. Weights are stored [in, out]: x weight + bias.")
+@exercise.mistake("You use the weight of c_proj transposed. Weights are stored as [in, out]: x weight + bias.")
 def projection_transposed(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, {**c_proj, "weight": c_proj["weight"].T}, n_head)
 
@@ -244,7 +243,7 @@ def bias_of_c_attn_forgotten(x, c_attn, c_proj, n_head):
     return self_attention(x, {"weight": c_attn["weight"]}, c_proj, n_head)
 
 
-@exercise.mistake("The bias of c_proj is missing: it is added after its product.")
+@exercise.mistake("The bias of c_proj is missing. Add it after the product.")
 def bias_of_c_proj_forgotten(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, {"weight": c_proj["weight"]}, n_head)
 
@@ -254,13 +253,13 @@ def both_biases_forgotten(x, c_attn, c_proj, n_head):
     return self_attention(x, {"weight": c_attn["weight"]}, {"weight": c_proj["weight"]}, n_head)
 
 
-@exercise.mistake("You add x to the result. That is right in the block, and is done there, outside this function.")
+@exercise.mistake("You add x to the result. The transformer block does that, outside this function.")
 def stream_added(x, c_attn, c_proj, n_head):
     return x + self_attention(x, c_attn, c_proj, n_head)
 
 
 @exercise.mistake(
-    "You divide the scores by the square root of the width D. A query of one head has K = D / H numbers, so it is "
+    "You divide the scores by the square root of the width D. A query of one head has K = D / H numbers, so divide by "
     "sqrt(K)."
 )
 def multi_head_scaled_by_D(x, c_attn, c_proj, n_head):
@@ -268,24 +267,26 @@ def multi_head_scaled_by_D(x, c_attn, c_proj, n_head):
 
 
 @exercise.mistake(
-    "You divide the scores by the square root of the number of heads. It is that of K = D / H, how many numbers a "
-    "query of one head has."
+    "You divide the scores by the square root of the number of heads. Divide by that of K = D / H, the length of one "
+    "head's query."
 )
 def multi_head_scaled_by_H(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, c_proj, n_head, scaled_by_H)
 
 
-@exercise.mistake("Your scores are not scaled: the formula divides them by sqrt(K), K = D / H.")
+@exercise.mistake("You do not scale the scores. Divide them by sqrt(K), K = D / H.")
 def multi_head_not_scaled(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, c_proj, n_head, not_scaled)
 
 
-@exercise.mistake("Your tokens see later ones. Scores of keys s > t become -inf before the softmax of query t.")
+@exercise.mistake("Your tokens see later ones. Set the scores of keys s > t to -inf before the softmax of query t.")
 def multi_head_without_mask(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, c_proj, n_head, mask_forgotten)
 
 
-@exercise.mistake("Your softmax runs over the queries. It is over the keys of each query, the last axis of the scores.")
+@exercise.mistake(
+    "Your softmax runs over the queries. It must run over the keys of each query, the last axis of the scores."
+)
 def multi_head_softmax_over_queries(x, c_attn, c_proj, n_head):
     return self_attention(x, c_attn, c_proj, n_head, softmax_over_queries)
 

@@ -20,18 +20,20 @@ POWERS_OF_2 = st.sampled_from([0.25, 0.5, 2.0, 4.0, 1.0])
 
 @st.composite
 def logits_and_temperature(draw, temperatures, elements=None):
+    """Draw logits [V] and t."""
     return draw(arrays(draw(sizes(2, 4)), elements=elements)), draw(temperatures)
 
 
 @st.composite
 def distant_logits_and_temperature(draw):
-    """Logits near -1000, 0 and 1000."""
+    """Draw logits near -1000, 0 and 1000, and t."""
     logits, t = draw(logits_and_temperature(POWERS_OF_2))
     return logits + draw(arrays(len(logits), elements=st.sampled_from([0.0, 1000.0, -1000.0]))), t
 
 
 @st.composite
 def equal_logits_and_temperature(draw):
+    """Draw equal logits, and t."""
     return np.full(draw(sizes(2, 4)), draw(numbers())), draw(POWERS_OF_2)
 
 
@@ -40,13 +42,13 @@ exercise = Exercise(
     notebook="06_decoding",
     order=1,
     signature="temperature(logits, t)",
-    task="The probabilities softmax(logits / t): p_i = exp(logits_i / t) / sum_j exp(logits_j / t). Logits [V] > "
-    "probabilities [V]; t > 0. Large logits must not overflow: subtracting the same number from all of them changes "
-    "no probability.",
+    task="Return the probabilities softmax(logits / t): p_i = exp(logits_i / t) / sum_j exp(logits_j / t). logits "
+    "[V], t > 0 -> probabilities [V]. Large logits must not overflow: subtracting the same number from all of them "
+    "changes no probability.",
     reference=temperature,
     probes=(
         Probe(
-            "With t = 1 the division changes nothing: what remains is the softmax alone.",
+            "With t = 1 the division changes nothing: only the softmax is left.",
             logits_and_temperature(st.just(1.0)),
         ),
         Probe(
@@ -54,17 +56,17 @@ exercise = Exercise(
             equal_logits_and_temperature(),
         ),
         Probe(
-            "The logits are divided by t, then comes the softmax, with all of its exponentials: t below 1 makes the "
-            "most probable token more probable, t above 1 less.",
+            "Divide the logits by t, then apply the softmax with all of its exponentials. t below 1 makes the most "
+            "probable token more probable, t above 1 less.",
             logits_and_temperature(POWERS_OF_2),
         ),
         Probe(
-            "These logits are large, and their exponentials beyond all numbers. Their differences are small.",
+            "The logits are so large that their exponentials overflow. Their differences are small.",
             logits_and_temperature(POWERS_OF_2, whole_numbers(990, 1000)),
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "Some logits are near 0, others near 1000 or -1000. Only with the greatest one subtracted is none of them "
+            "Some logits are near 0, others near 1000 or -1000. Only subtracting the largest leaves none of them "
             "above 0, so that no exponential can overflow.",
             distant_logits_and_temperature(),
             tolerance=TOLERANCE_NEAR_1000,
@@ -75,42 +77,40 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function multiplies the logits by t. They are divided by it: a low temperature makes the differences between "
-    "logits larger."
+    "You multiply the logits by t. Divide by it: a low temperature makes the differences between logits larger."
 )
 def temperature_multiplied(logits, t):
     return softmax(logits * t)
 
 
 @exercise.mistake(
-    "Your function divides the probabilities by t, so that they no longer sum to 1. The logits are divided, before the "
-    "softmax."
+    "You divide the probabilities by t, so they no longer sum to 1. Divide the logits, before the softmax."
 )
 def temperature_after_softmax(logits, t):
     return softmax(logits) / t
 
 
 @exercise.mistake(
-    "In your function the temperature has no effect: dividing probabilities by t and then by their sum gives them "
-    "back. The logits are divided, before the softmax."
+    "The temperature has no effect: you divide the probabilities by t and then by their sum, which restores them. "
+    "Divide the logits, before the softmax."
 )
 def temperature_without_effect(logits, t):
     scaled = softmax(logits) / t
     return scaled / scaled.sum()
 
 
-@exercise.mistake("Your function returns logits divided by t. Probabilities are asked for: the softmax of that.")
+@exercise.mistake("You return the logits divided by t. Return probabilities: the softmax of that.")
 def temperature_without_softmax(logits, t):
     return logits / t
 
 
-@exercise.mistake("Your function returns the logarithms of the probabilities. The probabilities are asked for.")
+@exercise.mistake("You return the logarithms of the probabilities. Return the probabilities.")
 def temperature_logarithm(logits, t):
     return logarithm_of_softmax(logits / t)
 
 
 @exercise.mistake(
-    "Your function divides by t above the fraction bar, but the sum below it is that of the undivided logits. In "
+    "You divide by t in the numerator, but the denominator sums the exponentials of the undivided logits. In "
     "exp(logits_i / t) / sum_j exp(logits_j / t) both have the same temperature."
 )
 def temperature_only_above(logits, t):
@@ -119,31 +119,28 @@ def temperature_only_above(logits, t):
 
 
 @exercise.mistake(
-    "Your function takes the exponential of large numbers, which becomes infinite. Subtract the greatest one first: "
-    "the softmax stays the same, because the factor cancels."
+    "You take the exponential of large numbers, which becomes infinite. Subtract the largest number first: the softmax "
+    "stays the same, because the factor cancels."
 )
 def temperature_overflows(logits, t):
     return maximum_not_subtracted(logits / t)
 
 
 @exercise.mistake(
-    "Your function subtracts the smallest logit, so that all others are above 0 and their exponentials can overflow. "
-    "Subtract the greatest one."
+    "You subtract the smallest logit, so all others are above 0 and their exponentials can overflow. Subtract the "
+    "largest."
 )
 def temperature_minimum_subtracted(logits, t):
     return temperature_overflows(logits - logits.min(), t)
 
 
-@exercise.mistake(
-    "Your function subtracts the mean of the logits. Those far above it still overflow: subtract the greatest one."
-)
+@exercise.mistake("You subtract the mean of the logits. Those far above it still overflow: subtract the largest.")
 def temperature_mean_subtracted(logits, t):
     return temperature_overflows(logits - logits.mean(), t)
 
 
 @exercise.mistake(
-    "Your function subtracts the first logit, whichever it is. Those far above it still overflow: subtract the "
-    "greatest one."
+    "You subtract the first logit, whichever it is. Those far above it still overflow: subtract the largest."
 )
 def temperature_first_subtracted(logits, t):
     return temperature_overflows(logits - logits[0], t)

@@ -9,24 +9,25 @@ from minigpt.ops.plain import softmax
 
 
 def top_k(logits, k):
-    """The logits, -inf where they are below the k-th highest."""
+    """Return the logits, with -inf where they are below the k-th highest."""
     return np.where(logits >= kth_highest(logits, k), logits, -np.inf)
 
 
 def kth_highest(logits, k):
+    """Return the k-th highest logit, or the lowest if there are fewer."""
     return np.sort(logits)[::-1][min(k, len(logits)) - 1]
 
 
 @st.composite
 def different_logits_and_k(draw, least=lambda V: 1, most=lambda V: V):
-    """k from least(V) to most(V)."""
+    """Draw different logits [V], and k from least(V) to most(V)."""
     V = draw(sizes(2, 5))
     return draw(distinct(V, numbers())), draw(st.integers(least(V), most(V)))
 
 
 @st.composite
 def equal_logits_and_k(draw):
-    """Logits of three different values, most of them several times."""
+    """Draw logits of three different values, most of them several times, and k."""
     values = draw(distinct(3, numbers()))
     logits = np.repeat(values, [draw(sizes(2, 3)), draw(sizes(1, 2)), draw(sizes(0, 2))])
     return logits[draw(st.permutations(range(len(logits))))], draw(st.integers(2, len(logits) - 1))
@@ -34,7 +35,7 @@ def equal_logits_and_k(draw):
 
 @st.composite
 def any_logits_and_k(draw):
-    """Also logits that are all far below 0, as those of GPT-2 are."""
+    """Draw logits that may all be far below 0, as those of GPT-2 are, and k."""
     V = draw(sizes(1, 6))
     logits = draw(arrays(V, elements=draw(st.sampled_from([numbers(), numbers(0, 1)]))))
     return logits - draw(st.sampled_from([0.0, 100.0, 5000.0])), draw(st.integers(1, V + 2))
@@ -45,8 +46,8 @@ exercise = Exercise(
     notebook="06_decoding",
     order=2,
     signature="top_k(logits, k)",
-    task="Logits [V] > logits [V], in which every logit below the k-th highest has become -inf and all others are as "
-    "before. So tokens that tie with the k-th stay. k >= 1 may be larger than V: then all stay.",
+    task="Return the logits with -inf for every logit below the k-th highest; all others stay. So tokens that tie "
+    "with the k-th stay, too. logits [V] -> logits [V]. k >= 1 may be larger than V: then all stay.",
     reference=top_k,
     probes=(
         Probe(
@@ -58,11 +59,11 @@ exercise = Exercise(
             different_logits_and_k(),
         ),
         Probe(
-            "k is as large as the vocabulary or larger: there is nothing to leave out.",
+            "k is as large as the vocabulary or larger: all stay.",
             different_logits_and_k(least=lambda V: V, most=lambda V: V + 3),
         ),
         Probe(
-            "Some logits are equal. Those that are equal to the k-th highest stay, even if there are more than k.",
+            "Some logits are equal. Those equal to the k-th highest stay, even if more than k tokens stay then.",
             equal_logits_and_k(),
         ),
         Probe("Any logits and any k.", any_logits_and_k()),
@@ -71,8 +72,7 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function keeps exactly k tokens. Only those below the k-th highest logit are left out: tokens equal to it "
-    "stay, all of them."
+    "You keep exactly k tokens. Remove only those below the k-th highest logit: all tokens that are equal to it stay."
 )
 def top_k_breaks_ties(logits, k):
     kept = np.full_like(logits, -np.inf)
@@ -81,26 +81,24 @@ def top_k_breaks_ties(logits, k):
     return kept
 
 
-@exercise.mistake(
-    "Your function keeps the logits above the k-th highest, but not the k-th itself. Only what is below it is left out."
-)
+@exercise.mistake("You keep the logits above the k-th highest, but not the k-th itself. Remove only what is below it.")
 def top_k_above_only(logits, k):
     return np.where(logits > kth_highest(logits, k), logits, -np.inf)
 
 
-@exercise.mistake("Your function keeps k + 1 tokens: counted from 0, the k-th highest has number k - 1.")
+@exercise.mistake("You keep k + 1 tokens: counted from 0, the k-th highest has index k - 1.")
 def top_k_one_more(logits, k):
     return top_k(logits, k + 1)
 
 
-@exercise.mistake("Your function keeps the k lowest logits. Check which end of your sorted list has the highest.")
+@exercise.mistake("You keep the k lowest logits. Check which end of your sorted list has the highest.")
 def top_k_lowest(logits, k):
     return -top_k(-logits, k) if k < len(logits) else logits.copy()
 
 
 @exercise.mistake(
-    "Your function takes equal logits as one when it looks for the k-th highest. Each token counts: of 5, 5, 3 the "
-    "second highest is 5."
+    "You count equal logits once when you look for the k-th highest. Every token counts: of 5, 5, 3 the second highest "
+    "is 5."
 )
 def top_k_distinct_values(logits, k):
     values = np.unique(logits)
@@ -108,24 +106,21 @@ def top_k_distinct_values(logits, k):
 
 
 @exercise.mistake(
-    "Your function sets the logits that are left out to 0. A logit of 0 has a probability, perhaps a large one; only "
-    "-inf has none."
+    "You set the removed logits to 0. A logit of 0 has a probability, perhaps a large one; only -inf has none."
 )
 def top_k_zeros(logits, k):
     return np.where(logits >= kth_highest(logits, k), logits, 0.0)
 
 
 @exercise.mistake(
-    "Your function returns probabilities. The logits are asked for, with -inf for what is left out; the softmax comes "
-    "later."
+    "You return probabilities. Return the logits, with -inf for the removed ones; the softmax comes later."
 )
 def top_k_probabilities(logits, k):
     return softmax(top_k(logits, k))
 
 
 @exercise.mistake(
-    "Your function returns the k highest logits alone. All V places are asked for: a logit's place says which token it "
-    "belongs to."
+    "You return only the k highest logits. Return all V places: the place of a logit says which token it belongs to."
 )
 def top_k_values(logits, k):
     return np.sort(logits)[::-1][:k]

@@ -10,12 +10,12 @@ from minigpt.ops.plain import softmax
 
 
 def top_p(logits, p):
-    """The logits of the most probable tokens, as many as are needed to reach p; -inf for all others."""
+    """Return the logits of the most probable tokens, as many as are needed to reach p, and -inf for all others."""
     return kept_tokens(logits, softmax(logits), lambda before, mass: before < p)
 
 
 def kept_tokens(logits, probabilities, rule):
-    """logits of the tokens that a rule keeps. rule: from the mass before and with each token, the best first."""
+    """Return the logits of the tokens that a rule keeps: rule(mass before each token, mass with it), best first."""
     order = np.argsort(-probabilities, kind="stable")
     mass = np.cumsum(probabilities[order])
     kept = order[rule(mass - probabilities[order], mass)]
@@ -26,11 +26,11 @@ def kept_tokens(logits, probabilities, rule):
 
 @st.composite
 def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=False):
-    """Different logits, and a p that lies well between the mass of some of the tokens and that of one more.
+    """Draw different logits, and a p well between the mass of some tokens and that of one more.
 
-    How a program rounds or orders equals does not matter then. in_order: the most probable token comes first; around:
-    what the logits are near to; kept_at_least: how many tokens p must not be reached with. distant: some logits are so
-    far below two others that their probability is 0.
+    So it does not matter how a program rounds. kept_at_least: p is not reached with fewer tokens. in_order: the most
+    probable token comes first. around: what the logits are near to. distant: some logits are so far below two others
+    that their probability is 0.
     """
     V = draw(sizes(3 if distant else 2, 4))
     logits = draw(distinct(V, whole_numbers(-2, 2))) + around
@@ -47,7 +47,7 @@ def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=Fals
 
 @st.composite
 def logits_and_small_p(draw):
-    """p is less than the probability of the first of the tokens."""
+    """Draw different logits, and a p below the probability of the most probable token."""
     logits, _ = draw(logits_and_p())
     return logits, round(draw(st.sampled_from([0.25, 0.5, 0.75])) * float(softmax(logits).max()), 3)
 
@@ -58,32 +58,33 @@ exercise = Exercise(
     order=3,
     signature="top_p(logits, p)",
     task="Keep the smallest set of most probable tokens whose probabilities, softmax(logits), sum to at least p: the "
-    "most probable token, the next one, and so on, up to and with the token that makes the sum reach p. Logits [V] > "
-    "logits [V] with -inf for all other tokens. 0 < p < 1, so at least one token is kept; equal logits do not occur.",
+    "most probable token, the next one, and so on, up to and including the token that makes the sum reach p. logits "
+    "[V] -> logits [V], with -inf for all other tokens. 0 < p < 1, so at least one token is kept; equal logits do not "
+    "occur.",
     reference=top_p,
     uses=("minigpt.ops.plain.softmax",),
     probes=(
         Probe(
-            "The tokens stand in order already, the most probable first, and one is not enough. Only the rule "
-            "remains: a token stays if those before it hold less than p.",
+            "The tokens are already in order, the most probable first, and one is not enough. Only the rule is left: "
+            "a token stays if those before it hold less than p.",
             logits_and_p(kept_at_least=2, in_order=True),
         ),
         Probe(
-            "The most probable token alone reaches p: it stays, and it alone.",
+            "The most probable token alone reaches p: only it stays.",
             logits_and_small_p(),
         ),
         Probe(
-            "The tokens stand in any order. They are summed in the order of their probability, but each keeps its own "
-            "place in the result.",
+            "The tokens are in any order. Sum them in the order of their probability, but leave each at its own place "
+            "in the result.",
             logits_and_p(),
         ),
         Probe(
-            "These logits are large, and their exponentials beyond all numbers. Their differences are small.",
+            "The logits are so large that their exponentials overflow. Their differences are small.",
             logits_and_p(around=1000.0),
         ),
         Probe(
-            "Some logits are far below the others. Only with the greatest one subtracted is none of them above 0, so "
-            "that no exponential can overflow.",
+            "Some logits are far below the others. Only subtracting the largest leaves none of them above 0, so that "
+            "no exponential can overflow.",
             logits_and_p(around=1000.0, distant=True),
         ),
         Probe("Any logits and any p.", logits_and_p() | logits_and_small_p() | logits_and_p(around=-1000.0)),
@@ -92,8 +93,8 @@ exercise = Exercise(
 
 
 @exercise.mistake(
-    "Your function leaves out the token that makes the sum reach p. Without it the set holds less than p: a token "
-    "stays if the sum before it, not with it, is below p."
+    "You remove the token that makes the sum reach p. Without it the set holds less than p: a token stays if the sum "
+    "before it, not including it, is below p."
 )
 def top_p_without_crossing(logits, p):
     filtered = kept_tokens(logits, softmax(logits), lambda before, mass: mass <= p)
@@ -102,19 +103,19 @@ def top_p_without_crossing(logits, p):
 
 
 @exercise.mistake(
-    "Your function leaves out the token that makes the sum reach p, and if that is the first one it keeps no token at "
-    "all. A token stays if the sum before it, not with it, is below p."
+    "You remove the token that makes the sum reach p; if that is the first one, you keep no token at all. A token "
+    "stays if the sum before it, not including it, is below p."
 )
 def top_p_may_keep_none(logits, p):
     return kept_tokens(logits, softmax(logits), lambda before, mass: mass <= p)
 
 
-@exercise.mistake("Your function keeps one token too many: the sum had reached p already before it.")
+@exercise.mistake("You keep one token too many: the sum had already reached p before it.")
 def top_p_one_more(logits, p):
     return kept_tokens(logits, softmax(logits), lambda before, mass: np.append(True, before[:-1] < p))
 
 
-@exercise.mistake("Your function sums from the least probable token up. It keeps the most probable ones: begin there.")
+@exercise.mistake("You sum from the least probable token up. Begin with the most probable one.")
 def top_p_least_probable_first(logits, p):
     order = np.argsort(logits, kind="stable")
     probabilities = softmax(logits)[order]
@@ -125,8 +126,7 @@ def top_p_least_probable_first(logits, p):
 
 
 @exercise.mistake(
-    "Your function sums the probabilities in the order of the vocabulary. The most probable token comes first, "
-    "wherever it stands."
+    "You sum the probabilities in the order of the vocabulary. Begin with the most probable token, wherever it stands."
 )
 def top_p_unsorted(logits, p):
     probabilities = softmax(logits)
@@ -134,27 +134,27 @@ def top_p_unsorted(logits, p):
 
 
 @exercise.mistake(
-    "Your function finds in the sorted order which tokens stay, and applies that to the unsorted logits. The n-th most "
-    "probable token is not the n-th of the vocabulary: bring it back to its place."
+    "You find in the sorted order which tokens stay, but apply that to the unsorted logits. The n-th most probable "
+    "token is not the n-th of the vocabulary: bring it back to its place."
 )
 def top_p_mask_not_put_back(logits, p):
     probabilities = np.sort(softmax(logits))[::-1]
     return np.where(np.cumsum(probabilities) - probabilities < p, logits, -np.inf)
 
 
-@exercise.mistake("Your function returns the right logits in sorted order. Each belongs at its token's place.")
+@exercise.mistake("You return the right logits in sorted order. Each belongs at its token's place.")
 def top_p_returns_sorted(logits, p):
     return np.sort(top_p(logits, p))[::-1]
 
 
-@exercise.mistake("Your function sums logits. p is a probability: take their softmax, and sum that.")
+@exercise.mistake("You sum logits. p is a probability: take the softmax of the logits, and sum that.")
 def top_p_sums_logits(logits, p):
     return kept_tokens(logits, logits, lambda before, mass: before < p)
 
 
 @exercise.mistake(
-    "Your function compares each probability with p times the greatest one. That is another filter, min-p; here the "
-    "sum of the probabilities of the better tokens is compared with p."
+    "You compare each probability with p times the largest one. That is another filter, min-p; here the sum of the "
+    "probabilities of the better tokens is compared with p."
 )
 def top_p_each_alone(logits, p):
     probabilities = softmax(logits)
@@ -162,21 +162,20 @@ def top_p_each_alone(logits, p):
 
 
 @exercise.mistake(
-    "Your function sets the logits that are left out to 0. A logit of 0 has a probability, perhaps a large one; only "
-    "-inf has none."
+    "You set the removed logits to 0. A logit of 0 has a probability, perhaps a large one; only -inf has none."
 )
 def top_p_zeros(logits, p):
     return np.where(top_p(logits, p) == -np.inf, 0.0, logits)
 
 
-@exercise.mistake("Your function returns probabilities. The logits are asked for, with -inf for what is left out.")
+@exercise.mistake("You return probabilities. Return the logits, with -inf for the removed ones.")
 def top_p_probabilities(logits, p):
     return softmax(top_p(logits, p))
 
 
 @exercise.mistake(
-    "Your function takes the exponential of large numbers, which becomes infinite. Subtract the greatest logit first: "
-    "the softmax stays the same."
+    "You take the exponential of large numbers, which becomes infinite. Subtract the largest logit first: the softmax "
+    "stays the same."
 )
 def top_p_overflows(logits, p):
     probabilities = np.exp(logits) / np.exp(logits).sum()
@@ -184,8 +183,8 @@ def top_p_overflows(logits, p):
 
 
 @exercise.mistake(
-    "Your softmax subtracts the smallest logit, so that all others are above 0 and their exponentials can overflow. "
-    "Subtract the greatest one."
+    "Your softmax subtracts the smallest logit, so all others are above 0 and their exponentials can overflow. "
+    "Subtract the largest."
 )
 def top_p_minimum_subtracted(logits, p):
     probabilities = temperature_minimum_subtracted(logits, 1)
@@ -193,7 +192,7 @@ def top_p_minimum_subtracted(logits, p):
 
 
 @exercise.mistake(
-    "Your softmax subtracts the mean of the logits. Those far above it still overflow: subtract the greatest one."
+    "Your softmax subtracts the mean of the logits. Those far above it still overflow: subtract the largest."
 )
 def top_p_mean_subtracted(logits, p):
     probabilities = temperature_mean_subtracted(logits, 1)

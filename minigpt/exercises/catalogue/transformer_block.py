@@ -25,7 +25,7 @@ from minigpt.ops import plain
 
 
 def transformer_block(x, ln_1, attn, ln_2, mlp, n_head, attention=self_attention, activation=plain.gelu_new, eps=1e-5):
-    """x + attention(ln_1(x)), and then the same with ln_2 and the MLP. The last three parameters serve mistakes."""
+    """x + attention(ln_1(x)), then x + mlp(ln_2(x)). The parameters after n_head are for the known mistakes."""
     x = x + attention(norm(x, ln_1, eps), **attn, n_head=n_head)
     return x + feed_forward(norm(x, ln_2, eps), **mlp, activation=activation)
 
@@ -38,7 +38,7 @@ NUMBERS_NEAR_ROOT_OF_EPS = st.integers(-8, 8).map(lambda n: n / 1024)  # eps is 
 
 
 def random_block(rng, D, F):
-    """The parameters of a block."""
+    """Return the parameters of a block."""
     return {
         "ln_1": random_norm(rng, D),
         "attn": {"c_attn": random_linear(rng, D, 3 * D), "c_proj": random_linear(rng, D, D)},
@@ -48,7 +48,7 @@ def random_block(rng, D, F):
 
 
 def random_norm(rng, D):
-    """Weight and bias of a layer norm, the weight positive as after training."""
+    """Return weight and bias of a layer norm, the weight positive as after training."""
     return {"weight": halves(rng, 1, 4, D), "bias": halves(rng, -2, 2, D)}
 
 
@@ -57,7 +57,7 @@ HEADS = st.sampled_from([(1, 3), (2, 2), (3, 1)])
 
 
 def with_sharp_attention(block):
-    """A block's parameters with q and k so large that scores lie hundreds apart."""
+    """Return a block's parameters with q and k so large that scores lie hundreds apart."""
     D = len(block["ln_1"]["bias"])
     for part in block["attn"]["c_attn"].values():
         part[..., : 2 * D] *= 16
@@ -66,7 +66,7 @@ def with_sharp_attention(block):
 
 @st.composite
 def streams_and_block(draw, T=sizes(1, 3), elements=whole_numbers(-2, 2), attention=True, mlp=True, sharp=False):
-    """x [B, T, D], ln_1, attn, ln_2, mlp, n_head. Without attention or MLP, its c_proj is 0 so that it adds nothing."""
+    """Draw x [B, T, D], ln_1, attn, ln_2, mlp and n_head. Without attention or MLP its c_proj is 0: it adds nothing."""
     B, T, (H, K), F = draw(sizes(1, 2)), draw(T), draw(HEADS), draw(sizes(1, 3))
     D = H * K
     params = random_block(draw(generators()), D, F)
@@ -79,7 +79,7 @@ def streams_and_block(draw, T=sizes(1, 3), elements=whole_numbers(-2, 2), attent
 
 
 def sound_inputs(**options):
-    """Those inputs of streams_and_block for which a solution in single precision is right too."""
+    """Return a strategy for blocks for which a solution in single precision is right too."""
     return where_float32_is_enough(transformer_block, streams_and_block(**options))
 
 
@@ -88,49 +88,47 @@ exercise = Exercise(
     notebook="04_block",
     order=5,
     signature="transformer_block(x, ln_1, attn, ln_2, mlp, n_head)",
-    task="x = x + attention(ln_1(x)), then x = x + mlp(ln_2(x)); attention is multi-head and causal, eps of both "
-    "layer norms is 1e-5. params is that of one block, a dict of ln_1, attn (c_attn, c_proj), ln_2, mlp (c_fc, "
-    "c_proj). x [B, T, D] > [B, T, D].",
+    task="x = x + attention(ln_1(x)), then x = x + mlp(ln_2(x)). Attention is causal, with n_head heads; eps of both "
+    "layer norms is 1e-5. The parameters of the parts are dicts: ln_1 and ln_2 have weight and bias, attn has c_attn "
+    "and c_proj, mlp has c_fc and c_proj. x [B, T, D] -> [B, T, D].",
     reference=transformer_block,
     probes=(
         Probe(
-            "Both c_proj are 0 here, so attention and MLP add nothing: the result must be x, unchanged.",
+            "Both c_proj are 0, so attention and MLP add nothing: the result must be x, unchanged.",
             sound_inputs(attention=False, mlp=False),
         ),
         Probe(
-            "The c_proj of attention is 0 here, so it adds nothing: the result must be x + mlp(ln_2(x)).",
+            "The c_proj of attention is 0, so it adds nothing: the result must be x + mlp(ln_2(x)).",
             sound_inputs(attention=False),
         ),
         Probe(
-            "The numbers of x are so small that eps counts in the layer norms, and attention adds nothing: eps is "
+            "The numbers of x are so small that eps counts in the layer norms, and attention adds nothing. eps is "
             "1e-5, added to the variance.",
             sound_inputs(elements=NUMBERS_NEAR_ROOT_OF_EPS, attention=False),
         ),
         Probe(
-            "The MLP adds nothing here (its c_proj is 0) and there is one token: the result must be x + "
-            "attention(ln_1(x)), in which attention is v and its projection.",
+            "The MLP adds nothing (its c_proj is 0) and there is one token: the result must be x + "
+            "attention(ln_1(x)), where attention is v and its projection.",
             where_eps_does_not_count(
                 transformer_block, partial(transformer_block, eps=0), sound_inputs(T=st.just(1), mlp=False)
             ),
         ),
         Probe(
-            "One token again, with numbers in x that are so small that eps counts in ln_1: eps is 1e-5, added to the "
-            "variance.",
+            "One token again, with numbers so small that eps counts in ln_1: eps is 1e-5, added to the variance.",
             sound_inputs(T=st.just(1), elements=NUMBERS_NEAR_ROOT_OF_EPS, mlp=False),
         ),
         Probe(
-            "The MLP adds nothing here (its c_proj is 0): the result must be x + attention(ln_1(x)). With one token "
-            "all was right, so look at what happens between tokens.",
+            "The MLP adds nothing (its c_proj is 0): the result must be x + attention(ln_1(x)). With one token all "
+            "was right, so look at what happens between tokens.",
             sound_inputs(T=sizes(2, 3), mlp=False),
         ),
         Probe(
-            "q and k are large here, and scores hundreds apart: the softmax must subtract the maximum of each row "
-            "before exp, and what is hidden with -100 can be above what is not: it is -inf that hides.",
+            "q and k are large here, and scores hundreds apart. The softmax must subtract the maximum of each row "
+            "before exp, and a score that is hidden with -100 can be above a visible one: hide with -inf.",
             sound_inputs(T=sizes(2, 3), mlp=False, sharp=True),
         ),
         Probe(
-            "Each half was right by itself. Here both are at work: the second one begins with what the first one has "
-            "made of x.",
+            "Each half was right alone. Here both are at work: the second half begins with the result of the first.",
             sound_inputs(),
         ),
         large_input(lambda rng: (small_integers(rng, 1, 24, 8), *random_block(rng, 8, 12).values(), 2)),
@@ -164,42 +162,42 @@ def norm_after_the_sum(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "You normalise what attention and MLP give. It is what they get: x + attention(ln_1(x)), x + mlp(ln_2(x))."
+    "You normalise the outputs of attention and MLP. Normalise their inputs: x + attention(ln_1(x)), x + mlp(ln_2(x))."
 )
 def norm_of_the_parts(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + norm(self_attention(x, **attn, n_head=n_head), ln_1)
     return x + norm(feed_forward(x, **mlp), ln_2)
 
 
-@exercise.mistake("There are no layer norms: attention gets ln_1(x), the MLP ln_2(x).")
+@exercise.mistake("There are no layer norms. Attention gets ln_1(x), the MLP gets ln_2(x).")
 def norms_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + self_attention(x, **attn, n_head=n_head)
     return x + feed_forward(x, **mlp)
 
 
-@exercise.mistake("Attention gets x as it is. It should get ln_1(x).")
+@exercise.mistake("You give x itself to attention. Give it ln_1(x).")
 def first_norm_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + self_attention(x, **attn, n_head=n_head)
     return x + feed_forward(norm(x, ln_2), **mlp)
 
 
-@exercise.mistake("The MLP gets the stream as it is. It should get ln_2 of it.")
+@exercise.mistake("You give the stream itself to the MLP. Give it ln_2 of the stream.")
 def second_norm_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + self_attention(norm(x, ln_1), **attn, n_head=n_head)
     return x + feed_forward(x, **mlp)
 
 
-@exercise.mistake("The layer norms have changed places: ln_1 goes with attention, ln_2 with the MLP.")
+@exercise.mistake("You exchange the layer norms: ln_1 belongs to attention, ln_2 to the MLP.")
 def norms_exchanged(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_2, attn, ln_1, mlp, n_head)
 
 
-@exercise.mistake("You use ln_1 for both. The MLP has a layer norm of its own, ln_2.")
+@exercise.mistake("You use ln_1 twice. The MLP has its own layer norm, ln_2.")
 def first_norm_twice(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_1, attn, ln_1, mlp, n_head)
 
 
-@exercise.mistake("You use ln_2 for both. Attention has a layer norm of its own, ln_1.")
+@exercise.mistake("You use ln_2 twice. Attention has its own layer norm, ln_1.")
 def second_norm_twice(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_2, attn, ln_2, mlp, n_head)
 
@@ -210,22 +208,19 @@ def both_sums_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     return feed_forward(norm(x, ln_2), **mlp)
 
 
-@exercise.mistake("You replace the stream with what attention gives. It is added: x + attention(ln_1(x)).")
+@exercise.mistake("You replace the stream by the output of attention. Add it: x + attention(ln_1(x)).")
 def first_sum_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     x = self_attention(norm(x, ln_1), **attn, n_head=n_head)
     return x + feed_forward(norm(x, ln_2), **mlp)
 
 
-@exercise.mistake("You return what the MLP gives. It is added to the stream: x + mlp(ln_2(x)).")
+@exercise.mistake("You return the output of the MLP. Add it to the stream: x + mlp(ln_2(x)).")
 def second_sum_forgotten(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + self_attention(norm(x, ln_1), **attn, n_head=n_head)
     return feed_forward(norm(x, ln_2), **mlp)
 
 
-@exercise.mistake(
-    "You add to the normalised stream. The stream that goes on is x itself; only what attention and MLP get is "
-    "normalised."
-)
+@exercise.mistake("You add to the normalised stream. Add to x itself; only attention and MLP get a normalised copy.")
 def normalised_stream_goes_on(x, ln_1, attn, ln_2, mlp, n_head):
     x = norm(x, ln_1)
     x = norm(x + self_attention(x, **attn, n_head=n_head), ln_2)
@@ -233,8 +228,7 @@ def normalised_stream_goes_on(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "Your last sum starts from the x that came in, so what attention added is lost. It starts from the stream after "
-    "attention."
+    "Your last sum starts from the original x, so what attention added is lost. Start from the stream after attention."
 )
 def stream_before_attention_goes_on(x, ln_1, attn, ln_2, mlp, n_head):
     attended = x + self_attention(norm(x, ln_1), **attn, n_head=n_head)
@@ -242,7 +236,7 @@ def stream_before_attention_goes_on(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "Your MLP gets what attention added, normalised. It should get the whole stream, ln_2(x + attention(ln_1(x)))."
+    "Your MLP gets only what attention added, normalised. Give it the whole stream: ln_2(x + attention(ln_1(x)))."
 )
 def mlp_reads_attention_alone(x, ln_1, attn, ln_2, mlp, n_head):
     attended = self_attention(norm(x, ln_1), **attn, n_head=n_head)
@@ -250,32 +244,32 @@ def mlp_reads_attention_alone(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "Your MLP gets the x that came in, as if it stood beside attention; some later models do that. In GPT-2 it reads "
-    "the stream after attention has added to it."
+    "Your MLP gets the original x, as if it stood beside attention; some later models do that. In GPT-2 it reads the "
+    "stream to which attention has added."
 )
 def side_by_side(x, ln_1, attn, ln_2, mlp, n_head):
     attended = self_attention(norm(x, ln_1), **attn, n_head=n_head)
     return x + attended + feed_forward(norm(x, ln_2), **mlp)
 
 
-@exercise.mistake("You do the MLP first. Attention comes first, then the MLP.")
+@exercise.mistake("You apply the MLP first. Attention comes first, then the MLP.")
 def mlp_first(x, ln_1, attn, ln_2, mlp, n_head):
     x = x + feed_forward(norm(x, ln_2), **mlp)
     return x + self_attention(norm(x, ln_1), **attn, n_head=n_head)
 
 
-@exercise.mistake("You add x once more at the end. It is in the stream already.")
+@exercise.mistake("You add x once more at the end. The stream already contains it.")
 def stream_added_twice(x, ln_1, attn, ln_2, mlp, n_head):
     return x + transformer_block(x, ln_1, attn, ln_2, mlp, n_head)
 
 
-@exercise.mistake("Your tokens see later ones: there is no causal mask in the attention.")
+@exercise.mistake("Your tokens see later ones: attention has no causal mask.")
 def block_without_mask(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_1, attn, ln_2, mlp, n_head, attention=multi_head_without_mask)
 
 
 @exercise.mistake(
-    "The softmax in your attention takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
+    "The softmax of your attention takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
     "Subtract each row's maximum first."
 )
 def block_overflows(x, ln_1, attn, ln_2, mlp, n_head):
@@ -288,7 +282,7 @@ def block_with_one_head(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "Your layer norms have no eps. Without it a constant vector gives 0 / 0 = NaN; it is 1e-5, added to the variance."
+    "Your layer norms have no eps. Without it a constant vector gives 0 / 0 = NaN. It is 1e-5, added to the variance."
 )
 def block_without_eps(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_1, attn, ln_2, mlp, n_head, eps=0)
@@ -314,6 +308,6 @@ def block_with_relu(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_1, attn, ln_2, mlp, n_head, activation=plain.relu)
 
 
-@exercise.mistake("Your GELU is the one with erf; GPT-2 was trained with the formula with tanh.")
+@exercise.mistake("Your GELU is the formula with erf. GPT-2 was trained with the formula with tanh.")
 def block_with_erf(x, ln_1, attn, ln_2, mlp, n_head):
     return transformer_block(x, ln_1, attn, ln_2, mlp, n_head, activation=plain.gelu)

@@ -6,12 +6,12 @@ A long prompt multiplies hundreds of vectors: arithmetic sets the pace, and BLAS
 what the processor can do; kernels do the work between the products.
 
 Each module has an operation and the kernels that compute it. A function whose name ends in _kernel is compiled for one
-signature. Where the kernels do not apply (float64, a trace, another memory layout), the formulas of plain.py compute.
-Importing this package compiles the kernels, or reads them from Numba's cache on disk.
+signature. Where the kernels do not apply (float64, another memory layout, attention that is traced), plain.py computes.
+Importing this package compiles the kernels, or reads them from Numba's cache on disk. R counts the rows of a matrix.
 """
 
-from minigpt.ops.jit.activations import gelu, gelu_new, relu
 from minigpt.ops.jit.attention import attention
+from minigpt.ops.jit.gelu import gelu, gelu_new, relu
 from minigpt.ops.jit.layer_norm import layer_norm
 from minigpt.ops.jit.linear import linear
 from minigpt.ops.jit.softmax import softmax

@@ -1,4 +1,4 @@
-"""attention: by a kernel for one query, in blocks that fit in the cache for many."""
+"""attention: by a kernel for one query per sequence; for more, in blocks that fit in the CPU cache."""
 
 import math
 from functools import partial
@@ -14,14 +14,14 @@ from minigpt.ops.jit.parallel import forked, is_single_threaded, parallel_for, r
 from minigpt.ops.jit.softmax import causal_softmax_kernel, softmax_in_place
 
 QUERY_BLOCK = 128  # queries whose scores are computed together
-CACHE_NUMBERS = 2**17  # numbers of float32 that fill half of a core's own cache
+CACHE_NUMBERS = 2**17  # float32 numbers that fill half of a core's own cache
 
 
 def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
     """attention(q, k, v) = softmax(q k^T scale + mask) v;  q [B, H, T, K], k, v [B, H, S, K] -> [B, H, T, K].
 
-    One query per sequence takes one pass over the keys and one over the values of each head. More are computed a block
-    at a time, so that the scores stay in the cache: the products by BLAS, the masked softmax between them by a kernel.
+    One query per sequence takes one pass over the keys and one over the values of each head. More queries are computed
+    in blocks, whose scores stay in the cache: the products by BLAS, the masked softmax between them by a kernel.
     """
     B, H, T, K = q.shape
     float32 = q.dtype is k.dtype is v.dtype is FLOAT32
@@ -29,7 +29,7 @@ def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
-    heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # in the memory order in which merge_heads needs them
+    heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # in the memory order that merge_heads needs
     if T == 1 and not is_single_threaded():
         q, k, v = _with_contiguous_heads(q), _with_contiguous_heads(k), _with_contiguous_heads(v)
         run_on_all_cores(attend_one_query_kernel, q, k, v, padding, scale, heads)
@@ -39,9 +39,9 @@ def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
 
 
 def attend_in_blocks(q, k, v, heads, padding, scale, first, last):
-    """Attention of the heads from first to last, counted through the batch.
+    """Compute the attention of heads first to last, numbered through the batch.
 
-    It computes a block of queries at a time: their scores stay in the cache, and keys after the block are left out.
+    Work on a block of queries at a time: their scores stay in the cache, and keys after the block are left out.
     """
     (_, H, T, _), S = q.shape, k.shape[2]
     step = min(T, QUERY_BLOCK)
@@ -59,7 +59,7 @@ def attend_in_blocks(q, k, v, heads, padding, scale, first, last):
 
 
 def head_groups(first, last, H, n_scores, across_batch=True):
-    """Yield pairs of slices (of the batch, of its heads) that cover the heads from first to last.
+    """Yield pairs of slices, of the batch and of its heads, that cover the heads from first to last.
 
     A group has as many heads as fit in the CPU cache, `n_scores` numbers each: fewer Python calls when heads are small.
     """

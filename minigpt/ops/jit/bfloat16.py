@@ -29,7 +29,7 @@ def _lower(pair):
 def multiply_bfloat16_kernel(vectors, weights, bias, y):
     """multiply_kernel for bfloat16: vectors [R, in], weights [out, in / 2] of pairs, bias [out] or empty -> y [R, out].
 
-    A shift and a mask take a pair apart in a register. Even and odd places of the vectors are separated once, before.
+    A shift and a mask split a pair in a register. The vectors' even and odd elements are separated once, beforehand.
     """
     R, n_pairs = len(vectors), weights.shape[1]
     x = np.empty((R, 2, n_pairs), np.float32)
@@ -59,7 +59,7 @@ def multiply_bfloat16_kernel(vectors, weights, bias, y):
 
 @kernel("void(u2[:,::1], f4[:,::1])", parallel=False)
 def unpack_bfloat16_kernel(stored, out):
-    """out[o, i] = the float32 whose upper half is stored[o, i], in one pass over memory."""
+    """Set out[o, i] to the float32 whose upper half is stored[o, i], in one pass over memory."""
     for o in range(stored.shape[0]):
         for i in range(stored.shape[1]):
             out[o, i] = np.uint32(np.uint32(stored[o, i]) << np.uint32(16)).view(np.float32)

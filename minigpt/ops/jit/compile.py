@@ -1,10 +1,10 @@
-"""How Numba compiles the kernels: the options that all of them share, and the cache on disk."""
+"""How Numba compiles the kernels: their common options, and the cache on disk."""
 
 import threading
 
 import numba
 
-# What LLVM may do with floats. NaN and inf keep their meaning; a sum is vectorised only if its terms may be reordered.
+# What LLVM may do with floats. NaN and inf keep their meaning; only sums that may be reordered are vectorised.
 FIXED_ORDER = {"nsz", "contract"}
 ANY_ORDER = FIXED_ORDER | {"reassoc"}
 
@@ -18,7 +18,7 @@ def inlined(fastmath):
 
 
 def kernel(signature, parallel=True, fastmath=ANY_ORDER):
-    """Compile a function for the one signature that it is called with, and cache it on disk where that is possible.
+    """Compile a function for the one signature that it is called with, and cache it on disk if possible.
 
     Numba compiles a kernel again when the kernel's own file has changed. After changing an inlined function in another
     file, delete the __pycache__ folders of the files that use it.

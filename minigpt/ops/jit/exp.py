@@ -9,7 +9,7 @@ from minigpt.ops.jit.compile import FIXED_ORDER, inlined
 def exp(x):
     """exp(x) = 2^n exp(r) with n = round(x / log 2) and |r| <= log(2) / 2: exp(r) by a polynomial, 2^n by its bits.
 
-    Unlike a call of the C library, it is vectorised. The error is below 2 units in the last place; results below 1e-38
+    Unlike the C library's, it can be vectorised. The error is below 2 units in the last place; results below 1e-38
     are 0. Coefficients: Moshier, Cephes (expf).
     """
     ROUND = np.float32(12582912)  # 1.5 * 2^23: adding it leaves the rounded number in the lowest bits

@@ -9,7 +9,7 @@ from minigpt.ops.jit.parallel import run_on_all_cores
 
 def multiply_int8(x, weight, bias, y):
     """y = x weight + bias, weight an Int8Matrix. Return False if the kernel does not apply."""
-    limit = min(32767, (2**31 - 1) // max(1, weight.max_row_sum))  # for x as integers, so that sums fit into 32 bits
+    limit = min(32767, (2**31 - 1) // max(1, weight.max_row_sum))  # of |x| as an integer: sums fit into 32 bits
     if not weight.is_transposed or limit < 127:
         return False
     return run_on_all_cores(multiply_int8_kernel, x, weight.stored, weight.scales, bias, limit, y)
@@ -17,9 +17,9 @@ def multiply_int8(x, weight, bias, y):
 
 @inlined(ANY_ORDER)
 def _to_integers(x, limit, integers):
-    """integers = round(x / step). Return the step that makes the largest |x| equal limit, or 0 if no step does."""
+    """integers = round(x / step). Return the step, with which the largest |x| becomes limit, or 0 if there is none."""
     largest = np.float32(0)
-    total = np.float32(0)  # inf or NaN if any x is; `largest` alone would miss a NaN
+    total = np.float32(0)  # not finite if any x is not; `largest` alone would miss a NaN
     for i in range(x.size):
         largest = max(largest, abs(x[i]))
         total += abs(x[i])
@@ -35,9 +35,9 @@ def _to_integers(x, limit, integers):
 def multiply_int8_kernel(x, weights, scales, bias, limit, y):
     """y[r, o] = scales[o] step[r] sum_i integer(x[r, i]) weights[o, i] + bias[o];  |integer(x)| <= limit.
 
-    The processor multiplies 16-bit integers twice as fast as it could turn the weights into float32, and no slower than
-    memory delivers them. So x becomes integers of 16 bits, or of as many as 32-bit sums can hold. That rounding is some
-    hundred times finer than the rounding of the weights. Return whether x was finite.
+    The processor multiplies 16-bit integers twice as fast as it could turn the weights into float32, and as fast as
+    memory delivers them. So x becomes integers of 16 bits, or of fewer if 32-bit sums would overflow. That is some
+    hundred times finer than the rounding of the weights. Return False if a row of x has no step.
     """
     R, n_in = x.shape
     integers, steps = np.empty((R, n_in), np.int16), np.empty(R, np.float32)

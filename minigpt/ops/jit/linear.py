@@ -13,7 +13,7 @@ from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix, 
 
 MAX_KERNEL_ROWS = 8  # rows of x; for more, BLAS is faster
 MAX_CACHED_INPUTS = 2048  # numbers in a row of x; four such rows fill the first-level cache, 32 kB
-BLAS_COLUMNS = 1024  # columns of a product at a time; OpenBLAS takes twice as long for 50,257 at once
+BLAS_COLUMNS = 1024  # columns computed at a time; OpenBLAS takes twice as long for 50,257 at once
 
 NO_BIAS = np.empty(0, np.float32)
 
@@ -21,8 +21,8 @@ NO_BIAS = np.empty(0, np.float32)
 def linear(x, weight, bias=None):
     """linear(x) = x weight + bias;  x [..., in], weight [in, out], bias [out] -> [..., out].
 
-    Up to MAX_KERNEL_ROWS rows of x take one pass over the weights. More go to BLAS, for which packed weights are
-    unpacked.
+    Up to MAX_KERNEL_ROWS rows of x take one pass over the weights by a kernel. More go to BLAS, which needs packed
+    weights unpacked.
     """
     n_in, n_out = weight.shape
     x_rows = x.reshape(-1, n_in)
@@ -47,7 +47,7 @@ def multiply_few_rows(x, weight, bias, y):
 
 
 def multiply_float32(x, weights, bias, y):
-    """y = x weights^T + bias by multiply_kernel, or by multiply_wide_kernel for wide rows in groups of four."""
+    """y = x weights^T + bias by multiply_kernel; wide rows, in groups of four, by multiply_wide_kernel."""
     R, n_in = x.shape
     n_wide = R // 4 * 4 if n_in > MAX_CACHED_INPUTS and len(weights) % 4 == 0 else 0
     if n_wide:

@@ -1,4 +1,4 @@
-"""Work shared among the cores, by Numba's threads or by ours, never by both at once."""
+"""Share work among the cores, by Numba's threads or by our own, never by both at once."""
 
 import itertools
 import os
@@ -63,7 +63,7 @@ def parallel_for(work, n):
 
 
 def outer_parallel_for(work, n):
-    """parallel_for for work that calls operations: within a part, each of them computes on the part's own thread."""
+    """Like parallel_for, for work that calls operations: within a part, they compute on the part's own thread."""
 
     def on_one_thread(start, stop):
         _state.single_threaded = True

@@ -17,7 +17,7 @@ def softmax(x, axis=-1):
     return y
 
 
-@inlined(ANY_ORDER | {"nnan"})  # Any result will do for a row with a NaN, because its softmax is NaN all the same.
+@inlined(ANY_ORDER | {"nnan"})  # A row with a NaN may get any result, because its softmax is NaN anyway.
 def _largest(x):
     largest = np.float32(-np.inf)
     for i in range(x.size):
@@ -27,7 +27,7 @@ def _largest(x):
 
 @inlined(ANY_ORDER)
 def softmax_in_place(x, scale):
-    """x = softmax(x scale) of one vector, in place. Return the largest of x scale, and the sum of exp(x scale - it)."""
+    """x = softmax(x scale) of one vector, in place. Return max(x scale) and sum(exp(x scale - max))."""
     for i in range(x.size):
         x[i] *= scale
     largest = _largest(x)

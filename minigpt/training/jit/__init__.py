@@ -5,11 +5,11 @@ kernels do not apply (float64, dropout), the formulas compute: backward.py, loss
 an attention for the forward pass that records its weights, and share_batch, which gives each core a part of a batch.
 """
 
-from minigpt.training.jit.activations_backward import gelu_backward, gelu_new_backward, relu_backward
 from minigpt.training.jit.adamw import adamw_update_all
 from minigpt.training.jit.attention_backward import attention, attention_backward
 from minigpt.training.jit.batch import share_batch
 from minigpt.training.jit.embedding_backward import embedding_backward
+from minigpt.training.jit.gelu_backward import gelu_backward, gelu_new_backward, relu_backward
 from minigpt.training.jit.layer_norm_backward import layer_norm_backward
 from minigpt.training.jit.linear_backward import linear_backward
 from minigpt.training.jit.loss import cross_entropy

@@ -9,7 +9,7 @@ from minigpt.ops.jit.compile import FIXED_ORDER, kernel
 from minigpt.ops.jit.parallel import parallel_for
 from minigpt.training import adamw as plain
 
-CHUNK_SIZE = 2**18  # numbers of a parameter that a core updates at a time
+CHUNK_SIZE = 2**18  # numbers of a parameter that one core updates at a time
 
 
 def adamw_update_all(parameters, lr, betas, eps, t):

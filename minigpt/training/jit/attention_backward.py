@@ -1,4 +1,4 @@
-"""Attention that records its weights, and its backward: BLAS's products with kernels between them."""
+"""Attention that records its weights, and its backward: products by BLAS with kernels between them."""
 
 import math
 from functools import partial
@@ -11,12 +11,12 @@ from minigpt.ops.jit.attention import QUERY_BLOCK, head_groups
 from minigpt.ops.jit.compile import kernel
 from minigpt.ops.jit.parallel import forked, parallel_for
 from minigpt.ops.jit.softmax import causal_softmax_kernel
-from minigpt.ops.plain import untapped
+from minigpt.ops.operations import untapped
 from minigpt.training import backward as plain
 
 
 def attention(q, k, v, scale=None, padding=None, tap=untapped):
-    """The forward's attention, which hands the weights of a short text to the tap, for the backward pass.
+    """Compute attention, and hand the weights of a short text to the tap, for the backward pass.
 
     Reading the weights of a long text from memory costs more than computing them again.
     """
@@ -38,23 +38,23 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     return heads
 
 
-def attention_backward(dheads, q, k, v, scale, weights=None, mask=None):
+def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
     """dq, dk, dv of heads = softmax(q k^T scale + mask) v;  each [B, H, T, K].
 
-    It computes a block of queries at a time, whose weights stay in the cache, and leaves out the keys after the block.
+    Work on a block of queries at a time, whose weights stay in the cache, and leave out the keys after the block.
     """
     B, H, T, _ = q.shape
     recorded = weights is not None
     float32 = dheads.dtype is q.dtype is FLOAT32
-    if mask is not None or forked.is_set() or not float32 or (recorded and T > QUERY_BLOCK):
-        return plain.attention_backward(dheads, q, k, v, scale, weights, mask)
+    if dropout_mask is not None or forked.is_set() or not float32 or (recorded and T > QUERY_BLOCK):
+        return plain.attention_backward(dheads, q, k, v, scale, weights, dropout_mask)
     dq, dk, dv = (_empty_heads(q) for _ in range(3))
     parallel_for(partial(_attend_backward, dheads, q, k, v, np.float32(scale), weights, dq, dk, dv), B * H)
     return dq, dk, dv
 
 
 def _attend_backward(dheads, q, k, v, scale, recorded, dq, dk, dv, first, last):
-    """attention_backward of the heads from first to last, counted through the batch."""
+    """Compute attention_backward of heads first to last, numbered through the batch."""
     H, T = q.shape[1:3]
     step = min(T, QUERY_BLOCK)
     for group in head_groups(first, last, H, 2 * step * T):
@@ -101,6 +101,6 @@ def _by_head(scores):
 
 
 def _empty_heads(q):
-    """Return an array [B, H, T, K] in the memory order in which merge_heads needs it."""
+    """Return an array [B, H, T, K] in the memory order that merge_heads needs."""
     B, H, T, K = q.shape
     return np.empty((B, T, H, K), np.float32).swapaxes(1, 2)

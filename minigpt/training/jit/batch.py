@@ -8,8 +8,8 @@ def share_batch(work, inputs, targets, grads, rng):
     """Return the sum of work(inputs, targets, grads, rng) over parts of the batch, one part per core.
 
     work adds to the tree grads, unless that is None. Waking the other cores for every operation costs a small model
-    more than it saves: here they wake once a step. Each core has its own gradients, which are added in the order of
-    the batch, so that the result is always the same. For a large model these gradients would need too much memory.
+    more than it saves: here they wake once per step. Each core has its own gradients, which are added in the order of
+    the batch, so that the result is always the same. For a large model they would need too much memory.
     """
     trees, losses, rngs = {0: grads}, {}, rng.spawn(len(inputs)) if rng else [None] * len(inputs)
 

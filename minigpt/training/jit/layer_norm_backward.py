@@ -9,7 +9,7 @@ from minigpt.training import backward as plain
 
 
 def layer_norm_backward(dy, x, weight, dweight, dbias, eps=1e-5):
-    """dx = (dn - mean(dn) - n mean(dn n)) / s with dn = dy weight. Adds sums of dy n to dweight, of dy to dbias."""
+    """dx = (dn - mean(dn) - n mean(dn n)) / s, dn = dy weight. Adds the sum of dy n to dweight, of dy to dbias."""
     if not (is_kernel_ready(dy) and is_kernel_ready(x) and is_kernel_ready(weight)):
         return plain.layer_norm_backward(dy, x, weight, dweight, dbias, eps)
     dx = np.empty_like(x)

@@ -6,7 +6,7 @@ from minigpt.ops.jit.arrays import is_kernel_ready
 from minigpt.ops.jit.parallel import parallel_for
 from minigpt.training import backward as plain
 
-GRADIENT_ROWS = 512  # rows of dweight^T that are computed, then added, at a time; with fewer BLAS is slower
+GRADIENT_ROWS = 512  # rows of dweight^T to compute and add at a time; with fewer, BLAS is slower
 
 
 def linear_backward(dy, x, weight, dweight, dbias=None):
