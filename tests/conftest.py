@@ -165,9 +165,11 @@ def training_text(tmp_path):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def default_threads():
-    """Let the next test file compute with the default number of threads, whatever this one has set."""
+def fresh_threads():
+    """Give the next test file the threads of a fresh process, whatever this one has set: one for BLAS, as said above."""
     yield
-    from minigpt.ops.threads import set_threads
+    from minigpt.ops import threads
 
-    set_threads()
+    threads._chosen.clear()
+    if threads.openblas() is not None:
+        threads.openblas().set_threads(1)

@@ -42,7 +42,9 @@ def test_command_writes_and_checks(tmp_path):
     assert json.loads(command("--check", "-", "--json", input=first.text + "\n")) == [None]
 
 
-def test_command_judges(story_tokenizer, untrained_storyteller, tmp_path):
+def test_command_judges(story_tokenizer, untrained_storyteller, tmp_path, monkeypatch):
+    # The model is so small that, on a busy machine, two threads would only wait for each other.
+    monkeypatch.setattr("minigpt.ops.threads.default_threads", lambda: 1)
     for part in (untrained_storyteller, story_tokenizer):
         part.save_pretrained(tmp_path)
     shown = command("--judge", str(tmp_path), "--count", "2")
