@@ -92,7 +92,7 @@ class GPT2Config:
         known = {field.name for field in fields(cls)}
         for name, value in values.items():
             # A setting that is empty, false or null is switched off.
-            if value and name not in known and name not in WITHOUT_EFFECT:
+            if value and name not in known and name not in SETTINGS_WITHOUT_EFFECT:
                 raise ValueError(
                     f"unknown setting {name!r}: {value!r}; minigpt does not honour it. "
                     "If it does not change the model's output, delete it from the file"
@@ -177,7 +177,7 @@ def _require(condition, name, config, expected):
 # Settings of real config.json files that do not change what the forward pass computes: bookkeeping, dropout (which is
 # for training), other heads, and defaults of transformers' generate (ours has its own arguments).
 # fmt: off
-WITHOUT_EFFECT = {
+SETTINGS_WITHOUT_EFFECT = {
     "_attn_implementation_autoset", "_name_or_path", "_num_labels", "architectures", "attention_dropout",
     "attn_pdrop", "auto_map", "bad_words_ids", "begin_suppress_tokens", "chunk_size_feed_forward",
     "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",

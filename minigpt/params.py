@@ -7,7 +7,7 @@ import numpy as np
 from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transposed_copy
 
 DTYPES = ("float32", "float64", "bfloat16")
-PACKED = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
+PACKED_FORMATS = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
 
 
 def random_params(config, seed=0, dtype="float32"):
@@ -98,7 +98,7 @@ def _laid_out(name, array, form):
     if array.ndim < 2 or name == "wpe.weight":
         return array.astype("float64" if form == "float64" else "float32", copy=False)
     rows = array if _is_embedding(name) else transposed_copy(array)
-    rows = PACKED[form].pack(rows) if form in PACKED else rows.astype(form, copy=False)
+    rows = PACKED_FORMATS[form].pack(rows) if form in PACKED_FORMATS else rows.astype(form, copy=False)
     return rows if _is_embedding(name) else rows.T
 
 

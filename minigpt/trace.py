@@ -1,4 +1,4 @@
-"""Recording and editing activations while the forward pass makes them.
+"""Record and edit activations while the forward pass makes them.
 
 The forward pass hands every activation to a `tap` under its name, see activations.py, and goes on with what the tap
 returns.

@@ -37,7 +37,7 @@ def test_one_version():
     assert PYPROJECT["tool"]["setuptools"]["dynamic"] == {"version": {"attr": "minigpt.__version__"}}
     assert run("--version").stdout.strip().endswith(minigpt.__version__)
     changes = (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## \[?([^\]\s]+)", changes, re.MULTILINE)[1] == minigpt.__version__
+    assert re.findall(r"^## (\S+)", changes, re.MULTILINE)[1] == minigpt.__version__
     try:
         installed = importlib.metadata.distribution("minigpt")
     except importlib.metadata.PackageNotFoundError:

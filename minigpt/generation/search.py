@@ -1,7 +1,7 @@
 """Continue prompts token by token: generate and stream, with greedy search and sampling."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,12 +12,9 @@ from minigpt.generation.reader import Reader
 from minigpt.generation.sampling import apply_filters, draw_tokens, require_candidates
 from minigpt.run import ContextLengthError, checked_ids, left_padding
 
-if TYPE_CHECKING:
-    from minigpt.gpt2 import GPT2
-
 
 def generate(
-    model: "GPT2",
+    model,
     ids: ArrayLike | list[list[int]],
     *,
     attention_mask: ArrayLike | None = None,
@@ -48,7 +45,7 @@ def generate(
 
 
 def stream(
-    model: "GPT2",
+    model,
     ids: ArrayLike,
     *,
     stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,

@@ -1,8 +1,8 @@
-"""Dropout (Srivastava et al. 2014), where GPT-2 has it."""
+"""Dropout (Srivastava et al. 2014), on the activations that GPT-2 applies it to."""
 
 import numpy as np
 
-PLACES = ("embed", "attn.weights", "attn.out", "mlp.out")  # the activations that dropout is applied to
+DROPPED_ACTIVATIONS = ("embed", "attn.weights", "attn.out", "mlp.out")  # names, in a block without "h.LAYER."
 
 
 class Dropout:
@@ -18,8 +18,8 @@ class Dropout:
         self.masks = {}
 
     def __call__(self, name, activation):
-        """Return the activation of that name with dropout applied, if it is one of the places."""
-        if not name.endswith(PLACES):
+        """Return the activation of that name, after dropout if it is one of DROPPED_ACTIVATIONS."""
+        if not name.endswith(DROPPED_ACTIVATIONS):
             return activation
         kept = self.rng.random(activation.shape, np.float32) >= self.p
         self.masks[name] = kept * activation.dtype.type(1 / (1 - self.p))
