@@ -21,8 +21,8 @@ def vectors_to_norm(
 ):
     """Draw x [..., D], weight [D], bias [D] and eps.
 
-    x has whole numbers or halves: its variance is 0 or so large that rounding in single precision does no harm. With
-    D = 1 the result would not depend on x.
+    x has whole numbers or halves: its variance is 0, or so large that rounding to single precision does no harm. If D
+    were 1, the result would not depend on x.
     """
     D = draw(D)
     before = [draw(sizes(1, 3)) for _ in range(draw(axes))]
