@@ -110,7 +110,7 @@ def kinds_of_names(statement):
 
 
 def assigns_data(statement):
-    """Return whether an assignment's value looks like data: it is not `f`, `a.f` or a lambda, which may be functions."""
+    """Return whether an assignment's value looks like data: not `f`, `a.f` or a lambda, which may be functions."""
     function = ast.Lambda | ast.Name | ast.Attribute
     return isinstance(statement, ASSIGNMENT) and not isinstance(statement.value, function)
 

@@ -1,7 +1,7 @@
 """The process of one submission: it runs the definitions of a file, and then answers calls of its functions.
 
-remote.py starts it. Requests come in on standard input and answers go out on standard output, both hidden
-from the submission. The process contains no expected value and no other student's work.
+remote.py starts it. Requests come in on standard input and answers go out on standard output, both hidden from
+the submission. The process contains no expected value and no other student's work.
 """
 
 import json
