@@ -3,8 +3,8 @@
 A function runs in a thread of its own with copies of its arguments. The expected value is computed only afterwards, so
 the function cannot find it in a caller's frame.
 
-Some calls cannot be ended, and the message says so: one that stays inside C code, such as sum(itertools.repeat(1)), and
-on Python 3.12 and later loops in the handlers of loops.
+Some calls cannot be ended, and the message says so: one that stays inside C code, such as sum(itertools.repeat(1)),
+and, on Python 3.12 and later, a loop inside the exception handler of a loop.
 """
 
 import builtins
@@ -55,8 +55,8 @@ class TimeUpError(BaseException):
 class TimeUpForGoodError(TimeUpError):
     """The first exception that is thrown. It makes every later line of the call raise TimeUpError again.
 
-    A bare `except:` catches the first one, and a loop around it would go on for ever. The next one arrives while the
-    handler runs, and from there it leaves the loop.
+    A bare `except:` catches the first one, and a loop around it would continue for ever. The next one is raised in the
+    handler, and so it leaves the loop.
     """
 
     def __init__(self):

@@ -51,7 +51,7 @@ def numbers(low=-4, high=4):
 
 
 def whole_numbers(low=-4, high=4):
-    """Return a strategy for whole numbers: the shortest to read, where fractions show nothing more."""
+    """Return a strategy for whole numbers, the shortest to read; for probes where fractions show nothing more."""
     return st.integers(low, high)
 
 
@@ -113,8 +113,8 @@ def large_input(make):
 def where_float32_is_enough(reference, inputs):
     """Return a strategy for those inputs for which a solution in single precision is right too.
 
-    A layer norm stretches a nearly constant vector, and with it the error that rounding has left there, up to 300
-    times. Such inputs would only distinguish a right solution in float32 from one in float64.
+    A layer norm multiplies a nearly constant vector, and its rounding error with it, by up to 300. Such inputs would
+    only distinguish a right solution in float32 from one in float64.
     """
 
     def is_enough(arguments):

@@ -40,7 +40,7 @@ def recognise_in_a_probe(exercise, trials, first_wrong, smallest):
 
 
 def describe_unfinished(exercise, trials):
-    """Return a sentence about a function that always returns zeros, or an argument as it was; empty for others."""
+    """Return a sentence about a function that always returns zeros, or an argument unchanged; empty for others."""
     returned = [trial for trial in trials if not trial.outcome.problem]
     arrays = [_numbers(trial.outcome.value) for trial in returned]
     if len(returned) < 3 or any(array is None for array in arrays):

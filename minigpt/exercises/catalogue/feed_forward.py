@@ -95,7 +95,7 @@ def mlp_with_tanh_alone(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, np.tanh)
 
 
-@exercise.mistake("There is no GELU between your two layers. Without it two linear layers are equal to one.")
+@exercise.mistake("There is no GELU between your two layers. Without it the two linear layers are equivalent to one.")
 def mlp_without_activation(x, c_fc, c_proj):
     return plain.linear(plain.linear(x, **c_fc), **c_proj)
 

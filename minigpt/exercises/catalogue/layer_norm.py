@@ -50,8 +50,8 @@ exercise = Exercise(
             vectors_to_norm(axes=st.just(0), weight=st.just(1.0), bias=st.just(0.0), eps=(0.5, 2.0)),
         ),
         Probe(
-            "The normalising was right. Now weight and bias are at work: multiply by the weight, then add the bias, "
-            "number by number.",
+            "Without weight and bias all was right. Now they count: multiply by the weight, then add the bias, number "
+            "by number.",
             vectors_to_norm(axes=st.just(0)),
         ),
         Probe(

@@ -94,8 +94,8 @@ exercise = Exercise(
             streams_and_projections(T=sizes(2, 4), same_scores=True, projected=False),
         ),
         Probe(
-            "One head, several tokens, and c_proj changes nothing: the scores are at work now. Look at which third of "
-            "x c_attn is q and which is k, and at the scale.",
+            "One head, several tokens, and c_proj changes nothing: the scores count now. Look at which third of x "
+            "c_attn is q and which is k, and at the scale.",
             streams_and_projections(T=sizes(2, 4), heads=ONE_HEAD, projected=False),
         ),
         Probe(

@@ -65,8 +65,8 @@ exercise = Exercise(
     uses=("minigpt.ops.plain.softmax",),
     probes=(
         Probe(
-            "The tokens are already in order, the most probable first, and one is not enough. Only the rule is left: "
-            "a token stays if those before it hold less than p.",
+            "The tokens are already in order, the most probable first, and one is not enough. Only the rule is left: a "
+            "token stays if those before it together hold less than p.",
             logits_and_p(kept_at_least=2, in_order=True),
         ),
         Probe(

@@ -128,7 +128,7 @@ exercise = Exercise(
             sound_inputs(T=sizes(2, 3), mlp=False, sharp=True),
         ),
         Probe(
-            "Each half was right alone. Here both are at work: the second half begins with the result of the first.",
+            "Each half was right alone. Here both count: the second half begins with the result of the first.",
             sound_inputs(),
         ),
         large_input(lambda rng: (small_integers(rng, 1, 24, 8), *random_block(rng, 8, 12).values(), 2)),
