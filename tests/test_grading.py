@@ -97,7 +97,7 @@ def test_a_thread_that_still_runs_is_reported_and_a_search_for_fonts_is_not(grad
     """
     found = graded(text)
     assert found.score == 1
-    assert found.messages == ["its definitions started a thread that still runs: its calls are not seen"]
+    assert found.messages == ["its definitions started a thread that still runs: calls in it are not checked"]
 
 
 def test_the_command_grade(tmp_path, snapshot):

@@ -4,10 +4,10 @@ copies.py       the students' copies of the notebooks
 sources.py      reading a notebook or a Python file as statements
 statements.py   which of these statements are definitions
 workbook.py     what a student's file defines, and checking it
-submissions.py  what a class handed in, copied before anything of it runs
+submissions.py  what a class handed in, copied before any of it runs
 grading.py      the grade of each submission, as a table and as CSV
-remote.py       a workbook in another process, and that process seen from outside
-worker.py       that process
+remote.py       a workbook in another process, as the grading process sees it
+worker.py       what runs in that process
 limits.py       what a submission cannot do there
 messages.py     what the two processes write to each other
 printable.py    texts of students, made safe to print

@@ -1,4 +1,4 @@
-"""Make the students' copies of the course's notebooks: no solutions, and no outputs that would give them away."""
+"""Make the students' copies of the course's notebooks: no solutions, and no outputs that would reveal them."""
 
 import ast
 import json
@@ -74,7 +74,7 @@ def _without_solution(source):
             definitions = [re.match(r"(\s*)def (\w+)", before) for before in lines]
             enclosing = [match[2] for match in definitions if match and len(match[1]) < len(indentation)]
             if in_solution or not enclosing:
-                raise ValueError(f'"{BEGIN_SOLUTION}" must stand in a function, and once before "{END_SOLUTION}"')
+                raise ValueError(f'"{BEGIN_SOLUTION}" must stand in a function, and only once before "{END_SOLUTION}"')
             lines.append(f'{indentation}raise NotImplementedError("write {enclosing[-1]}")')
             names.add(enclosing[-1])
             in_solution = True
@@ -99,7 +99,7 @@ def _mentions(source, names):
 
 
 def exercises_by_notebook(names):
-    """Return {notebook's title: those of the exercises that it checks}. The title "" has those that none checks."""
+    """Return {notebook's title: the exercises that it checks}. The title "" has those that no notebook checks."""
     by_notebook, left = {}, list(names)
     for path in course_notebooks():
         graded = [cell for cell in read_notebook(path)["cells"] if cell["metadata"].get("nbgrader", {}).get("grade")]

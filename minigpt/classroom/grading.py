@@ -1,7 +1,7 @@
 """Grade what a class handed in: each submission in a process of its own, so that it cannot harm the others.
 
-That process (worker.py) runs the definitions and answers calls; this one computes what is expected and compares. If a
-submission crashes, never ends, takes all memory, prints, exits, or forges its answers, its own exercises fail.
+That process (worker.py) runs the definitions and answers calls; this one computes what is expected and compares.
+Whatever a submission does (crash, never end, take all memory, print, exit, forge answers), only its own exercises fail.
 
 What is defended, and how:
 - Answers are compared here, and the submission's process contains no expected value.
@@ -13,7 +13,7 @@ What is defended, and how:
   as Python reports these to its audit hooks (limits.py).
 
 What is not: libraries that write files by themselves, native code, reading whatever else the teacher can read, and
-people who take Python apart from inside. This is no sandbox: for submissions of strangers use a container. Pasting
+people who tamper with Python's internals. This is no sandbox: for submissions of strangers use a container. Pasting
 minigpt's source passes, as does writing the same code; and the inputs are always the same.
 """
 
@@ -35,12 +35,12 @@ from minigpt.classroom.workbook import check_workbook
 from minigpt.exercises import EXERCISES
 from minigpt.files import write_file
 
-FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet takes a text that starts with one for a formula
+FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet reads a text that starts with one of these as a formula
 
 
 @dataclass
 class Grade:
-    """results: {exercise: Result} of those handed in. remarks: on all else. limits: those enforced; None if not run."""
+    """results: {exercise: Result}. remarks: sentences on all else. limits: those enforced; None if not run."""
 
     name: str
     results: dict = field(default_factory=dict)
@@ -68,8 +68,8 @@ def grade(
 ):
     """Return the Grade of a submission.
 
-    seconds: for all of it; of these a call may take call_seconds, and the definitions of a file definitions_seconds. If
-    several files of a student have the same exercise, it is enough that one of them is right.
+    seconds: time limit of the whole submission. call_seconds, definitions_seconds: of one call, of one file's
+    definitions. If several files of a student have the same exercise, it is enough that one of them is right.
     """
     grade = Grade(submission.name)
     budget = TimeBudget(seconds, call_seconds, definitions_seconds)
@@ -138,7 +138,7 @@ def as_table(grades):
 def write_csv(grades, path):
     """Write a row for each grade: 1 or 0 for each exercise, nothing if it is missing; the score; the messages.
 
-    An apostrophe keeps a spreadsheet from taking a text for a formula: students choose the names of their files.
+    An apostrophe keeps a spreadsheet from reading a text as a formula: students choose the names of their files.
     """
 
     def write(partial):

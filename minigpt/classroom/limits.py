@@ -2,7 +2,7 @@
 
 The system enforces the limits on memory, processor time and the size of files. The rest relies on Python's audit
 events, so this is no sandbox: it stops accidents and simple tricks. It does not stop libraries that write files by
-themselves, native code, and people who take Python apart from inside.
+themselves, native code, or people who tamper with Python's internals.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from pathlib import Path
 from minigpt.exercises import calling
 
 # All limits of grading, those that other modules enforce included.
-SUBMISSION_SECONDS = 120  # of a whole submission, unless `grade` is called with another number
-SUBMISSION_MEMORY_MB = 2048  # likewise
+SUBMISSION_SECONDS = 120  # of a whole submission, by default
+SUBMISSION_MEMORY_MB = 2048  # of each process, by default
 CALL_SECONDS = calling.CALL_SECONDS  # of one call of a student's function, as in `check`
-DEFINITIONS_SECONDS = 30  # of reading a file, and as many of running its definitions
-STARTUP_SECONDS = 120  # of Python and NumPy; no submission pays for them
+DEFINITIONS_SECONDS = 30  # of reading a file, and again of running its definitions
+STARTUP_SECONDS = 120  # of starting Python and NumPy; not part of a submission's time
 MAX_SUBMITTED_FILES = 50  # files of a submission that are checked
 MAX_SUBMITTED_FILE_BYTES = 50_000_000  # of each of them
 MAX_WRITTEN_FILES = 20  # files that a submission may write in its own folder, so that a loop does not fill the disk
@@ -31,7 +31,7 @@ MAX_REFUSALS = 100  # refused accesses that are reported
 
 
 def limit_resources(memory_bytes, cpu_seconds):
-    """Limit this process for good. Return the names of the limits that this system enforces."""
+    """Limit this process permanently. Return the names of the limits that this system enforces."""
     try:
         import resource
     except ImportError:  # Windows
@@ -94,7 +94,7 @@ def refuse_system_access(own_folder, hidden_folder):
     def is_in(path, folders):
         return any(path == folder or path.startswith(folder.rstrip(sep) + sep) for folder in folders)
 
-    # The hidden folder may contain Python, minigpt or our own folder, if somebody grades a folder that has everything.
+    # The hidden folder may itself contain Python, minigpt or our own folder.
     needed = [realpath(path) for path in (own_folder, sys.prefix, sys.base_prefix, Path(__file__).parents[1])]
     needed = [path for path in needed if is_in(path, [hidden_folder])]
 
@@ -117,7 +117,7 @@ def refuse_system_access(own_folder, hidden_folder):
         path = realpath(os.fsdecode("." if path is None else path))
         if event == "open" and (flags & WRITE_FLAGS or any(letter in (mode or "") for letter in "wax+")):
             return may_write(path)
-        # With the descriptor of a folder, files can be named without their paths.
+        # The descriptor of a folder allows opening files in it without their full paths.
         if event == "open" and mode is None and os.path.isdir(path) and not is_in(path, [own_folder]):
             return False
         return may_read(path)
@@ -158,4 +158,4 @@ def replace_unaudited_functions():
                 if hasattr(module, function):
                     # A function defined here would count as minigpt's own solution: see calling.py.
                     setattr(module, function, partial(sys.audit, event))
-    sys.modules["readline"] = None  # so that importing it raises ImportError, which pdb and others expect
+    sys.modules["readline"] = None  # importing it now raises ImportError, which pdb and others handle

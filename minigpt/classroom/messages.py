@@ -1,6 +1,6 @@
-"""What the grading process and the worker process write to each other.
+"""Messages between the grading process and the worker process.
 
-A message is JSON with its length before it. Arrays travel as bytes with their dtype and shape, so nothing is ever
+A message is JSON, preceded by its length. Arrays travel as bytes with their dtype and shape, so nothing is ever
 unpickled or evaluated.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from minigpt.exercises.formatting import format_value
 
-MAX_MESSAGE_BYTES = 1_000_000  # results of exercises have a few hundred
-MAX_TEXT_CHARS = 500  # of a text that goes into a message
+MAX_MESSAGE_BYTES = 1_000_000  # results of exercises take a few hundred
+MAX_TEXT_CHARS = 500  # longer texts are cut off
 DTYPES = {np.dtype(code).str for code in "?bhilqBHILQefdg"}  # booleans, integers, real numbers
 
 
@@ -62,7 +62,7 @@ class Opaque:
 
 
 def encode(value):
-    """Return arguments or a result as JSON can express them. Raise ValueError if the value is too large."""
+    """Return arguments or a result in a form that JSON can express. Raise ValueError if the value is too large."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, bytes):
@@ -96,7 +96,7 @@ def _base64(content):
 
 
 def decode(message):
-    """Return the value that was encoded. Raise an Exception of some kind for what `encode` does not produce."""
+    """Return the value that was encoded. Raise some Exception if `encode` cannot have made the message."""
     if message is None or isinstance(message, bool | str | int | float):
         return message
     ((kind, content),) = message.items()

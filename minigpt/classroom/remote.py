@@ -21,7 +21,7 @@ FORGED = "its process sent an answer that does not fit the question"
 
 
 class ProcessLostError(Exception):
-    """A process does not answer any more. problem: as in calling.Outcome."""
+    """A process no longer answers. problem: as in calling.Outcome."""
 
     def __init__(self, problem, sentence):
         super().__init__(sentence)
@@ -29,9 +29,9 @@ class ProcessLostError(Exception):
 
 
 class TimeBudget:
-    """The seconds that a submission has for all its files and calls together. Only waiting for it counts.
+    """The seconds that a submission has for all its files and calls. Only time spent waiting for it counts.
 
-    call_seconds, definitions_seconds: what one call, and the definitions of one file, may take of these.
+    call_seconds, definitions_seconds: limits of one call, and of the definitions of one file.
     """
 
     def __init__(self, seconds, call_seconds=CALL_SECONDS, definitions_seconds=DEFINITIONS_SECONDS):
@@ -42,7 +42,7 @@ class TimeBudget:
 
     @contextlib.contextmanager
     def spend(self, max_seconds):
-        """Give the seconds that may be spent now, and subtract those that were spent.
+        """Yield the seconds that may be spent now, and subtract those that were spent.
 
         Raise ProcessLostError if none are left.
         """
@@ -56,7 +56,7 @@ class TimeBudget:
 
 
 class RemoteWorkbook:
-    """A Workbook in another process: what it defines, and its call. After a process is lost, the next call starts one.
+    """A Workbook in another process: what it defines, and calls. If the process is lost, the next call starts another.
 
     path: a file in `folder`, where the process may write. hidden: a folder that it must not read. budget: a TimeBudget.
     Raise OSError if no process can be started.
@@ -74,7 +74,7 @@ class RemoteWorkbook:
         self._budget = budget
         self._memory_bytes = memory_bytes
         self._process = None
-        self._lost = {}  # {name: Outcome} of the functions that a process was lost in
+        self._lost = {}  # {name: Outcome} of functions during whose call the process was lost
         self._names = []
         try:
             self._begin()
@@ -93,7 +93,7 @@ class RemoteWorkbook:
         self._end()
 
     def call(self, name, arguments, uses):
-        """Return the Outcome of a call. A function that a process was lost in is not called again."""
+        """Return the Outcome of a call. A function during whose call the process was lost is not called again."""
         if name in self._lost:
             return self._lost[name]
         try:
@@ -167,7 +167,7 @@ class WorkerProcess:
         environment |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "MPLCONFIGDIR"), str(folder))
         # One core is enough for tiny inputs, and is the same for everybody.
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        # Packages in the user's home are found, but none in the new home, where a submission can write.
+        # Packages in the user's home can be imported, but not from the new home, where a submission can write.
         paths = [str(Path(__file__).parents[2]), *({site.getusersitepackages()} & set(sys.path))]
         environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         self._thread = None
@@ -223,7 +223,7 @@ class WorkerProcess:
         if self._thread is not None:
             self._thread.join(1)
             if self._thread.is_alive():
-                return  # A process that escaped holds the pipe. It stays open, because its number must not be reused.
+                return  # A process that escaped holds the pipe, so leave it open: its descriptor must not be reused.
         for pipe in (self._child.stdin, self._child.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()

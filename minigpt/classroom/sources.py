@@ -14,14 +14,14 @@ IPYTHON_LINE = re.compile(r"(\s*)([%!?].*|\w+\s*=\s*[%!].*|[\w.]+\?{1,2}\s*)$")
 
 @dataclass(frozen=True)
 class Source:
-    """Code that is compiled by itself: a cell, named "cell 12", or a whole file, named as the file is."""
+    """Code that is compiled by itself: a cell, named "cell 12", or a whole file, named like the file."""
 
     name: str
     text: str
     is_cell: bool = False
 
     def parse(self):
-        """Return the statements as a list of AST nodes. In a cell, lines that are IPython's do nothing.
+        """Return the statements as a list of AST nodes. In a cell, lines in IPython's syntax become `pass`.
 
         Raise SyntaxError, or whatever else the parser raises: ValueError, RecursionError, MemoryError.
         """
@@ -55,10 +55,10 @@ class Source:
 
 
 def read_sources(path):
-    """Return the Sources of a file: one of a Python file; of a notebook the cells that Jupyter runs.
+    """Return the Sources of a file: one for a Python file, one for each cell of a notebook that Jupyter runs.
 
     The n-th cell is the one that Jupyter shows as In [n] if all ran in order. Raise ValueError for a file of another
-    kind, or OSError.
+    kind, or OSError if it cannot be read.
     """
     if path.suffix.lower() == ".ipynb":
         cells = [cell_source(cell) for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]

@@ -1,4 +1,4 @@
-"""Which statements of a student's file are definitions: imports, functions, classes, and constants.
+"""Find which statements of a student's file are definitions: imports, functions, classes, and constants.
 
 Only those run, so that a notebook that trains for an hour is checked at once. The expression of a constant may call
 what has no side effects, as far as its names show: `np.sqrt(2 / np.pi)` may run, `train()` may not.
@@ -85,18 +85,18 @@ def _is_constant(value, known):
 
 
 def _is_pure(function, known):
-    """Return whether calling this has no side effects: float, math.sqrt, the method of a constant."""
+    """Return whether calling this has no side effects, as for float, math.sqrt, or the method of a constant."""
     is_method = isinstance(function, ast.Attribute)
     while is_method and isinstance(function, ast.Attribute | ast.Subscript):
         function = function.value
     if isinstance(function, ast.Name):
         kind = known.get(function.id, known.get("*"))
         return kind == PURE or (is_method and kind == DATA)
-    return is_method  # of a literal, such as "a b".split()
+    return is_method  # a method of a literal, such as "a b".split()
 
 
 def kinds_of_names(statement):
-    """Return {name: PURE or DATA} for the names that a definition binds to one of these."""
+    """Return {name: PURE or DATA} for the names that a definition binds to such a value."""
     if isinstance(statement, ast.If | ast.Try):
         return {name: kind for part in _inner_statements(statement) for name, kind in kinds_of_names(part).items()}
     if isinstance(statement, ast.Import):
@@ -110,7 +110,7 @@ def kinds_of_names(statement):
 
 
 def assigns_data(statement):
-    """Return whether an assignment's value looks like data, and not like a function: it is not `f`, `a.f`, a lambda."""
+    """Return whether an assignment's value looks like data: not `f`, `a.f` or a lambda, which may be functions."""
     function = ast.Lambda | ast.Name | ast.Attribute
     return isinstance(statement, ASSIGNMENT) and not isinstance(statement.value, function)
 

@@ -1,4 +1,4 @@
-"""Find what a class handed in, and copy it before anything of it runs, so that no submission can change another one."""
+"""Find what a class handed in, and copy it before any of it runs, so that no submission can change another one."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ SUFFIXES = (".py", ".ipynb")
 
 
 class FileCopies:
-    """Files as they were before any of them ran. They are stored in one unnamed file, which no path leads to."""
+    """Files as they were before any of them ran. They are stored in one temporary file without a path."""
 
     def __init__(self):
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, it is open as long as the copies are needed
@@ -46,7 +46,7 @@ class FileCopies:
 
 @dataclass(frozen=True)
 class Submission:
-    """What one student handed in: a file in `folder`, or a folder there.
+    """What one student handed in: a file or a folder in `folder`.
 
     files: the student's, relative to `folder`; the first MAX_SUBMITTED_FILES of them are copied. n_own: how many files
     were skipped because they are minigpt's own, unchanged.

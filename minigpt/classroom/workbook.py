@@ -49,7 +49,7 @@ class Workbook:
         self.failed = {}
         self._definitions = []  # (source, statement, the names that it hands in)
         self._undefined = {}  # {name: why it is not defined although a statement would bind it}
-        self._not_run = {}  # the same, with those names alone that seem to be handed in
+        self._not_run = {}  # the same, for those names only that seem to be handed in
         self._find_definitions(self._parse(Path(path)))
 
     def _parse(self, path):
@@ -123,7 +123,7 @@ class Workbook:
         return replace(outcome, message=self._explain(outcome.message))
 
     def _explain(self, message):
-        """Return an error message; if it is about a name that a skipped statement sets, with that explanation."""
+        """Return an error message. If it is about a name that a skipped statement would set, add that explanation."""
         missing = re.match(r"NameError: name '(\w+)' is not defined", message)
         reason = self._undefined.get(missing[1]) if missing else None
         return f"{message}: {reason}" if reason else message
@@ -146,7 +146,7 @@ class Workbook:
 def open_workbook(path, only=()):
     """Return the Workbook of a file after its definitions ran. Raise OSError, or ValueError if it has no exercise.
 
-    only: names of exercises; it is a ValueError if one of them does not exist or is not in the file.
+    only: names of exercises. Raise ValueError if one of them does not exist or is not in the file.
     """
     for name in only:
         find_exercise(name)
@@ -159,14 +159,14 @@ def open_workbook(path, only=()):
             raise ValueError(f"{path.name} does not define {name}")
     if handed_in.isdisjoint(EXERCISES):
         reasons = "".join(f"; {problem}" for problem in workbook.problems)
-        raise ValueError(f"{path.name} defines no exercise{reasons}; `minigpt exercises list` shows what there is")
+        raise ValueError(f"{path.name} defines no exercise{reasons}; `minigpt exercises list` shows all exercises")
     return workbook
 
 
 def check_workbook(workbook, only=(), shrink=True):
     """Yield the Result of every exercise that a workbook hands in, or of those in `only`, in the notebooks' order.
 
-    shrink: see checking.examine. An error in one check becomes its Result, and the others go on.
+    shrink: see checking.examine. An error in one check becomes its Result, and the other checks continue.
     """
     for name, exercise in EXERCISES.items():
         if only and name not in only:
@@ -174,7 +174,7 @@ def check_workbook(workbook, only=(), shrink=True):
         if name in workbook.functions:
             try:
                 yield examine(exercise, partial(workbook.call, name, uses=exercise.uses), shrink=shrink)
-            except OSError:  # the machine's fault, not the function's
+            except OSError:  # a fault of the machine, not of the function
                 raise
             except Exception as error:
                 yield Result(name, False, f"it could not be checked: {describe_error(error)}")

@@ -1,7 +1,7 @@
-"""The process in which one submission runs: it runs the definitions of a file, and then answers calls of its functions.
+"""The process of one submission: it runs the definitions of a file, and then answers calls of its functions.
 
-remote.py starts it. Requests come in by standard input and answers go out by standard output, both out of the
-submission's sight. The process contains no expected value and none of anybody else's work.
+remote.py starts it. Requests come in on standard input and answers go out on standard output, both hidden from
+the submission. The process contains no expected value and no other student's work.
 """
 
 import json
@@ -14,11 +14,11 @@ from minigpt.classroom.messages import MAX_MESSAGE_BYTES, MAX_TEXT_CHARS, decode
 from minigpt.classroom.workbook import Workbook
 from minigpt.exercises import EXERCISES, calling
 
-MAX_PROBLEMS = 100  # that are reported
+MAX_PROBLEMS = 100  # at most these are reported
 
 
 class Worker:
-    """One method a request: first `begin`, then `read` and `define`, and after that any number of `call`."""
+    """One method for each request: first `begin`, then `read` and `define`, and after that any number of `call`."""
 
     def __init__(self):
         self.workbook = None
@@ -40,11 +40,11 @@ class Worker:
         return {"names": [name for name in self.workbook.names if name in EXERCISES]}
 
     def define(self):
-        """Run the definitions, and return what became of them."""
+        """Run the definitions. Return the functions, the failures and the problems."""
         n_threads = threading.active_count()
         workbook = self.workbook.run_definitions()
         if threading.active_count() > n_threads:
-            workbook.problems.insert(0, "its definitions started a thread that still runs: its calls are not seen")
+            workbook.problems.insert(0, "its definitions started a thread that still runs: calls in it are not checked")
         return {
             "functions": [name for name in workbook.functions if name in EXERCISES],
             "failed": {name: text[:MAX_TEXT_CHARS] for name, text in workbook.failed.items() if name in EXERCISES},
@@ -64,7 +64,7 @@ class Worker:
         try:
             value = encode(outcome.value)
             if len(json.dumps(value)) > MAX_MESSAGE_BYTES // 2:
-                raise ValueError("a value of too many parts")
+                raise ValueError("a value with too many parts")
         except (ValueError, RecursionError):
             value, problem, message = None, "crash", "its result is far too large"
         return {

@@ -1,22 +1,22 @@
-"""Exercises: write each part of GPT-2 yourself, and be told precisely what is wrong with it.
+"""Exercises: write each part of GPT-2 yourself, and read precisely what is wrong with it.
 
 >>> from minigpt.exercises import check
 >>> check("softmax", my_softmax)
 >>> check.in_model("softmax", my_softmax)
 
 catalogue/       the exercises, one file each
-exercise.py      what an exercise is made of
+exercise.py      the parts of an exercise
 drawing.py       the inputs that exercises draw
 placing.py       the places inside a GPT-2 that a function can take
 checking.py      check: run on drawn inputs, one mechanism at a time
-trial.py         one input, and what a function makes of it
+trial.py         one input, and what a function returns for it
 shrinking.py     the smallest input that goes wrong
 comparing.py     how a result differs from the expected one
 recognising.py   which known mistake explains the results
-in_model.py      check.in_model: inside a GPT-2, in the place of minigpt's own
+in_model.py      check.in_model: inside a GPT-2, in place of minigpt's own
 calling.py       calls of functions that somebody else wrote
 result.py        what a check found, as text and as a panel
-formatting.py    arguments and results as a reader wants to see them
+formatting.py    arguments and results as short text
 """
 
 from minigpt.exercises.catalogue import EXERCISES

@@ -1,10 +1,10 @@
-"""Calls of functions that somebody else wrote, which may crash, never end, change their arguments, or be minigpt's own.
+"""Call functions that somebody else wrote. They may crash, never end, change their arguments, or be minigpt's own.
 
 A function runs in a thread of its own with copies of its arguments. The expected value is computed only afterwards, so
 the function cannot find it in a caller's frame.
 
-Some calls cannot be ended, and the message says so: one that stays inside C code, such as sum(itertools.repeat(1)), and
-on Python 3.12 and later loops in the handlers of loops.
+Some calls cannot be ended, and the message says so: one that stays inside C code, such as sum(itertools.repeat(1)),
+and, on Python 3.12 and later, a loop inside the exception handler of a loop.
 """
 
 import builtins
@@ -27,7 +27,7 @@ from minigpt.exercises.formatting import truncate
 
 SWITCHED_OFF = "it calls sys.setprofile, which switches off the check of what it calls"
 STILL_RUNS = "It still runs: restart Python (in a notebook, the kernel), or everything that follows is slow"
-CALL_SECONDS = 5.0  # that one call may take; the inputs are tiny
+CALL_SECONDS = 5.0  # time limit of one call; the inputs are tiny
 PACKAGE = str(Path(__file__).parent.parent) + os.sep  # the folder of minigpt
 
 
@@ -36,8 +36,8 @@ class Outcome:
     """The value of a call, or the problem with it.
 
     problem: "crash", "unwritten", "time" (it did not end), "minigpt" (it is minigpt's own, or hides what it calls) or
-    "death" (of its process). message: the problem in words. changed: the numbers of the arguments that the function
-    changed; if there are any, `given` has the arguments as it left them. printed: what it printed.
+    "death" (of its process). message: the problem in words. changed: the indices of the arguments that the function
+    changed; if there are any, `given` has all arguments after the call. printed: what it printed.
     """
 
     value: object = None
@@ -53,14 +53,14 @@ class TimeUpError(BaseException):
 
 
 class TimeUpForGoodError(TimeUpError):
-    """The first one that is thrown. It makes every later line of the call throw TimeUpError again.
+    """The first exception that is thrown. It makes every later line of the call raise TimeUpError again.
 
-    A bare `except:` catches the first one, and a loop around it would go on for ever. The next one arrives while the
-    handler runs, and from there it leaves the loop.
+    A bare `except:` catches the first one, and a loop around it would continue for ever. The next one is raised in the
+    handler, and so it leaves the loop.
     """
 
     def __init__(self):
-        # This tracer is called with every line. It is written in C: one in Python would get the exception itself.
+        # This tracer runs at every line. It is written in C: a tracer in Python would receive the exception itself.
         again = functools.partial(THROW_AT_LINE, threading.get_ident(), TimeUpError)
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != __file__:
@@ -84,14 +84,14 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
     def work():
         nonlocal outcome
         try:
-            # What is not finite is reported once, in words, and not by NumPy at every operation.
+            # A result that is not finite is reported once, in words. NumPy would warn at every operation.
             with np.errstate(all="ignore"):
                 threading.setprofile(profile)  # for threads that the function may start
                 sys.setprofile(profile)
                 try:
                     value = function(*given)
-                    # An error inside the profiler, such as too deep a recursion, removes it too. But a function that
-                    # ends with an error has no result that needs watching.
+                    # An error inside the profiler, such as a RecursionError, also removes it. But a function that ends
+                    # with an error has no result that needs watching.
                     is_watched = (sys.getprofile(), threading.getprofile()) == (profile, profile)
                 finally:
                     sys.settrace(None)
@@ -116,7 +116,7 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
                 ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUpForGoodError)
             )
             worker.join(0.05)
-        threading.setprofile(None)  # not in the worker, which may be thrown out at any moment
+        threading.setprofile(None)  # not in the worker, which an exception can end at any moment
         if worker.is_alive():
             outcome = Outcome(problem="time", message=f"{outcome.message} {STILL_RUNS}")
     if seen:
@@ -136,7 +136,7 @@ def call_unwatched(function, arguments):
 
 
 def _copy(value):
-    """Return a deep copy, much faster than copy.deepcopy for what arguments are made of."""
+    """Return a deep copy, much faster than copy.deepcopy for the usual types of arguments."""
     if type(value) is np.ndarray:
         return value.copy()
     if type(value) in (tuple, list):
@@ -161,7 +161,7 @@ def _refuse_input(prompt=""):
 
 
 def are_identical(a, b):
-    """Return whether two arguments are equal in everything: type, shape, dtype, values."""
+    """Return whether two arguments have the same type, shape, dtype and values."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, dict):
@@ -172,9 +172,9 @@ def are_identical(a, b):
 
 
 def _watch(uses, package=PACKAGE):
-    """Return a profiler, and the list in which it notes calls of minigpt's functions, except for those in `uses`.
+    """Return a profiler, and the list to which it adds each call of a minigpt function that is not in `uses`.
 
-    What those call themselves does not count. The function of the student is called from this file.
+    Calls from inside minigpt do not count, except those from this file, which calls the student's function.
     """
     seen = []
 
@@ -202,7 +202,7 @@ def describe_error(error):
     inside = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(sys.base_prefix)]
     try:
         text = truncate(str(error))  # some errors show whole arrays
-    except BaseException:  # an exception class of the student's own, whose text cannot be made
+    except BaseException:  # the student's own exception class, whose __str__ fails
         text = ""
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if not inside:

@@ -20,7 +20,7 @@ from minigpt.exercises.trial import try_input
 
 
 class NotPassedError(AssertionError):
-    """Raised by check where nbgrader counts points: there a cell counts if it raises nothing."""
+    """Raised by check under nbgrader, which gives a cell its points if it raises nothing."""
 
 
 def check(exercise: str | Exercise, function: Callable) -> Result:
@@ -29,7 +29,7 @@ def check(exercise: str | Exercise, function: Callable) -> Result:
     >>> check("softmax", lambda x: np.exp(x) / np.exp(x).sum())
 
     exercise: its name, or an Exercise of your own. In a notebook the result shows itself; `print` it elsewhere.
-    `.passed` is True or False. Raises ValueError for a name that no exercise has.
+    `.passed` is True or False. Raise ValueError if no exercise has that name.
     """
     exercise = find_exercise(exercise)
     if not callable(function):
@@ -41,14 +41,14 @@ def check(exercise: str | Exercise, function: Callable) -> Result:
 
 
 def examine(exercise, run, shrink=True):
-    """Return the Result of an exercise for a function that run(arguments) calls, returning its Outcome.
+    """Return the Result of an exercise. run(arguments) calls the function and returns its Outcome.
 
     shrink: look for a smaller input that goes wrong, which takes many calls. Without it the first one is shown.
     """
     trials = []
     for probe, arguments in drawn_inputs(exercise):
         trials.append(try_input(exercise, probe, arguments, run))
-        if trials[-1].outcome.problem in ("time", "death", "unwritten", "minigpt"):  # more calls end alike, slowly
+        if trials[-1].outcome.problem in ("time", "death", "unwritten", "minigpt"):  # more calls would end the same way
             break
     wrong = next((trial for trial in trials if trial.is_wrong), None)
     if wrong is not None:
@@ -86,7 +86,7 @@ def _failed(exercise, run, trials, wrong, shrink):
 
 
 def _changes_arguments(exercise, trial):
-    """Return the Result of a function that is right but for changing its arguments."""
+    """Return the Result of a function that returns the right value but changes its arguments."""
     names = _changed_names(exercise, trial)
     remedy = "it, so work on a copy" if len(names) == 1 else "them, so work on copies"
     verdict = f"the result is right, but the function changes {_in_words(names)}: the caller still needs {remedy}"

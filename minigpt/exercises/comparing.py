@@ -6,26 +6,26 @@ from minigpt.exercises.calling import are_identical
 from minigpt.exercises.exercise import TOLERANCE
 from minigpt.exercises.formatting import format_pair, format_value, truncate
 
-KINDS = {"b": "True and False", "i": "integers", "u": "integers", "f": "numbers"}  # of a dtype
+KINDS = {"b": "True and False", "i": "integers", "u": "integers", "f": "numbers"}  # by dtype.kind
 
 
 def difference(found, expected, part=lambda result: result, names=(), tolerance=TOLERANCE, nan_is_wrong=True):
     """Return a sentence that says what is wrong with a result; empty if nothing is.
 
-    part: returns the part of a result that is compared. names: those of the results, if there are several.
+    part: returns the part of a result that is compared. names: the names of the results, if there are several.
     """
     try:
         return _difference(found, expected, part, names, tolerance, nan_is_wrong)
-    except Exception:  # a class of the student's own, which fails when it is looked into
+    except Exception:  # the student's own class, which fails when it is inspected
         return f"the result cannot be compared with what is expected: it is {_on_one_line(found)}"
 
 
 def as_array(value):
-    """Return a result as an array. Lists without a shape (merges, ids) stay lists, masked arrays stay masked arrays."""
+    """Return a result as an array. Masked arrays, and values that are not regular arrays, stay as they are."""
     if isinstance(value, np.ma.MaskedArray):
         return value
     try:
-        array = np.asarray(value)  # subclasses too, which may compute in their own way
+        array = np.asarray(value)  # converts subclasses too, which may compute differently
     except Exception:  # the conversion is the student's own code and may raise anything
         return value
     return value if array.dtype == object else array
@@ -39,7 +39,7 @@ def _difference(found, expected, part, names, tolerance, nan_is_wrong):
     if isinstance(expected, list):
         return _list_difference(found, expected)
     if _are_several(found, expected):
-        return f"it returns {len(found)} values, separated by commas, and not one"
+        return f"it returns {len(found)} values, separated by commas, instead of one"
     sentence = _shape_difference(found, expected)
     return sentence or _number_difference(
         part(as_array(found)), part(as_array(expected)), "the result ", tolerance, nan_is_wrong
@@ -73,7 +73,7 @@ def _difference_of_several(found, expected, part, names, tolerance, nan_is_wrong
 
 
 def _list_difference(found, expected):
-    """Return the difference from a list of ids, or of pairs of them. Arrays and tuples of the same are as good."""
+    """Return the difference from a list of ids, or of pairs of ids. Equal arrays and tuples are accepted, too."""
     if isinstance(found, np.ndarray) and (found.ndim not in (1, 2) or len(found) != len(expected)):
         return f"the result has shape {found.shape}, expected a list of length {len(expected)}"
     array, found = as_array(found), _as_lists(found)
@@ -90,7 +90,7 @@ def _list_difference(found, expected):
 
 
 def _as_lists(value):
-    """Return arrays and tuples, also those inside, as the lists that they would be."""
+    """Return the value with all arrays and tuples, nested ones too, turned into lists."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     return list(map(_as_lists, value)) if isinstance(value, list | tuple) else value
 

@@ -46,17 +46,17 @@ def _drawn(probe):
 
 
 def numbers(low=-4, high=4):
-    """A strategy for eighths from low to high."""
+    """Return a strategy for eighths from low to high."""
     return st.integers(8 * low, 8 * high).map(lambda n: n / 8)
 
 
 def whole_numbers(low=-4, high=4):
-    """A strategy for whole numbers: the shortest to read, where fractions show nothing more."""
+    """Return a strategy for whole numbers, the shortest to read; for probes where fractions show nothing more."""
     return st.integers(low, high)
 
 
 def arrays(*shape, elements=None):
-    """A strategy for float64 arrays of that shape, by default of eighths from -4 to 4."""
+    """Return a strategy for float64 arrays of that shape, by default of eighths from -4 to 4."""
     if elements is None:  # as numbers(), but divided all at once, which is faster
         return arrays(*shape, elements=whole_numbers(-32, 32)).map(lambda array: array / 8)
     return hnp.arrays(np.float64, shape, elements=elements, fill=st.nothing())
@@ -64,22 +64,22 @@ def arrays(*shape, elements=None):
 
 @st.composite
 def distinct(draw, n, elements):
-    """A float64 array of n different numbers."""
+    """Draw a float64 array of n different numbers."""
     return np.array(draw(st.lists(elements, min_size=n, max_size=n, unique=True)), np.float64)
 
 
 def sizes(low=1, high=4):
-    """A strategy for the size of one dimension."""
+    """Return a strategy for the size of one dimension."""
     return st.integers(low, high)
 
 
 def shapes(low, high):
-    """A strategy for shapes of low to high dimensions."""
+    """Return a strategy for shapes of low to high dimensions."""
     return st.lists(sizes(), min_size=low, max_size=high).map(tuple)
 
 
 def generators():
-    """A strategy for NumPy's random generators, for parameters.
+    """Return a strategy for NumPy's random generators, for parameters.
 
     Shrinking hundreds of parameters one by one would take minutes, and the smallest input would be no easier to read.
     """
@@ -104,8 +104,8 @@ def small_integers(rng, *shape):
 def large_input(make):
     """Return the probe of one large input, make(rng). It is not shrunk: the probes before it were small."""
     return Probe(
-        "All small inputs were right, and this large one is not: look for a size that is written as a number, as in a "
-        "mask of fixed size, or for a loop that ends too early.",
+        "All small inputs were right, and this large one is wrong: look for a hard-coded size, such as a mask of fixed "
+        "size, or for a loop that ends too early.",
         st.just(0).map(lambda seed: make(np.random.default_rng(seed))),
     )
 
@@ -113,8 +113,8 @@ def large_input(make):
 def where_float32_is_enough(reference, inputs):
     """Return a strategy for those inputs for which a solution in single precision is right too.
 
-    A layer norm stretches a nearly constant vector, and with it the error that rounding has left there, up to 300
-    times. Such inputs would tell a right solution in float32 from one in float64, and nothing else.
+    A layer norm multiplies a nearly constant vector, and its rounding error with it, by up to 300. Such inputs would
+    only distinguish a right solution in float32 from one in float64.
     """
 
     def is_enough(arguments):

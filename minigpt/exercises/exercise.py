@@ -1,17 +1,17 @@
-"""What an exercise is made of: what is asked for, the inputs that test it, and the mistakes that people make."""
+"""The parts of an exercise: the task, the inputs that test it, and the mistakes that people make."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-TOLERANCE = 2e-5  # of the largest number that is expected: single precision is right, another formula is not
+TOLERANCE = 2e-5  # share of the largest expected number: single precision passes, another formula does not
 TOLERANCE_NEAR_1000 = 5e-4  # in single precision m + log(sum(exp(x - m))) keeps four digits after the point there
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong solution that people write. If a student's results equal its results, the student is told the hint.
+    """A wrong solution that people write. If a student's results equal its results, the verdict is its hint.
 
     The hint says in words what was done, and which line of mathematics says otherwise. It never gives code.
     """
@@ -39,12 +39,12 @@ class Probe:
 class Exercise:
     """A function to write, and what distinguishes a right one from a wrong one.
 
-    name: of the function. signature: as in "softmax(x)". task: what the student is asked for, as formula and shapes.
-    reference: a right solution, plain rather than fast. probes: from the most special to the general; one draws
+    name: the name of the function. signature: as in "softmax(x)". task: what the student is asked for, as formula and
+    shapes. reference: a right solution, plain rather than fast. probes: from the most special to the general; one draws
     everything, and where sizes matter the last is a large input. returns: the names of the results, if there are
     several. uses: functions of minigpt that a solution may call, such as "minigpt.ops.plain.softmax"; none by default.
     notebook and order: the notebook that sets the exercise, and its number there. in_model: puts a function in the
-    place of the exercise inside a GPT-2 (placing.py), if there is one. mistakes: the known wrong solutions, which the
+    place of the exercise inside a GPT-2 (placing.py), if it has one. mistakes: the known wrong solutions, which the
     decorator `mistake` adds.
     """
 
@@ -61,9 +61,9 @@ class Exercise:
     mistakes: list[Mistake] = field(default_factory=list, init=False, repr=False)
 
     def mistake(self, hint: str) -> Callable[[Callable], Callable]:
-        """Return a decorator that adds a wrong function to the known mistakes, as one that is answered with `hint`.
+        """Return a decorator that adds a wrong function, with its hint, to the known mistakes.
 
-        The first mistake that explains a student's results is the one that is reported, so their order matters.
+        The first mistake that explains a student's results is reported, so their order matters.
         """
 
         def add(function):

@@ -1,12 +1,12 @@
-"""Arguments and results as a reader wants to see them: short numbers, and the shape where there are several."""
+"""Format arguments and results for a reader: short numbers, and the shape of an array."""
 
 import numpy as np
 
-MAX_NUMBERS = 60  # that are shown one by one; of more only the first and the last
+MAX_NUMBERS = 60  # a larger array shows only its first and last numbers
 
 
 def format_value(value, digits=4):
-    """Return a value as text. digits: of the numbers in arrays; single numbers have two more."""
+    """Return a value as text. digits: significant digits of numbers in arrays; single numbers have two more."""
     try:
         return _format(value, digits)
     except Exception:  # a class of the student's own that cannot be shown, or an integer of thousands of digits
@@ -24,7 +24,7 @@ def format_pair(found, expected):
 
 
 def truncate(text, max_characters=300):
-    """Cut a text off after so many characters."""
+    """Cut a text off after max_characters."""
     return text if len(text) <= max_characters else f"{text[:max_characters]} ..."
 
 

@@ -1,4 +1,4 @@
-"""A student's function in its place inside a whole GPT-2.
+"""Run a student's function in its place inside a whole GPT-2.
 
 The forward pass is minigpt's, and only the place of the exercise (placing.py) is the student's. The first activation
 that differs from an undisturbed run shows where the function goes wrong.
@@ -24,26 +24,26 @@ from minigpt.tokenizer import Tokenizer
 PROMPT = "Once upon a time there was a little"
 MAX_NEW_TOKENS = 40
 MAX_SPEAKING_SECONDS = 10
-TEXT_SECONDS = 60  # that the function may take for a whole text
-TOLERANCE = 1e-4  # of an activation's largest number: single precision, added up in another order
+TEXT_SECONDS = 60  # time limit of the function for a whole text
+TOLERANCE = 1e-4  # share of an activation's largest number: allows float32 sums in another order
 
 
 def check_in_model(
     exercise: str | Exercise, function: Callable, model: str = DEFAULT_MODEL, prompt: str = PROMPT
 ) -> Result:
-    """Return the Result of a GPT-2 that runs `function` in the place of an exercise, given by its name or itself.
+    """Return the Result of running a GPT-2 with `function` in the place of an exercise (a name or an Exercise).
 
     It names the first activation that differs from minigpt's own, with layer, head and position. If none does, the
-    model continues the prompt through the function. model: a name for GPT2.from_pretrained. Raises ValueError for a
-    name without an exercise, and for an exercise without a place in the forward pass.
+    model continues the prompt through the function. model: a name for GPT2.from_pretrained. Raise ValueError for a name
+    without an exercise, and for an exercise without a place in the forward pass.
     """
     exercise = find_exercise(exercise)
     name = exercise.name
     if exercise.in_model is None:
-        raise ValueError(f"{name} has no place in the forward pass: check({name!r}, {name}) is all there is to it")
+        raise ValueError(f"{name} has no place in the forward pass: use check({name!r}, {name})")
     if not callable(function):
         return Result(name, False, f"{name} must be a function, not {format_value(function)}")
-    # The formulas, so that nothing but the function differs; and weights that a function cannot change by mistake.
+    # Use the formulas, so that only the function differs, and weights that it cannot change by mistake.
     gpt2, tokenizer = GPT2.from_pretrained(model, ops="plain", dtype="float32"), Tokenizer.from_pretrained(model)
     _make_read_only(gpt2.params)
     ids = np.array(tokenizer.encode(prompt))
@@ -61,10 +61,10 @@ def check_in_model(
 
 
 def _guarded(function, returns):
-    """Return the student's function with copies of the arrays that it could write to, and arrays in place of lists.
+    """Return a wrapper of the student's function that copies writable arguments and returns arrays.
 
-    returns: the names of its results, if there are several. It raises WrongResultError for what is not an array of
-    numbers.
+    returns: the names of its results, if there are several. The wrapper raises WrongResultError for a result that is
+    not an array of numbers.
     """
 
     @functools.wraps(function)  # keeps the signature: an attention may have more parameters, see ops.replace_ops
@@ -89,7 +89,7 @@ def _array_of_numbers(result):
 
 
 def _first_difference(forward, gpt2, ids):
-    """Return a sentence about the first activation that is wrong on a text, or what else goes wrong; empty if none."""
+    """Return a sentence about the first activation that differs on a text, or another failure; empty if none."""
     expected, found = {}, {}
     gpt2(ids, trace=expected)
     outcome = call(lambda: forward(ids, found), (), uses=None, seconds=TEXT_SECONDS)
@@ -131,7 +131,7 @@ def _difference(name, found, expected):
     if not wrong.any():
         return ""
     place = tuple(map(int, np.argwhere(wrong)[0]))
-    axes = find_activation(name).axes[-found.ndim :]  # the logits of one text have no axis of the batch
+    axes = find_activation(name).axes[-found.ndim :]  # the logits of one text have no batch axis
     where = [f"layer {name.split('.')[1]}"] if name.startswith("h.") else []
     words = {"H": "head", "T": "position"}
     where += [f"{words[axis]} {i}" for axis, i in zip(axes, place, strict=True) if axis in words]

@@ -1,4 +1,4 @@
-"""Places inside a GPT-2 that a student's function can take: what exercises build their `in_model` from.
+"""Places inside a GPT-2 that a student's function can take. Exercises build their `in_model` from them.
 
 A place is called as place(model, function) and returns forward(ids [T], trace) -> logits [T, V]: the forward pass of
 the model with the function in that place. A function for an operation replaces minigpt's own (GPT2.with_ops). One for
@@ -9,11 +9,11 @@ import numpy as np
 
 
 class WrongResultError(Exception):
-    """The result of a function cannot stand in its place; the text says why."""
+    """A function's result does not fit in its place; the message says why."""
 
 
 def require_shape(result, shape):
-    """Return the result if it has that shape. Raises WrongResultError."""
+    """Return the result. Raise WrongResultError if it does not have that shape."""
     if result.shape != shape:
         raise WrongResultError(f"it returns an array of shape {result.shape}, expected {shape}")
     return result
@@ -30,14 +30,14 @@ def operation(name, adapt=lambda function: function):
 
 
 def activation_function(model, function):
-    """The place of the activation function of the MLP, whichever the model has."""
+    """Place the function as the MLP's activation function, whichever the model has."""
     return operation(model.config.activation_function)(model, function)
 
 
 def edits(make):
-    """Return a place by edits: make(model, function, remembered) -> {name of an activation: edit}.
+    """Return a place that works by edits: make(model, function, remembered) -> {name of an activation: edit}.
 
-    remembered: a dict for what an edit needs of earlier activations; it has the "ids" from the beginning.
+    remembered: a dict in which edits keep earlier activations for later ones; at first it has only "ids".
     """
 
     def place(model, function):

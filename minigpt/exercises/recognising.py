@@ -1,4 +1,4 @@
-"""Which known mistake explains the results of a function."""
+"""Find the known mistake that explains the results of a function."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def recognise_in_a_probe(exercise, trials, first_wrong, smallest):
 
 
 def describe_unfinished(exercise, trials):
-    """Return a sentence about a function that always returns zeros, or an argument as it was; empty for others."""
+    """Return a sentence about a function that always returns zeros, or an argument unchanged; empty for others."""
     returned = [trial for trial in trials if not trial.outcome.problem]
     arrays = [_numbers(trial.outcome.value) for trial in returned]
     if len(returned) < 3 or any(array is None for array in arrays):
@@ -72,7 +72,7 @@ def _explanations(exercise, trials):
 
 
 def _is_same_outcome(students, mistakes, tolerance):
-    """Return whether a student's outcome is that of a mistake."""
+    """Return whether a student's outcome equals that of a mistake."""
     if students.problem or mistakes.problem:
         return students.problem == mistakes.problem
     found, expected = students.value, mistakes.value
@@ -91,7 +91,7 @@ def _has_nan(value):
 
 
 def _numbers(value):
-    """Return the value as an array if it is one of numbers without a gap, else None."""
+    """Return the value as an array if it is one of numbers, without NaN or masked entries, else None."""
     array = as_array(value)
     is_one = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray) and array.dtype.kind in "iuf"
     return array if is_one and not np.isnan(array).any() else None

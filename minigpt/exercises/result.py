@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """Whether an exercise is solved.
+    """What a check found.
 
     verdict: a sentence. details: pairs (label, text) that show it. mistake: the Mistake that explains it, if known.
     """

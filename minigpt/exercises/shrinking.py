@@ -1,4 +1,4 @@
-"""The smallest input that a wrong function gets wrong."""
+"""Find the smallest input that a wrong function gets wrong."""
 
 import contextlib
 import time
@@ -9,9 +9,9 @@ from hypothesis.errors import Flaky, NoSuchExample
 from minigpt.exercises.drawing import SETTINGS
 from minigpt.exercises.trial import try_input
 
-MAX_INPUTS = 200  # that are drawn until one goes wrong
-MAX_SECONDS = 15  # that are spent on finding a small input
-VISIBLE_DIFFERENCE = 0.05  # which a reader sees at once; a tolerance
+MAX_INPUTS = 200  # inputs to draw until one goes wrong
+MAX_SECONDS = 15  # time limit of the search for a small input
+VISIBLE_DIFFERENCE = 0.05  # a tolerance; a reader sees larger differences at once
 
 
 def smallest_wrong(exercise, wrong, run):

@@ -1,4 +1,4 @@
-"""One input of an exercise, and what a function makes of it."""
+"""One input of an exercise, and what a function returns for it."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Trial:
 
 
 def try_input(exercise, probe, arguments, run, tolerance=None):
-    """Return the Trial of a function that run(arguments) calls. tolerance: the probe's by default."""
+    """Return the Trial of one input. run(arguments) returns the Outcome. tolerance: the probe's by default."""
     outcome = run(arguments)
     expected = call_unwatched(exercise.reference, arguments).value  # after the call, see calling.py
     sentence = outcome.message

@@ -1,7 +1,7 @@
-"""The exercises, one file each: its reference, its probes, and every known mistake under the hint that answers it.
+"""The exercises, one file each: its reference, its probes, and every known mistake under its hint.
 
-An exercise is found by its file: a module here that defines `exercise` is part of EXERCISES. Some files borrow wrong
-functions or inputs from others, as transformer_block.py does from self_attention.py.
+Every module here that defines `exercise` adds it to EXERCISES. Some files borrow wrong functions or inputs from others,
+as transformer_block.py does from self_attention.py.
 """
 
 import difflib
@@ -21,11 +21,11 @@ EXERCISES = {exercise.name: exercise for exercise in _found_exercises()}  # in t
 
 
 def find_exercise(name):
-    """Return the Exercise of that name; an Exercise is returned as it is. Raises ValueError for another name."""
+    """Return the Exercise of that name; an Exercise is returned as it is. Raise ValueError for an unknown name."""
     if isinstance(name, Exercise):
         return name
     if name not in EXERCISES:
         near = difflib.get_close_matches(str(name), EXERCISES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(EXERCISES)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"the exercises are {', '.join(EXERCISES)}"
         raise ValueError(f"there is no exercise {name!r}; {hint}")
     return EXERCISES[name]

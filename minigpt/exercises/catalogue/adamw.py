@@ -46,19 +46,19 @@ exercise = Exercise(
     returns=("w", "m", "v"),
     probes=(
         Probe(
-            "Look at m. The old mean counts beta1, the gradient 1 - beta1.",
+            "Look at m. The old mean has the weight beta1, the gradient 1 - beta1.",
             optimised(t=st.integers(1, 5)),
             part=lambda result: result[1],
         ),
         Probe(
-            "Look at v. The old mean counts beta2, the square of the gradient 1 - beta2.",
+            "Look at v. The old mean has the weight beta2, the square of the gradient 1 - beta2.",
             optimised(t=st.integers(1, 5)),
             part=lambda result: result[2],
         ),
         Probe(
-            "Look at w after the first step. m and v were 0, eps is tiny, nothing decays. After the corrections m^ is "
-            "the gradient and sqrt(v^) its size, so every w moves by lr against its gradient, or stays where that is "
-            "0.",
+            "Look at w after the first step. m and v were 0, eps is tiny, and there is no decay. After the corrections "
+            "m^ is the gradient and sqrt(v^) its size, so every w moves by lr against its gradient, or stays where "
+            "that is 0.",
             optimised(fresh=True),
             part=lambda result: result[0],
         ),
@@ -78,7 +78,7 @@ exercise = Exercise(
             optimised(t=st.integers(1, 5), weight_decay=st.sampled_from([0.25, 0.5])),
         ),
         Probe(
-            "Look at w. eps is large, nothing decays. Add eps to sqrt(v^), after the correction and the root.",
+            "Look at w. eps is large, and there is no decay. Add eps to sqrt(v^), after the correction and the root.",
             optimised(t=st.integers(1, 5), eps=st.sampled_from([0.5, 2.0])),
             part=lambda result: result[0],
         ),

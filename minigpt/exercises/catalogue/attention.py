@@ -12,7 +12,7 @@ from minigpt.ops import plain
 
 
 def all_heads(T=sizes(1, 3), K=sizes()):
-    """A strategy for [B, H, T, K]."""
+    """Return a strategy for [B, H, T, K]."""
     return st.tuples(sizes(1, 2), sizes(1, 3), T, K)
 
 

@@ -96,8 +96,8 @@ exercise = Exercise(
         ),
         Probe(
             "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
-            "subtract the maximum of each row first. And a score that is hidden with -100 is still above one of "
-            "-1600: hide with -inf.",
+            "subtract the maximum of each row first. A score hidden with -100 is still above a visible one of -1600: "
+            "hide with -inf.",
             attended(sizes(2, 4), q=HUGE_SCORE_ENTRIES, k=HUGE_SCORE_ENTRIES),
             tolerance=TOLERANCE_NEAR_1000,
         ),

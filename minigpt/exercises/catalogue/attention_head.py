@@ -26,12 +26,12 @@ def attention_head(q, k, v):
 
 
 def one_head(T=sizes(), K=sizes()):
-    """A strategy for [T, K], the shape of one head."""
+    """Return a strategy for [T, K], the shape of one head."""
     return st.tuples(T, K)
 
 
 def qkv(shape, q=whole_numbers(-2, 2), k=whole_numbers(-2, 2), v=whole_numbers()):
-    """A strategy for (q, k, v), all of one drawn shape."""
+    """Return a strategy for (q, k, v), all of one drawn shape."""
     return shape.flatmap(lambda shape: st.tuples(*(arrays(*shape, elements=elements) for elements in (q, k, v))))
 
 
@@ -71,8 +71,8 @@ def attention_probes(shape, large):
         ),
         Probe(
             "The scores reach 1600 and more here. exp of that is inf, and inf / inf is NaN: the softmax must subtract "
-            "the maximum of each row first. And a score that is hidden with -100 is still above one of -1600: hide "
-            "with -inf.",
+            "the maximum of each row first. A score hidden with -100 is still above a visible one of -1600: hide with "
+            "-inf.",
             qkv(shape(), q=HUGE_SCORE_ENTRIES, k=HUGE_SCORE_ENTRIES),
             tolerance=TOLERANCE_NEAR_1000,
         ),
@@ -116,7 +116,7 @@ def attention_scores(q, k, scale=None):
 
 
 def visible(x, k=0):
-    """Return the mask of the tokens of x [..., T, K]: causal for k = 0; 1 shows the next token too, -1 hides itself."""
+    """Return the mask of the tokens of x [..., T, K]: causal if k = 0; 1 shows the next token, -1 hides the token."""
     return np.tri(x.shape[-2], k=k, dtype=bool)
 
 

@@ -15,7 +15,7 @@ def beam_step(scores, logprobs, n):
 
 
 def best_of(sums, n):
-    """Return beams and tokens of the n highest of [n, V] sums: place i of all is beam i // V, token i % V."""
+    """Return beams and tokens of the n highest of [n, V] sums: flat index i is beam i // V, token i % V."""
     return np.divmod(np.argsort(-sums, axis=None, kind="stable")[:n], sums.shape[1])
 
 
@@ -77,19 +77,19 @@ exercise = Exercise(
             one_beam(st.just(0.0)),
         ),
         Probe(
-            "One beam with a score: where probabilities are multiplied, their logarithms are added.",
+            "One beam with any score: multiplying probabilities means adding their logarithms.",
             one_beam(numbers(-3, 0)),
         ),
         Probe(
-            "All beams have the same score, so the highest log-probabilities win. A place among all n V continuations "
-            "gives the beam, which has V of them, and the token.",
+            "All beams have the same score, so the highest log-probabilities win. Each beam has V of the n V "
+            "continuations, so the place among all gives both beam and token.",
             equal_beams(),
         ),
         Probe(
             "One beam is far better than the others: all of the best continuations are its own.",
             one_good_beam(),
         ),
-        Probe("Several beams with different scores, of short texts and of long ones, far below 0.", any_beams()),
+        Probe("Several beams with different scores; those of long texts are far below 0.", any_beams()),
     ),
 )
 
@@ -132,8 +132,8 @@ def beam_chooses_without_scores(scores, logprobs, n):
 
 
 @exercise.mistake(
-    "You choose rightly, but return the log-probability of the last token as the score. The score is that of the whole "
-    "text: the beam's plus the token's."
+    "You choose the right continuations, but return the log-probability of the last token as the score. The score is "
+    "that of the whole text: the beam's plus the token's."
 )
 def beam_scores_of_last_token(scores, logprobs, n):
     beam, token = best_of(scores[:, None] + logprobs, n)

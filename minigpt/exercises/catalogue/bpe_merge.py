@@ -19,13 +19,13 @@ def bpe_merge(ids, pair, new_id):
 
 
 ONE_AND_TWO = st.permutations((1, 2))
-OTHERS = st.sampled_from((11, 12, 21, 22))  # as text their ends may look like 1 and 2, as in 11 2
+OTHERS = st.sampled_from((11, 12, 21, 22))  # written as text they may contain the pair: 11 2 contains 1 2
 NEW_ID = st.integers(257, 260)
 
 
 @st.composite
 def merges_of_an_absent_pair(draw):
-    """Both ids may occur, also next to each other in the reverse order, but never as the pair."""
+    """Draw ids without the pair; both of its ids may occur, also next to each other in the reverse order."""
     left, right = draw(ONE_AND_TWO)
     other, ids = draw(OTHERS), []
     for segment in draw(st.lists(st.sampled_from([(left,), (right,), (right, left), (other,)]), max_size=5)):
@@ -35,7 +35,7 @@ def merges_of_an_absent_pair(draw):
 
 @st.composite
 def merges_of_different_ids(draw, least, most):
-    """The pair occurs least to most times, as the same two different ids, with other ids around it."""
+    """Draw ids in which a pair of two different ids occurs least to most times, with other ids around it."""
     left, right = draw(ONE_AND_TWO)
     between = st.lists(OTHERS, max_size=2)
     ids = draw(between)
@@ -46,7 +46,7 @@ def merges_of_different_ids(draw, least, most):
 
 @st.composite
 def merges_in_runs(draw):
-    """The pair is an id twice, and the ids have runs of it."""
+    """Draw ids with runs of one id; the pair is that id twice."""
     repeated, between = draw(st.integers(1, 9)), st.lists(OTHERS, max_size=1)
     ids = draw(between)
     for _ in range(draw(sizes(1, 2))):
@@ -56,7 +56,7 @@ def merges_in_runs(draw):
 
 @st.composite
 def merges(draw):
-    """Any list in which the ids of the pair are frequent; an id may be 0 or larger than a byte."""
+    """Draw any list in which the ids of the pair are frequent; an id may be 0 or larger than a byte."""
     some = st.sampled_from((0, 1, 2, 12, 256, 300, 1000))
     left, right, other = draw(some), draw(some), draw(some)
     ids = draw(st.lists(st.sampled_from([left, right, other]), max_size=8))
@@ -70,7 +70,7 @@ def as_other_objects(ids):
 
 @st.composite
 def merges_of_neighbours_that_read_alike(draw):
-    """The pair and other neighbours, such as 1 0 and 0 256, are the same as one number in base 256."""
+    """Draw a pair and other neighbours that give the same number in base 256, such as 1 0 and 0 256."""
     pair, like = draw(st.permutations(draw(st.sampled_from([((1, 0), (0, 256)), ((2, 1), (1, 257))]))))
     pieces = draw(st.permutations([pair, like, *draw(st.lists(st.sampled_from([pair, like, (7,)]), max_size=2))]))
     return as_other_objects([i for piece in pieces for i in piece]), pair, 999
@@ -99,7 +99,7 @@ exercise = Exercise(
             merges_of_different_ids(2, 3),
         ),
         Probe(
-            "The pair is an id twice, and the ids have runs of it. Look at what happens after a merge: the next "
+            "The pair is one id twice, and the list has runs of it. Look at what happens after a merge: the next "
             "occurrence can only begin after both of the merged ids.",
             merges_in_runs(),
         ),

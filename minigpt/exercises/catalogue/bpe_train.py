@@ -14,7 +14,8 @@ def learn(ids, n_merges, count=pairwise, order=lambda pair: pair, least=2, new_i
     """Return the merged pairs and the ids that are left, as BPE learns from a list of ids.
 
     Each option is a step that can go wrong; its default is right. count: yields the pairs to be counted. order: on a
-    tie the greatest pair by this key is merged. least: how often a pair must occur. new_id: of the n-th merge.
+    tie the greatest pair by this key is merged. least: how often a pair must occur. new_id(n): the id of the n-th
+    merge.
     """
     learnt = []
     while len(learnt) < n_merges:
@@ -39,7 +40,7 @@ def in_segments(segments):
 
 @st.composite
 def trainings_with_a_clear_winner(draw):
-    """One pair is more frequent than all others; one merge is asked for."""
+    """Draw ids in which one pair is more frequent than all others; one merge is asked for."""
     a, b, c, d, *_ = draw(st.permutations(range(1, 7)))
     times = draw(sizes(2, 4))
     segments = [(a, b)] * times + [(c, d)] * draw(sizes(0, times - 1))
@@ -48,14 +49,14 @@ def trainings_with_a_clear_winner(draw):
 
 @st.composite
 def trainings_on_nothing_twice(draw):
-    """No pair occurs twice."""
+    """Draw ids in which no pair occurs twice."""
     ids = draw(st.permutations(range(1, 7)))
     return ids[: draw(sizes(0, 6))], draw(sizes(1, 3))
 
 
 @st.composite
 def trainings_with_ties(draw):
-    """Two or three pairs are equally frequent, perhaps with the same left id; one merge is asked for."""
+    """Draw ids in which two or three pairs are equally frequent, perhaps with the same left id, and one merge."""
     pairs = [(left, right) for left in (1, 2, 3) for right in (4, 5, 6)]
     tied = draw(st.lists(st.sampled_from(pairs), min_size=2, max_size=3, unique=True))
     return in_segments(draw(st.permutations(tied * 2))), 1
@@ -63,7 +64,7 @@ def trainings_with_ties(draw):
 
 @st.composite
 def trainings_with_runs(draw):
-    """A pair of equal ids is the most frequent if every place where it begins counts; one merge is asked for."""
+    """Draw one merge, of a pair of equal ids that is most frequent only if every place where it begins counts."""
     repeated, c, d, *_ = draw(st.permutations(range(1, 7)))
     length = draw(sizes(3, 5))
     segments = [(repeated,) * length] + [(c, d)] * draw(sizes(0, length - 2))
@@ -72,21 +73,21 @@ def trainings_with_runs(draw):
 
 @st.composite
 def trainings_of_words(draw):
-    """One word occurs several times, so that later merges join what earlier ones made."""
+    """Draw a word several times, so that later merges join what earlier ones made."""
     word = draw(st.permutations(range(1, 7)))[: draw(sizes(4, 5))]
     return in_segments([word] * draw(sizes(2, 3))), draw(sizes(2, 4))
 
 
 @st.composite
 def trainings(draw):
-    """Any text of two or three different ids."""
+    """Draw any text of two or three different ids."""
     letters = draw(st.permutations((0, 1, 2, 97, 200, 255)))[: draw(sizes(2, 3))]
     return draw(st.lists(st.sampled_from(letters), max_size=12)), draw(sizes(0, 5))
 
 
 @st.composite
 def trainings_on_little(draw):
-    """One id three or four times, and nothing else."""
+    """Draw one id three or four times, and nothing else."""
     return [draw(st.sampled_from((0, 7, 255)))] * draw(sizes(3, 4)), draw(sizes(1, 2))
 
 
@@ -114,7 +115,7 @@ exercise = Exercise(
             trainings_with_ties(),
         ),
         Probe(
-            "An id occurs several times in a row: the pair of it and itself counts at every place where it begins.",
+            "An id occurs several times in a row: its pair with itself counts at every place where it begins.",
             trainings_with_runs(),
         ),
         Probe(
@@ -145,7 +146,7 @@ def train_ties_first_seen(ids, n_merges):
 
 @exercise.mistake(
     "You count only occurrences that do not overlap: (7, 7) once in 7 7 7. Count every place where the pair begins; "
-    "only merging does not overlap."
+    "only merges must not overlap."
 )
 def train_counts_without_overlap(ids, n_merges):
     def count(ids):

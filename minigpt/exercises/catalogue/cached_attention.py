@@ -109,15 +109,15 @@ exercise = Exercise(
         ),
         Probe(
             "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
-            "subtract the maximum of each row first. And a score that is hidden with -100 is still above one of "
-            "-1600: hide with -inf.",
+            "subtract the maximum of each row first. A score hidden with -100 is still above a visible one of -1600: "
+            "hide with -inf.",
             cached(sizes(1, 3), sizes(2, 4), q=HUGE_SCORE_ENTRIES, k=HUGE_SCORE_ENTRIES),
             part=lambda result: result[0],
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "All scores are -1600 or less here, and equal: every token gives all tokens that it sees equal weights. "
-            "If it sees later ones, they were hidden with a larger number: hide with -inf.",
+            "All scores are -1600 or less here, and equal: every token gives all tokens that it sees equal weights. If "
+            "later ones have weight, you hid them with a larger number: hide with -inf.",
             cached(sizes(1, 3), sizes(2, 4), q=st.just(40.0), k=st.just(-40.0)),
             part=lambda result: result[0],
             tolerance=TOLERANCE_NEAR_1000,
@@ -133,7 +133,7 @@ exercise = Exercise(
 
 
 def heads_of(q, k, v, mask, scale=None):
-    """softmax(q k^T scale) v with another mask or scale than the right ones."""
+    """softmax(q k^T scale) v with any mask and scale."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return softmax(np.where(mask, q @ k.swapaxes(-1, -2) * scale, -np.inf)) @ v
 
@@ -148,8 +148,8 @@ def cached_mask_from_the_left(q, k, v, k_cache, v_cache):
 
 
 @exercise.mistake(
-    "You let the new tokens see each other's future. With one new token nothing is hidden, but the first of several "
-    "must not see those after it."
+    "Your new tokens see later ones. With one new token nothing is hidden, but the first of several must not see those "
+    "after it."
 )
 def cached_without_mask(q, k, v, k_cache, v_cache):
     k, v = appended(k, v, k_cache, v_cache)

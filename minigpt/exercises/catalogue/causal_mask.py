@@ -39,8 +39,8 @@ exercise = Exercise(
     notebook="03_attention",
     order=2,
     signature="causal_mask(T)",
-    task="mask[t, s] is True where position t may look at position s: where s <= t, so at itself and the past. T -> "
-    "bool [T, T].",
+    task="mask[t, s] is True where position t may look at position s: where s <= t, that is, at itself and the past. T "
+    "-> bool [T, T].",
     reference=causal_mask,
     probes=(
         Probe("With one token the mask is [[True]]: a token sees itself.", st.tuples(st.just(1))),
@@ -109,8 +109,8 @@ def numbers_to_add(T):
 
 
 @exercise.mistake(
-    "Your mask has the numbers 1 and 0 instead of True and False. A mask is an array of bool, such as a comparison "
-    "gives: s <= t."
+    "Your mask has the numbers 1 and 0 instead of True and False. A mask is an array of bool, as the comparison s <= t "
+    "gives."
 )
 def ones_and_zeros(T):
     return np.tri(T)

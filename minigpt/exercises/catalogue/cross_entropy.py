@@ -93,8 +93,8 @@ exercise = Exercise(
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "One logit of each row is far above the others, whose probabilities are so small that they become 0. "
-            "Their logarithms are ordinary numbers, unless they are taken of that 0.",
+            "One logit of each row is far above the others, whose probabilities are so small that they become 0. Their "
+            "logarithms are finite, unless you take the logarithm of a probability rounded to 0.",
             distant_logits(),
             tolerance=TOLERANCE_NEAR_1000,
         ),

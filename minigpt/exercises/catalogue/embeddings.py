@@ -60,7 +60,7 @@ exercise = Exercise(
             texts_and_tables(T=st.just(1)),
         ),
         Probe(
-            "Tokens and positions were right alone. Here both are at work, and they are added.",
+            "Tokens and positions were each right alone. Here both count: add them.",
             texts_and_tables(),
         ),
         Probe(

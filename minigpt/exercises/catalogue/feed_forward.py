@@ -19,7 +19,7 @@ def feed_forward(x, c_fc, c_proj, activation=plain.gelu_new):
 def streams_and_layers(draw, far_right=False, projected=True):
     """Draw x [B, T, D], c_fc and c_proj.
 
-    far_right: everything is so far above 0 that GELU changes nothing. Not projected: c_proj is the identity.
+    far_right: everything is so far above 0 that GELU changes nothing. projected=False: c_proj is the identity.
     """
     B, T, D, F = draw(st.tuples(sizes(1, 2), sizes(1, 3), sizes(), sizes(1, 5)))
     F = F if projected else D
@@ -55,8 +55,8 @@ exercise = Exercise(
             streams_and_layers(far_right=True),
         ),
         Probe(
-            "c_proj changes nothing here, so the result must be gelu(x W_fc + b_fc). Without GELU all was right: look "
-            "at which function you use, and that it comes after the first layer.",
+            "c_proj changes nothing here, so the result must be gelu(x W_fc + b_fc). Where GELU had no effect, all was "
+            "right: look at which function you use, and that it comes after the first layer.",
             streams_and_layers(projected=False),
         ),
         Probe(
@@ -95,7 +95,7 @@ def mlp_with_tanh_alone(x, c_fc, c_proj):
     return feed_forward(x, c_fc, c_proj, np.tanh)
 
 
-@exercise.mistake("There is no GELU between your two layers. Without it two linear layers are no more than one.")
+@exercise.mistake("There is no GELU between your two layers. Without it the two linear layers are equivalent to one.")
 def mlp_without_activation(x, c_fc, c_proj):
     return plain.linear(plain.linear(x, **c_fc), **c_proj)
 

@@ -10,7 +10,7 @@ from minigpt.ops import plain
 
 
 def any_shape(elements):
-    """A strategy for an array of any shape with such elements."""
+    """Return a strategy for an array of any shape with such elements."""
     return st.tuples(shapes(1, 3).flatmap(lambda shape: arrays(*shape, elements=elements)))
 
 
@@ -45,8 +45,8 @@ exercise = Exercise(
         ),
         Probe("Numbers of all kinds, drawn at random.", any_shape(numbers(-8, 8))),
         Probe(
-            "The numbers go up to 40, where the result is x or 0. If yours is NaN or 0, exp of a large number became "
-            "inf, or inf / inf: np.tanh avoids that.",
+            "The numbers go up to 40, where the result is x or 0. If yours is NaN, or 0 instead of x, the exp of a "
+            "large number became inf: np.tanh avoids that.",
             any_shape(numbers(-40, 40)),
         ),
     ),

@@ -129,12 +129,13 @@ exercise = Exercise(
             sound_inputs(T=sizes(2, 3), n_layer=st.just(1)),
         ),
         Probe(
-            "One block, in which q and k are large and scores hundreds apart. The softmax must subtract the maximum "
-            "of each row before exp, and a score that is hidden with -100 can be above a visible one: hide with -inf.",
+            "One block, in which q and k are large and scores hundreds apart. The softmax must subtract the maximum of "
+            "each row before exp, and a score hidden with -100 can be above a visible one: hide with -inf.",
             sound_inputs(T=sizes(2, 3), n_layer=st.just(1), sharp=True),
         ),
         Probe(
-            "Two blocks. One was right: each has its own parameters, and the second gets the result of the first.",
+            "Two blocks. With one all was right: each has its own parameters, and the second gets the result of the "
+            "first.",
             sound_inputs(T=sizes(1, 3), n_layer=st.just(2)),
         ),
         Probe(
@@ -181,7 +182,7 @@ def positions_forgotten(ids, params, n_head):
 
 
 def with_positions(ids, params, n_head, positions):
-    """The model with other positions than 0 to T - 1."""
+    """Return the logits with other positions than 0 to T - 1."""
     x = params["wte"]["weight"][ids] + params["wpe"]["weight"][positions]
     return read_out(through_blocks(x, params, n_head), params)
 

@@ -21,8 +21,8 @@ def vectors_to_norm(
 ):
     """Draw x [..., D], weight [D], bias [D] and eps.
 
-    x has whole numbers or halves: its variance is 0 or so large that rounding in single precision does no harm. With
-    D = 1 the result would not depend on x.
+    x has whole numbers or halves: its variance is 0, or so large that rounding to single precision does no harm. If D
+    were 1, the result would not depend on x.
     """
     D = draw(D)
     before = [draw(sizes(1, 3)) for _ in range(draw(axes))]
@@ -50,8 +50,8 @@ exercise = Exercise(
             vectors_to_norm(axes=st.just(0), weight=st.just(1.0), bias=st.just(0.0), eps=(0.5, 2.0)),
         ),
         Probe(
-            "The normalising was right. Now weight and bias are at work: multiply by the weight, then add the bias, "
-            "number by number.",
+            "Without weight and bias all was right. Now they count: multiply by the weight, then add the bias, number "
+            "by number.",
             vectors_to_norm(axes=st.just(0)),
         ),
         Probe(

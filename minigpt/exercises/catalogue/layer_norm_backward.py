@@ -38,7 +38,7 @@ WEIGHT = st.sampled_from([1.0, 2.0, 0.5, -1.0, -2.0])
 def gradients_and_vectors(draw, dy=None, weight=WEIGHT, eps=st.just(1e-8), rows=sizes(1, 3)):
     """Draw dy, x, weight and eps.
 
-    dy: a function that makes it from x; by default it is drawn. weight, eps: strategies for the weights and for eps,
+    dy: a function of x that returns dy; by default dy is drawn. weight, eps: strategies for the weights and for eps,
     which by default is too small to count.
     """
     N, D = draw(rows), draw(sizes(3, 4))

@@ -25,7 +25,7 @@ def linear_inputs(
 
 
 def linear_with_bias(function):
-    """Return a linear operation by the function, with a bias of 0 for the head, which has none."""
+    """Return a linear operation that calls the function, with a bias of 0 for the head, which has none."""
     return lambda x, weight, bias: function(
         x, weight, np.zeros(weight.shape[1], weight.dtype) if bias is None else bias
     )
@@ -54,7 +54,7 @@ exercise = Exercise(
             linear_inputs(weight=st.just(0.0)),
         ),
         Probe(
-            "Product and bias were right alone. With both, or with several vectors in x, something is wrong.",
+            "Product and bias were each right alone. With both, or with several vectors in x, something is wrong.",
             linear_inputs(),
         ),
         Probe(

@@ -44,7 +44,7 @@ exercise = Exercise(
             labelled(sizes(1, 2), sizes(2, 4), st.just(1), sizes(1, 3)),
         ),
         Probe(
-            "A single token was merged rightly, but several tokens get mixed: a row of the result must have the "
+            "A single token was merged correctly, but several tokens get mixed: a row of the result must have the "
             "numbers of one token only, from all heads. The digits of every number say where it stood in x: batch, "
             "head, token, place.",
             labelled(sizes(1, 2), sizes(2, 4), sizes(2, 4), sizes(1, 3)),

@@ -15,7 +15,7 @@ def scores(q, k):
 
 
 def queries_and_keys(T=sizes(), K=sizes(), elements=whole_numbers(-2, 2)):
-    """A strategy for (q, k), each [T, K]."""
+    """Return a strategy for (q, k), each [T, K]."""
     shape = st.tuples(T, K)
     return shape.flatmap(lambda shape: st.tuples(arrays(*shape, elements=elements), arrays(*shape, elements=elements)))
 

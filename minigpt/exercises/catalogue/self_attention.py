@@ -49,7 +49,7 @@ def streams_and_projections(
 ):
     """Draw x [B, T, D], c_attn, c_proj and n_head.
 
-    same_scores: all of q is 0. huge: q and k consist of 0, 40 and -40. Not projected: c_proj is the identity.
+    same_scores: all of q is 0. huge: q and k consist of 0, 40 and -40. projected=False: c_proj is the identity.
     """
     B, T, (H, K) = draw(sizes(1, 2)), draw(T), draw(st.sampled_from(heads))
     D = H * K
@@ -94,8 +94,8 @@ exercise = Exercise(
             streams_and_projections(T=sizes(2, 4), same_scores=True, projected=False),
         ),
         Probe(
-            "One head, several tokens, and c_proj changes nothing: the scores are at work now. Look at which third of "
-            "x c_attn is q and which is k, and at the scale.",
+            "One head, several tokens, and c_proj changes nothing: the scores count now. Look at which third of x "
+            "c_attn is q and which is k, and at the scale.",
             streams_and_projections(T=sizes(2, 4), heads=ONE_HEAD, projected=False),
         ),
         Probe(
@@ -105,8 +105,8 @@ exercise = Exercise(
         ),
         Probe(
             "q and k are large here, and scores at least 800 apart. exp of such a number is inf: the softmax must "
-            "subtract the maximum of each row first. And a score that is hidden with -100 is still above one of "
-            "-1600: hide with -inf.",
+            "subtract the maximum of each row first. A score hidden with -100 is still above a visible one of -1600: "
+            "hide with -inf.",
             streams_and_projections(huge=True),
             tolerance=TOLERANCE_NEAR_1000,
         ),
@@ -131,7 +131,7 @@ exercise = Exercise(
 
 
 def attended(q, k, v, c_proj, n_head):
-    """Return what follows from q, k and v [B, T, D]."""
+    """Return the result, given q, k and v [B, T, D]."""
     heads = plain.attention(split_heads(q, n_head), split_heads(k, n_head), split_heads(v, n_head))
     return plain.linear(merge_heads(heads), **c_proj)
 

@@ -69,18 +69,18 @@ exercise = Exercise(
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "One row has numbers near 0, 1000 and -1000. Only subtracting its maximum leaves none of them above 0, so "
-            "that no exp can overflow.",
+            "One row has numbers near 0, 1000 and -1000. Subtract its maximum: then none of them is above 0, and no "
+            "exp can overflow.",
             rows_with_distant_entries(),
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "Some entries are -inf: exp(-inf) is 0, so their probability must be 0. The other entries share the whole.",
+            "Some entries are -inf: exp(-inf) is 0, so their probability must be 0. Those of the others sum to 1.",
             st.tuples(shapes(1, 3).flatmap(rows_with_hidden_entries)),
         ),
         Probe(
-            "Some entries are -inf and the others near 1000 or -1000. An entry of -inf stays so and counts for "
-            "nothing, however low the others are.",
+            "Some entries are -inf and the others near 1000 or -1000. An entry of -inf stays -inf and gets probability "
+            "0, however low the others are.",
             hidden_rows_of_different_height(),
             tolerance=TOLERANCE_NEAR_1000,
         ),
@@ -179,8 +179,8 @@ def sum_forgotten(x):
 
 
 @exercise.mistake(
-    "Your largest number gets the smallest probability, so a sign is wrong somewhere. It is exp(x_i), and x_i minus "
-    "the maximum, not the maximum minus x_i."
+    "Your largest number gets the smallest probability, so a sign is wrong. Take exp(x_i), not exp(-x_i), and x_i "
+    "minus the maximum, not the maximum minus x_i."
 )
 def sign_turned(x):
     return plain.softmax(np.where(np.isneginf(x), x, -x))

@@ -51,9 +51,9 @@ exercise = Exercise(
     order=2,
     signature="softmax_backward(dy, y)",
     task="The way back through y = softmax(x) along the last axis. Given dy, the gradient of the loss with respect to "
-    "y, and y, return dx, the gradient with respect to x: dx_i = sum_j dy_j (dy_j/dx_i), where the derivative of y_j "
-    "with respect to x_i is y_i (1 - y_i) for j = i and -y_j y_i otherwise. Arrays of one shape, with any number of "
-    "axes.",
+    "y, and y, return dx, the gradient with respect to x: dx_i = sum_j dy_j J_ji, where J_ji, the derivative of "
+    "y_j with respect to x_i, is y_i (1 - y_i) for j = i and -y_j y_i otherwise. Arrays of one shape, with any "
+    "number of axes.",
     reference=softmax_backward,
     probes=(
         Probe(

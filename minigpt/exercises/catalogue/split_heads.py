@@ -65,7 +65,7 @@ exercise = Exercise(
             labelled(sizes(1, 3), st.just(1), sizes(2, 3), n_head=sizes(2, 3)),
         ),
         Probe(
-            "A single token was split rightly, but several tokens get mixed: every head must have its stretch of "
+            "A single token was split correctly, but several tokens get mixed: every head must have its stretch of "
             "every token, in the order of the tokens. The digits of every number say where it stood in x: batch, "
             "token, place.",
             labelled(st.just(1), sizes(2, 4), sizes(1, 3), n_head=sizes(2, 3)),

@@ -66,8 +66,8 @@ exercise = Exercise(
             tolerance=TOLERANCE_NEAR_1000,
         ),
         Probe(
-            "Some logits are near 0, others near 1000 or -1000. Only subtracting the largest leaves none of them "
-            "above 0, so that no exponential can overflow.",
+            "Some logits are near 0, others near 1000 or -1000. Subtract the largest: then none of them is above 0, "
+            "and no exponential can overflow.",
             distant_logits_and_temperature(),
             tolerance=TOLERANCE_NEAR_1000,
         ),

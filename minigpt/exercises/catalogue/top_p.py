@@ -1,4 +1,4 @@
-"""Exercise top_p, notebook 06: only the most probable tokens that hold the mass p."""
+"""Exercise top_p, notebook 06: only the most probable tokens that together reach p."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,8 +28,8 @@ def kept_tokens(logits, probabilities, rule):
 def logits_and_p(draw, kept_at_least=1, in_order=False, around=0.0, distant=False):
     """Draw different logits, and a p well between the mass of some tokens and that of one more.
 
-    So it does not matter how a program rounds. kept_at_least: p is not reached with fewer tokens. in_order: the most
-    probable token comes first. around: what the logits are near to. distant: some logits are so far below two others
+    Rounding therefore does not matter. kept_at_least: p is not reached with fewer tokens. in_order: the most probable
+    token comes first. around: the number that the logits are near. distant: some logits are so far below two others
     that their probability is 0.
     """
     V = draw(sizes(3 if distant else 2, 4))
@@ -65,8 +65,8 @@ exercise = Exercise(
     uses=("minigpt.ops.plain.softmax",),
     probes=(
         Probe(
-            "The tokens are already in order, the most probable first, and one is not enough. Only the rule is left: "
-            "a token stays if those before it hold less than p.",
+            "The tokens are already in order, the most probable first, and one is not enough. Only the rule is left: a "
+            "token stays if those before it together hold less than p.",
             logits_and_p(kept_at_least=2, in_order=True),
         ),
         Probe(
@@ -83,8 +83,8 @@ exercise = Exercise(
             logits_and_p(around=1000.0),
         ),
         Probe(
-            "Some logits are far below the others. Only subtracting the largest leaves none of them above 0, so that "
-            "no exponential can overflow.",
+            "Some logits are far below the others. Subtract the largest: then none of them is above 0, and no "
+            "exponential can overflow.",
             logits_and_p(around=1000.0, distant=True),
         ),
         Probe("Any logits and any p.", logits_and_p() | logits_and_small_p() | logits_and_p(around=-1000.0)),
@@ -135,7 +135,7 @@ def top_p_unsorted(logits, p):
 
 @exercise.mistake(
     "You find in the sorted order which tokens stay, but apply that to the unsorted logits. The n-th most probable "
-    "token is not the n-th of the vocabulary: bring it back to its place."
+    "token is not the n-th of the vocabulary: put the choice back in the order of the vocabulary."
 )
 def top_p_mask_not_put_back(logits, p):
     probabilities = np.sort(softmax(logits))[::-1]

@@ -66,7 +66,7 @@ def with_sharp_attention(block):
 
 @st.composite
 def streams_and_block(draw, T=sizes(1, 3), elements=whole_numbers(-2, 2), attention=True, mlp=True, sharp=False):
-    """Draw x [B, T, D], ln_1, attn, ln_2, mlp and n_head. Without attention or MLP its c_proj is 0: it adds nothing."""
+    """Draw x [B, T, D], ln_1, attn, ln_2, mlp and n_head. attention, mlp: if False, its c_proj is 0."""
     B, T, (H, K), F = draw(sizes(1, 2)), draw(T), draw(HEADS), draw(sizes(1, 3))
     D = H * K
     params = random_block(draw(generators()), D, F)
@@ -124,11 +124,11 @@ exercise = Exercise(
         ),
         Probe(
             "q and k are large here, and scores hundreds apart. The softmax must subtract the maximum of each row "
-            "before exp, and a score that is hidden with -100 can be above a visible one: hide with -inf.",
+            "before exp, and a score hidden with -100 can be above a visible one: hide with -inf.",
             sound_inputs(T=sizes(2, 3), mlp=False, sharp=True),
         ),
         Probe(
-            "Each half was right alone. Here both are at work: the second half begins with the result of the first.",
+            "Each half was right alone. Here both count: the second half begins with the result of the first.",
             sound_inputs(),
         ),
         large_input(lambda rng: (small_integers(rng, 1, 24, 8), *random_block(rng, 8, 12).values(), 2)),
@@ -244,8 +244,8 @@ def mlp_reads_attention_alone(x, ln_1, attn, ln_2, mlp, n_head):
 
 
 @exercise.mistake(
-    "Your MLP gets the original x, as if it stood beside attention; some later models do that. In GPT-2 it reads the "
-    "stream to which attention has added."
+    "Your MLP gets the original x, in parallel with attention; some later models do that. In GPT-2 it reads the stream "
+    "to which attention has added."
 )
 def side_by_side(x, ln_1, attn, ln_2, mlp, n_head):
     attended = self_attention(norm(x, ln_1), **attn, n_head=n_head)
