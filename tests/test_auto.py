@@ -17,6 +17,7 @@ from minigpt.ops.auto import AutoOperations
 from minigpt.ops.operations import RESULT_SHAPES
 
 
+@pytest.mark.slow
 def test_auto_never_waits():
     # A child without a cache on disk: the first tokens come from the plain operations, the later ones from the kernels.
     script = """

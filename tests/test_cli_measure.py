@@ -11,6 +11,7 @@ from minigpt import GPT2, Tokenizer, stories
 from minigpt.training.evaluate import evaluate
 
 
+@pytest.mark.slow
 def test_bench(tmp_path):
     pytest.importorskip("matplotlib")
     text = tmp_path / "text"
