@@ -116,7 +116,7 @@ class GPT2:
         tokens, ValueError for other bad input.
         """
         ids = checked_ids(ids, self.config)
-        batch = np.atleast_2d(ids)
+        batch = ids if ids.ndim == 2 else ids[None]
         run = Run.begin(self, batch.shape, attention_mask, cache, trace, edit, last_only)
         logits = gpt2(batch, self.params, run)
         run.finish(batch.shape[1])

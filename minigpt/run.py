@@ -40,6 +40,7 @@ class Run:
         self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
         self.activation_function = getattr(ops, config.activation_function)
         self._attention = ops.attention
+        self._attention_tap = untapped
 
     def in_block(self, layer):
         """Return a copy for one block, where names get the prefix h.LAYER. and `remember` stores in this layer."""
@@ -47,16 +48,15 @@ class Run:
         inside.layer = layer
         inside.scale = self.config.attention_scale(layer)
         inside.last_only = self.last_only and layer == self.config.n_layer - 1
-        inside.attention_tap = untapped
         if self.tap is not untapped:
             inside.tap = _with_prefix(f"h.{layer}.", self.tap)
-            inside.attention_tap = _with_prefix(f"h.{layer}.attn.", self.tap)
+            inside._attention_tap = _with_prefix(f"h.{layer}.attn.", self.tap)
         return inside
 
     def positions(self, ids):
         """Return every token's position: [T], or [B, T] counted from the first token of each sequence's text."""
         past = 0 if self.cache is None else self.cache.length
-        positions = past + np.arange(ids.shape[1])
+        positions = np.arange(past, past + ids.shape[1])
         return positions if self.padding is None else np.maximum(positions - self.padding[:, None], 0)
 
     def remember(self, k, v):
@@ -65,7 +65,7 @@ class Run:
 
     def attention(self, q, k, v):
         """Return what every head gathers, [B, H, T, K]: the operation `attention` with the scale of this block."""
-        return self._attention(q, k, v, self.scale, self.padding, self.attention_tap)
+        return self._attention(q, k, v, self.scale, self.padding, self._attention_tap)
 
     def needed(self, x):
         """Return x [..., T, numbers], or in the last block of a run with last_only the last token of it.
@@ -143,7 +143,7 @@ def checked_ids(ids, config):
         raise ValueError(
             "rows of different lengths: pad them at the left and give attention_mask, or let generate do it"
         ) from error
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise ValueError(f"token ids must be integers, not {ids.dtype} (no tokens at all?)")
     if ids.ndim not in (1, 2) or ids.size == 0:
         raise ValueError(f"token ids must be [T] or [B, T] with at least one token, not of shape {ids.shape}")
