@@ -18,12 +18,12 @@ def pytest_configure(config):
     import hypothesis
     import torch
     import transformers
-    from helpers import examples
+    from helpers import IS_CI
 
     hypothesis.settings.register_profile(
         "minigpt",
         deadline=None,
-        max_examples=examples(100),
+        max_examples=100 if IS_CI else 10,
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
         print_blob=True,
     )

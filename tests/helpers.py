@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+IS_CI = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
 MINIGPT = [sys.executable, "-m", "minigpt"]
 
 
@@ -50,4 +51,4 @@ def run_here(*arguments):
 
 def examples(n):
     """Return how many examples hypothesis draws: n where HYPOTHESIS_PROFILE is "ci", else about a fifth, at least 5."""
-    return n if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else max(5, n // 5)
+    return n if IS_CI else max(5, n // 5)

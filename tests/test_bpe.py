@@ -225,6 +225,7 @@ def test_decoding_is_the_library(official, library, ids):
     assert official.decode(ids) == library.decode(ids, skip_special_tokens=False)
 
 
+@pytest.mark.slow
 def test_the_ids_of_a_file_in_constant_memory(official, tmp_path):
     path, line = tmp_path / "long.txt", HELDOUT.read_text(encoding="utf-8")[:2000]
     path.write_text(line * 300, encoding="utf-8")

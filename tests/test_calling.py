@@ -110,6 +110,7 @@ def test_exit_is_no_way_out():
     assert verdict.startswith("SystemExit: 0 (") and "sys.exit(0)" in verdict
 
 
+@pytest.mark.slow
 def test_recursion_without_an_end_is_no_cheating():
     def softmax(x):
         return softmax(x)

@@ -9,12 +9,12 @@ import pytest
 from exercise_helpers import right_softmax, spoilt, unwatched
 from right_solutions import RIGHT
 
-from minigpt import exercises
 from minigpt.exercises import EXERCISES, check, recognising, trial
 from minigpt.exercises.calling import Outcome, call_unwatched
 from minigpt.exercises.checking import examine
 from minigpt.exercises.drawing import drawn_inputs
 
+ROOT = Path(__file__).parents[1]
 MISTAKES = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(exercise.mistakes))]
 
 
@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_large_input_is_told_shortly(name):
 
 
 def test_the_example_of_the_readme_is_an_exercise(capsys):
-    readme = (Path(exercises.__file__).parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "minigpt" / "exercises" / "README.md").read_text(encoding="utf-8")
     code, output = re.findall(r"```(?:python)?\n(.*?)```", readme, re.DOTALL)
     namespace = {}
     exec(code, namespace)
@@ -140,6 +140,6 @@ def test_an_exercise_of_ones_own_may_have_a_place_in_the_model():
 
 
 def test_the_notebook_that_an_exercise_names_checks_it():
-    folder = Path(exercises.__file__).parents[2] / "notebooks"
+    folder = ROOT / "notebooks"
     for name, exercise in EXERCISES.items():
         assert f'check(\\"{name}\\"' in (folder / f"{exercise.notebook}.ipynb").read_text(encoding="utf-8"), name

@@ -254,6 +254,7 @@ def large(hub, tmp_path):
     hub.repos["user/large"] = files | {"tokenizer.json": hub.repos["user/tiny"]["tokenizer.json"]}
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_resumed(hub, large, run):
     hub.break_after = 15_000_000
     assert run(load("user/large")).stdout.startswith("loaded 4")

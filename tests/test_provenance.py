@@ -32,7 +32,7 @@ def test_the_line_of_a_step_is_in_the_function_that_makes_the_activation():
         name = find_activation(step.name).name
         body, first = inspect.getsourcelines(makers[name])
         source = step.source.splitlines()
-        assert ROOT / step.file == Path(inspect.getsourcefile(makers[name]))
+        assert Path(inspect.getsourcefile(makers[name])).as_posix().endswith(f"/{step.file}")
         assert first <= step.line and step.line + len(source) <= first + len(body)
         found = [line.strip() for line in body[step.line - first :][: len(source)]]
         assert found == [line.strip() for line in source]

@@ -20,6 +20,7 @@ from minigpt.exercises import EXERCISES, checking
 pytestmark = pytest.mark.usefixtures("few_inputs")
 
 
+@pytest.mark.slow
 def test_an_endless_loop_among_the_definitions_fails_the_submission(graded):
     found = graded(
         "class A:\n    while True:\n        try:\n            pass\n        except BaseException:\n            pass\n"
@@ -57,6 +58,7 @@ def test_an_endless_loop_fails_only_its_exercise(graded):
     assert time.monotonic() - began < 300
 
 
+@pytest.mark.slow
 def test_the_time_of_a_submission_is_limited(graded):
     found = graded("import time\ndef softmax(x):\n    time.sleep(0.5)\n    return x\n" + MERGE_HEADS, seconds=2)
     assert summary(found)["merge_heads"] == "the submission had already used its 2 seconds"
