@@ -154,6 +154,7 @@ def test_models(config, seed, form):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no /proc on this system")
+@pytest.mark.slow
 def test_without_a_writable_cache():
     script = """
 import minigpt.ops.jit as jit, numpy as np
