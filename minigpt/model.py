@@ -5,8 +5,9 @@
 
 `params` is the official checkpoint as nested dicts, params["h"][0]["attn"]["c_attn"]["weight"]; each function gets its
 branch of that tree as keyword arguments, under the official names. `run` (run.py) has the operations, as the formulas
-of ops/plain.py or the kernels of ops/jit, and all that is not mathematics: cache, padding, and run.tap("name", x),
-which returns x, unless somebody records or edits it.
+of ops/plain.py or the kernels of ops/jit, and all that is not mathematics: cache, padding, run.tap("name", x), which
+returns x, unless somebody records or edits it, and run.needed(x), which is x: only where generation needs the last
+token alone, the last block keeps no other queries and no other stream, so that T is 1 from there on.
 """
 
 
