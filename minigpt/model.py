@@ -4,10 +4,12 @@
     D width    H heads     K = D / H, width of a head   F width of the MLP
 
 `params` is the official checkpoint as nested dicts, params["h"][0]["attn"]["c_attn"]["weight"]; each function gets its
-branch of that tree as keyword arguments, under the official names. `run` (run.py) has the operations, as the formulas
-of ops/plain.py or the kernels of ops/jit, and all that is not mathematics: cache, padding, run.tap("name", x), which
-returns x, unless somebody records or edits it, and run.needed(x), which is x: only where generation needs the last
-token alone, the last block keeps no other queries and no other stream, so that T is 1 from there on.
+branch of that tree as keyword arguments, under the official names. `run` (run.py) has the operations (the formulas of
+ops/plain.py, or the kernels of ops/jit that compute the same) and all that is not mathematics:
+
+    run.tap("name", x)   x, unless somebody records or edits it; training applies dropout here
+    run.in_block(layer)  the run inside a block: names begin with h.LAYER., and the cache stores for that layer
+    run.needed(x)        x; but if only the last token's logits are wanted, its last token, in the last block
 """
 
 
@@ -41,9 +43,15 @@ def self_attention(x, c_attn, c_proj, run):
     v = run.tap("attn.v", split_heads(v, run.n_head))
     k, v = run.remember(k, v)  # [B, H, S, K]: a cache puts those of earlier tokens first
 
-    heads = run.attention(q, k, v)  # softmax(q k^T / sqrt(K), later tokens masked) v: attention in ops/plain.py
-    heads = run.tap("attn.heads", heads)  # [B, H, T, K]
+    heads = run.tap("attn.heads", run.attention(q, k, v))  # by `attention` below, or by a kernel: [B, H, T, K]
     return run.tap("attn.out", run.linear(merge_heads(heads), **c_proj))
+
+
+def attention(q, k, v, run):
+    """Each query gathers the values of the keys that it matches: softmax(q k^T / sqrt(K)) v;  -> [B, H, T, K]."""
+    scores = run.tap("attn.scores", q @ k.swapaxes(-1, -2) * run.scale)  # [B, H, T, S]; run.scale is 1 / sqrt(K)
+    weights = run.tap("attn.weights", run.softmax(run.masked(scores)))  # later tokens get 0; each row sums to 1
+    return weights @ v
 
 
 def feed_forward(x, c_fc, c_proj, run):

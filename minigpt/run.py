@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from minigpt.activations import activation_names
-from minigpt.ops import formulas
+from minigpt.model import attention
+from minigpt.ops import formulas, plain
 from minigpt.ops.operations import untapped
 from minigpt.trace import Tap
 
@@ -22,7 +23,8 @@ class ContextLengthError(ValueError):
 class Run:
     """The operations with this configuration's settings, and the state of one call.
 
-    linear(x, weight, bias), layer_norm(x, weight, bias), activation_function(x): the operations of the set `ops`.
+    linear(x, weight, bias), layer_norm(x, weight, bias), activation_function(x), softmax(x): the operations of the set
+    `ops`.
     tap(name, activation): shows an activation to whoever records or edits it (trace.py); returns what to go on with.
     cache: the KVCache with the earlier tokens, or None. padding [B]: how many positions at the left of each sequence
     hold no text, or None. last_only: compute the logits of the last token alone.
@@ -39,6 +41,7 @@ class Run:
         self.linear = ops.linear
         self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
         self.activation_function = getattr(ops, config.activation_function)
+        self.softmax = ops.softmax
         self._attention = ops.attention
         self._attention_tap = untapped
 
@@ -64,8 +67,14 @@ class Run:
         return (k, v) if self.cache is None else self.cache.append(self.layer, k, v)
 
     def attention(self, q, k, v):
-        """Return what every head gathers, [B, H, T, K]: the operation `attention` with the scale of this block."""
+        """Return what every head gathers, [B, H, T, K]: by model.attention, or by the kernel or function in its place."""
+        if self._attention is plain.attention:
+            return attention(q, k, v, self)
         return self._attention(q, k, v, self.scale, self.padding, self._attention_tap)
+
+    def masked(self, scores):
+        """Return scores [B, H, T, S] with -inf where the key is a later token than the query, or padding."""
+        return plain.masked(scores, self.padding)
 
     def needed(self, x):
         """Return x [..., T, numbers], or in the last block of a run with last_only the last token of it.

@@ -13,11 +13,11 @@ ROOMS = (
     ("minigpt.training", "minigpt.generation.text", "minigpt.bpe"),
     ("minigpt.tokenizer", "minigpt.gpt2"),
     ("minigpt.generation",),
-    ("minigpt.run", "minigpt.model"),
+    ("minigpt.run",),
     ("minigpt.trace", "minigpt.cache", "minigpt.params", "minigpt.activations"),
     ("minigpt.config",),
     ("minigpt.ops",),
-    ("minigpt.bundled", "minigpt.checks", "minigpt.files"),
+    ("minigpt.model", "minigpt.bundled", "minigpt.checks", "minigpt.files"),
     ("weights_loader",),
 )
 

@@ -10,21 +10,22 @@ from letter_models import letter_model, letter_tokenizer
 import minigpt
 from minigpt.activations import ACTIVATIONS, find_activation
 from minigpt.looking.provenance import TraceWithOrigins
-from minigpt.model import feed_forward, gpt2, self_attention, transformer_block
-from minigpt.ops import plain
+from minigpt.model import attention, feed_forward, gpt2, self_attention, transformer_block
 
 ROOT = Path(__file__).parents[1]
 MAKERS = {
     gpt2: ["embed", "ln_f", "logits"],
     transformer_block: ["ln_1", "resid_mid", "ln_2", "resid"],
     self_attention: ["attn.q", "attn.k", "attn.v", "attn.heads", "attn.out"],
-    plain.attention: ["attn.scores", "attn.weights"],
+    attention: ["attn.scores", "attn.weights"],
     feed_forward: ["mlp.pre", "mlp.act", "mlp.out"],
 }
 
 
-def test_the_line_of_a_step_is_in_the_function_that_makes_the_activation():
+@pytest.mark.parametrize("ops", ["plain", "jit"])
+def test_the_line_of_a_step_is_in_the_function_that_makes_the_activation(ops):
     model = letter_model()
+    model = minigpt.GPT2(model.config, model.params, ops, model.name)
     steps = minigpt.step(model, letter_tokenizer(model), "abc")
     makers = {name: function for function, names in MAKERS.items() for name in names}
     assert makers.keys() == {a.name for a in ACTIVATIONS}

@@ -6,6 +6,20 @@ def untapped(name, activation):
     return activation
 
 
+class AttentionRun:
+    """What minigpt.model.attention needs of its run, for an attention that is called by itself."""
+
+    def __init__(self, scale, masked, softmax, tap):
+        self.scale = scale
+        self.masked = masked
+        self.softmax = softmax
+        self._tap = tap
+
+    def tap(self, name, activation):
+        """Call the tap with "scores" for "attn.scores"."""
+        return self._tap(name.removeprefix("attn."), activation)
+
+
 # The operations, and the shape that the result of each must have.
 RESULT_SHAPES = {
     "softmax": lambda x, axis=-1: x.shape,

@@ -5,10 +5,12 @@ arguments, and keep the dtype of their input (float32 or float64). Letters as in
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
-from minigpt.ops.operations import untapped
+from minigpt import model
+from minigpt.ops.operations import AttentionRun, untapped
 
 
 def softmax(x, axis=-1):
@@ -79,19 +81,20 @@ def causal_mask(T, S, padding=None):
     return (mask & text) | (s == t)  # a padding position sees itself, so that its softmax is finite
 
 
-def attention(q, k, v, scale=None, padding=None, tap=untapped, softmax=softmax):
-    """Causal attention of every head: each query gathers the values of the keys that it matches.
+def masked(scores, padding=None):
+    """Return scores [B, H, T, S] with -inf wherever causal_mask is False, where softmax then gives weight 0."""
+    # The mask comes before the softmax, so that the weights that remain sum to 1.
+    return np.where(causal_mask(*scores.shape[-2:], padding), scores, -np.inf)
+
+
+def attention(q, k, v, scale=None, padding=None, tap=untapped):
+    """Causal attention of every head: the formula of minigpt.model.attention, with arguments in place of a run.
 
     attention(q, k, v) = softmax(q k^T scale + mask) v              Vaswani et al. 2017, section 3.2.1
 
     q [B, H, T, K] are the last T of S positions; k, v [B, H, S, K] -> [B, H, T, K]. scale defaults to 1/sqrt(K): for
     independent q and k of variance 1 the scores then have variance 1, whatever K is. padding [B]: see causal_mask. tap
-    receives "scores" (before the mask) and "weights", both [B, H, T, S], see minigpt/trace.py. softmax: the function
-    to use, a replaced one if there is one.
+    receives "scores" (before the mask) and "weights", both [B, H, T, S], see minigpt/trace.py.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    scores = tap("scores", q @ k.swapaxes(-1, -2) * scale)  # [B, H, T, S]
-    # The mask comes before the softmax, so that the weights that remain sum to 1.
-    scores = np.where(causal_mask(q.shape[2], k.shape[2], padding), scores, -np.inf)
-    weights = tap("weights", softmax(scores))  # [B, H, T, S]
-    return weights @ v  # [B, H, T, K]
+    return model.attention(q, k, v, AttentionRun(scale, partial(masked, padding=padding), softmax, tap))

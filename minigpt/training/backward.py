@@ -30,7 +30,7 @@ def gpt2_backward(dlogits, ids, params, grads, run):
     for layer in reversed(range(len(params["h"]))):
         dx = transformer_block_backward(dx, **params["h"][layer], grads=grads["h"][layer], run=run.in_block(layer))
 
-    run.embedding_backward(run.masked("embed", dx), ids, grads)
+    run.embedding_backward(run.dropout_backward("embed", dx), ids, grads)
 
 
 def transformer_block_backward(dx, ln_1, attn, ln_2, mlp, grads, run):
@@ -38,11 +38,11 @@ def transformer_block_backward(dx, ln_1, attn, ln_2, mlp, grads, run):
 
     x reaches the result directly and through the part that adds to it, so its gradient is the sum of both.
     """
-    dout = run.masked("mlp.out", dx)
+    dout = run.dropout_backward("mlp.out", dx)
     dnormed = feed_forward_backward(dout, run["ln_2"], **mlp, grads=grads["mlp"], run=run)
     dx = dx + run.layer_norm_backward(dnormed, run["resid_mid"], ln_2, grads["ln_2"])
 
-    dout = run.masked("attn.out", dx)
+    dout = run.dropout_backward("attn.out", dx)
     dnormed = self_attention_backward(dout, run["ln_1"], **attn, grads=grads["attn"], run=run)
     return dx + run.layer_norm_backward(dnormed, run.stream(run.layer), ln_1, grads["ln_1"])
 

@@ -42,8 +42,8 @@ class Recording:
             return self.activations[f"h.{layer - 1}.resid"]
         return self._times_mask("embed", self.activations["embed"])
 
-    def masked(self, name, dy):
-        """Return dx of y = x mask, if dropout had a mask for the activation of that name; else dy."""
+    def dropout_backward(self, name, dy):
+        """Return dx of y = dropout(x), where x is the activation of that name: dy times its mask, if it has one."""
         return self._times_mask(self.prefix + name, dy)
 
     def _times_mask(self, full_name, array):
