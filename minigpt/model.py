@@ -4,13 +4,16 @@
     D width    H heads     K = D / H, width of a head   F width of the MLP
 
 `params` is the official checkpoint as nested dicts, params["h"][0]["attn"]["c_attn"]["weight"]; each function gets its
-branch of that tree as keyword arguments, under the official names. `run` (run.py) has the operations (the formulas of
-ops/plain.py, or the kernels of ops/jit that compute the same) and all that is not mathematics:
+branch of that tree as keyword arguments, under the official names. `run` (run.py) has the operations linear,
+layer_norm, softmax and activation_function, as the formulas of ops/plain.py or the kernels of ops/jit, and all that is
+not mathematics:
 
     run.tap("name", x)   x, unless somebody records or edits it; training applies dropout here
     run.in_block(layer)  the run inside a block: names begin with h.LAYER., and the cache stores for that layer
     run.needed(x)        x; but if only the last token's logits are wanted, its last token, in the last block
 """
+
+import numpy as np
 
 
 def gpt2(ids, params, run):
@@ -43,14 +46,15 @@ def self_attention(x, c_attn, c_proj, run):
     v = run.tap("attn.v", split_heads(v, run.n_head))
     k, v = run.remember(k, v)  # [B, H, S, K]: a cache puts those of earlier tokens first
 
-    heads = run.tap("attn.heads", run.attention(q, k, v))  # by `attention` below, or by a kernel: [B, H, T, K]
+    heads = run.tap("attn.heads", run.attention(q, k, v))  # `attention` below, or a kernel for it: [B, H, T, K]
     return run.tap("attn.out", run.linear(merge_heads(heads), **c_proj))
 
 
 def attention(q, k, v, run):
-    """Each query gathers the values of the keys that it matches: softmax(q k^T / sqrt(K)) v;  -> [B, H, T, K]."""
+    """Each query gathers the values of the keys it matches: softmax(q k^T / sqrt(K) + mask) v  -> [B, H, T, K]."""
     scores = run.tap("attn.scores", q @ k.swapaxes(-1, -2) * run.scale)  # [B, H, T, S]; run.scale is 1 / sqrt(K)
-    weights = run.tap("attn.weights", run.softmax(run.masked(scores)))  # later tokens get 0; each row sums to 1
+    mask = causal_mask(q.shape[2], k.shape[2], run.padding)
+    weights = run.tap("attn.weights", run.softmax(np.where(mask, scores, -np.inf)))  # each row sums to 1
     return weights @ v
 
 
@@ -59,6 +63,21 @@ def feed_forward(x, c_fc, c_proj, run):
     pre = run.tap("mlp.pre", run.linear(x, **c_fc))  # [B, T, F]
     act = run.tap("mlp.act", run.activation_function(pre))
     return run.tap("mlp.out", run.linear(act, **c_proj))
+
+
+def causal_mask(T, S, padding=None):
+    """Return which of S keys each of the last T positions may look at: bool [T, S], or [B, 1, T, S] with padding.
+
+    Position t sees key s when s <= t: itself and the past. padding [B] is the number of keys at the left of each
+    sequence that are padding; no other position sees them.
+    """
+    t = np.arange(S - T, S)[:, None]  # [T, 1]
+    s = np.arange(S)  # [S]
+    mask = s <= t  # [T, S]
+    if padding is None:
+        return mask
+    text = s >= padding[:, None, None, None]  # [B, 1, 1, S]
+    return (mask & text) | (s == t)  # a padding position sees itself, so that its softmax is finite
 
 
 def split_qkv(x):

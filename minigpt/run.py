@@ -37,6 +37,8 @@ class Run:
         self.padding = padding
         self.tap = tap
         self.last_only = last_only
+        self.layer = 0
+        self.scale = config.attention_scale(0)
         # Bound here, not wrapped in methods: a small model feels an extra Python call for each operation.
         self.linear = ops.linear
         self.layer_norm = partial(ops.layer_norm, eps=config.layer_norm_epsilon)
@@ -67,14 +69,10 @@ class Run:
         return (k, v) if self.cache is None else self.cache.append(self.layer, k, v)
 
     def attention(self, q, k, v):
-        """Return what every head gathers, [B, H, T, K]: by model.attention, or by the kernel or function in its place."""
+        """Return what every head gathers, [B, H, T, K]: by model.attention, or by what is in its place."""
         if self._attention is plain.attention:
             return attention(q, k, v, self)
         return self._attention(q, k, v, self.scale, self.padding, self._attention_tap)
-
-    def masked(self, scores):
-        """Return scores [B, H, T, S] with -inf where the key is a later token than the query, or padding."""
-        return plain.masked(scores, self.padding)
 
     def needed(self, x):
         """Return x [..., T, numbers], or in the last block of a run with last_only the last token of it.

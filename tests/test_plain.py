@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import assert_close
 
+from minigpt import model
 from minigpt.ops import plain
 
 DTYPES = {"float64": 1e-9, "float32": 1e-5}
@@ -171,12 +172,12 @@ WRONG_ATTENTIONS = {
     "scaled by the width of all heads": lambda q, k, v: plain.attention(q, k, v, (q.shape[1] * q.shape[-1]) ** -0.5),
     "sees one token of the future": lambda q, k, v: masked_off_by_one(q, k, v, None, None, 1),
     "masked with a number that is too small": lambda q, k, v: (
-        plain.softmax(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5 - 8.0 * ~plain.causal_mask(q.shape[2], k.shape[2]))
+        plain.softmax(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5 - 8.0 * ~model.causal_mask(q.shape[2], k.shape[2]))
         @ v
     ),
     "softmax over the queries": lambda q, k, v: (
         plain.softmax(
-            np.where(plain.causal_mask(q.shape[2], k.shape[2]), q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, -1e30), -2
+            np.where(model.causal_mask(q.shape[2], k.shape[2]), q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, -1e30), -2
         )
         @ v
     ),

@@ -8,7 +8,8 @@ import textwrap
 
 from minigpt.looking.source import file_name
 
-TAP_MODULES = {"minigpt.trace", "minigpt.run", "minigpt.ops.operations"}  # their frames lie between a formula and the trace
+# Their frames lie between a formula and the trace.
+TAP_MODULES = {"minigpt.trace", "minigpt.run", "minigpt.ops.operations"}
 TAPS_A_VARIABLE = re.compile(r'\btap\(\s*"[\w.]+",\s*(\w+)\s*\)')  # tap("embed", x)
 
 

@@ -9,9 +9,9 @@ def untapped(name, activation):
 class AttentionRun:
     """What minigpt.model.attention needs of its run, for an attention that is called by itself."""
 
-    def __init__(self, scale, masked, softmax, tap):
+    def __init__(self, scale, padding, softmax, tap):
         self.scale = scale
-        self.masked = masked
+        self.padding = padding
         self.softmax = softmax
         self._tap = tap
 

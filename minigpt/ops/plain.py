@@ -5,7 +5,6 @@ arguments, and keep the dtype of their input (float32 or float64). Letters as in
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
@@ -66,27 +65,6 @@ def linear(x, weight, bias=None):
     return y if bias is None else y + bias
 
 
-def causal_mask(T, S, padding=None):
-    """Return which of S keys each of the last T positions may look at: bool [T, S], or [B, 1, T, S] with padding.
-
-    Position t sees key s when s <= t: itself and the past. padding [B] is the number of keys at the left of each
-    sequence that are padding; no other position sees them.
-    """
-    t = np.arange(S - T, S)[:, None]  # [T, 1]
-    s = np.arange(S)  # [S]
-    mask = s <= t  # [T, S]
-    if padding is None:
-        return mask
-    text = s >= padding[:, None, None, None]  # [B, 1, 1, S]
-    return (mask & text) | (s == t)  # a padding position sees itself, so that its softmax is finite
-
-
-def masked(scores, padding=None):
-    """Return scores [B, H, T, S] with -inf wherever causal_mask is False, where softmax then gives weight 0."""
-    # The mask comes before the softmax, so that the weights that remain sum to 1.
-    return np.where(causal_mask(*scores.shape[-2:], padding), scores, -np.inf)
-
-
 def attention(q, k, v, scale=None, padding=None, tap=untapped):
     """Causal attention of every head: the formula of minigpt.model.attention, with arguments in place of a run.
 
@@ -97,4 +75,4 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     receives "scores" (before the mask) and "weights", both [B, H, T, S], see minigpt/trace.py.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return model.attention(q, k, v, AttentionRun(scale, partial(masked, padding=padding), softmax, tap))
+    return model.attention(q, k, v, AttentionRun(scale, padding, softmax, tap))

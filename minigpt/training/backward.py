@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from minigpt.model import merge_heads, split_heads
-from minigpt.ops.plain import causal_mask, softmax
+from minigpt.model import causal_mask, merge_heads, split_heads
+from minigpt.ops.plain import softmax
 
 
 def gpt2_backward(dlogits, ids, params, grads, run):

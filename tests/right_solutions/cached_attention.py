@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from minigpt.ops.plain import causal_mask, softmax
+from minigpt.model import causal_mask
+from minigpt.ops.plain import softmax
 
 
 def cached_attention_in_numpy(q, k, v, k_cache, v_cache):

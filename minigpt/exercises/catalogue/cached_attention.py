@@ -16,8 +16,9 @@ from minigpt.exercises.drawing import (
 )
 from minigpt.exercises.exercise import TOLERANCE_NEAR_1000, Exercise, Probe
 from minigpt.exercises.placing import WrongResultError, require_shape
+from minigpt.model import causal_mask
 from minigpt.ops import plain
-from minigpt.ops.plain import causal_mask, softmax
+from minigpt.ops.plain import softmax
 
 
 def cached_attention(q, k, v, k_cache, v_cache):
@@ -79,7 +80,7 @@ exercise = Exercise(
     "v. Return heads [H, T, K] and the longer caches, keys and values [H, P + T, K]; do not change the given caches.",
     reference=cached_attention,
     returns=("heads", "k_cache", "v_cache"),
-    uses=("minigpt.ops.plain.softmax", "minigpt.ops.plain.causal_mask"),
+    uses=("minigpt.ops.plain.softmax", "minigpt.model.causal_mask"),
     probes=(
         Probe(
             "Look at the returned keys: the cached ones first, then the new ones.",

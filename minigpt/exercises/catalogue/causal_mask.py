@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from minigpt import model
 from minigpt.exercises.drawing import sizes
 from minigpt.exercises.exercise import Exercise, Probe
 from minigpt.exercises.placing import operation, require_shape
@@ -11,7 +12,7 @@ from minigpt.ops import plain
 
 def causal_mask(T):
     """mask[t, s] = s <= t."""
-    return plain.causal_mask(T, T)
+    return model.causal_mask(T, T)
 
 
 def diagonal(mask):

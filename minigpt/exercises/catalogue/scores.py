@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from minigpt import model
 from minigpt.exercises.drawing import arrays, large_input, numbers, sizes, small_integers, whole_numbers
 from minigpt.exercises.exercise import Exercise, Probe
 from minigpt.exercises.placing import operation, require_shape
@@ -27,7 +28,7 @@ def attention_with(scores):
         texts, shape = zip(q, k, strict=True), (q.shape[2], k.shape[2])
         found = [[require_shape(scores(*head), shape) for head in zip(*text, strict=True)] for text in texts]
         found = tap("scores", np.array(found, q.dtype))  # [B, H, T, T]
-        weights = tap("weights", plain.softmax(np.where(plain.causal_mask(*shape), found, -np.inf)))
+        weights = tap("weights", plain.softmax(np.where(model.causal_mask(*shape), found, -np.inf)))
         return weights @ v
 
     return attention
@@ -101,7 +102,7 @@ def scores_of_numbers(q, k):
 
 @exercise.mistake("You already mask the scores. That is the next step and not part of this one.")
 def scores_masked(q, k):
-    return np.where(plain.causal_mask(len(q), len(q)), scores(q, k), -np.inf)
+    return np.where(model.causal_mask(len(q), len(q)), scores(q, k), -np.inf)
 
 
 @exercise.mistake("You already apply a softmax. That is a later step; the scores are q k^T / sqrt(K).")
