@@ -138,7 +138,7 @@ def test_calls_of_minigpts_own_solutions_are_noticed(graded):
     assert found.score == 0
     for name, sentence in {
         "softmax": "it calls minigpt.ops.plain.softmax, which is minigpt's own solution",
-        "causal_mask": "it calls minigpt.ops.plain.causal_mask, which is|it calls minigpt.exercises.",
+        "causal_mask": "it calls minigpt.model.causal_mask, which is|it calls minigpt.exercises.",
         "scores": "it calls sys.setprofile",
         "split_heads": "it calls sys.setprofile",
         "merge_heads": "it calls minigpt.",
