@@ -1,0 +1,10 @@
+"""A page that steps through GPT-2 in a browser. README.md says how its parts fit together.
+
+    session.py   answers the page's questions about a model: Session
+    fields.py    the fields of a question, checked
+    runs.py      a forward pass with everything that the page shows of it; the runs that are kept
+    models.py    the models that a page can choose
+    wire.py      an answer as bytes
+    server.py    the page and its questions over HTTP, on this machine only
+    web/         what runs in the browser
+"""

@@ -1,0 +1,176 @@
+"""The questions of a page about a model, answered. README.md lists them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minigpt.activations import ACTIVATIONS
+from minigpt.gpt2 import GPT2
+from minigpt.looking.labels import token_texts
+from minigpt.looking.stepping import describe
+from minigpt.page.changes import read_changes
+from minigpt.page.fields import (
+    as_slices,
+    ids_field,
+    index_field,
+    shortened,
+    text_field,
+)
+from minigpt.page.models import Loaded, Models
+from minigpt.page.runs import Runs
+from minigpt.params import flatten
+from minigpt.run import ContextLengthError
+from minigpt.tokenizer import Tokenizer
+
+Answer = tuple[dict, list[np.ndarray]]  # a head for JSON, and arrays of float32 or float64
+
+
+class Session:
+    """Answers the questions of one or more pages about a model, from any thread.
+
+    >>> session = Session(model, tokenizer, "Once upon a time")
+    >>> head, _ = session.answer({"ask": "run", "text": "Once upon a time"})
+    >>> _, (weights,) = session.answer(
+    ...     {"ask": "numbers", "run": head["run"], "name": "h.0.attn.weights", "index": [0, None, None]}
+    ... )
+    """
+
+    live = True
+
+    def __init__(self, model: GPT2, tokenizer: Tokenizer, text: str):
+        self.text = text
+        self.models = Models(model, tokenizer)
+        self.runs = Runs(self.models)
+        self._questions: dict[str, Callable[[dict], Answer]] = {
+            "start": self._start,
+            "run": self._run,
+            "numbers": self._numbers,
+            "parameter": self._parameter,
+            "tokens": self._tokens,
+            "forget": self._forget,
+        }
+
+    def answer(self, question: dict) -> Answer:
+        """Return the answer to a question {"ask": NAME, ...}: a head and arrays. Raises ValueError."""
+        if not isinstance(question, dict):
+            raise ValueError(f"a question must be an object, not {shortened(question)}")
+        name = question.get("ask")
+        if not isinstance(name, str) or name not in self._questions:
+            raise ValueError(f"ask must be one of {', '.join(self._questions)}, not {shortened(name)}")
+        return self._questions[name](question)
+
+    def _start(self, question):
+        first = self.models.first
+        head = {
+            "text": self.text,
+            "model": first.name,
+            "models": self.models.names(),
+            "live": self.live,
+            "config": config_head(first.model.config),
+            "activations": activations_head(first.model.config),
+            "max_tokens": first.max_tokens,
+            "python": first.python,
+            "has_parameters": True,
+        }
+        return head, []
+
+    def _run(self, question):
+        loaded = self._loaded(question)
+        if question.get("ids") is None:
+            text = text_field(question, "text")
+            ids = loaded.tokenizer.encode(text)
+            if not ids:
+                raise ValueError("the text is empty: there is nothing to look at without at least one token")
+        else:
+            ids = ids_field(question, "ids", loaded.model.config.vocab_size, loaded.max_tokens)
+            text = loaded.tokenizer.decode(ids)
+        if len(ids) > loaded.max_tokens:
+            raise ContextLengthError(
+                f"the text has {len(ids)} tokens; the page takes at most {loaded.max_tokens} of them: shorten it"
+            )
+        changes = read_changes(question, loaded.model.config, len(ids))
+        run = self.runs.run(loaded, ids, text, changes)
+        head = {
+            "run": run.id,
+            "ids": ids,
+            "tokens": run.tokens,
+            "text": text,
+            "steps": run.steps(),
+            "code": self.runs.python(run),
+            "changes": [change.fields for change in changes],
+            "model": loaded.name,
+            "config": config_head(run.config),
+            "max_tokens": loaded.max_tokens,
+        }
+        return head, []
+
+    def _numbers(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        name = text_field(question, "name")
+        if name not in run.trace:
+            raise ValueError(f"this model has no activation {shortened(name)}")
+        array = run.trace[name][0]
+        return {}, [np.asarray(array[as_slices(index_field(question, "index", array.shape, name))])]
+
+    def _parameter(self, question):
+        loaded = self._loaded(question)
+        name = text_field(question, "name")
+        parameters = flatten(loaded.model.params)
+        if name not in parameters:
+            raise ValueError(f"this model has no parameter {shortened(name)}")
+        array = parameters[name]
+        index = index_field(question, "index", array.shape, name)
+        return {}, [np.asarray(parameter_numbers(array, index))]
+
+    def _tokens(self, question):
+        loaded = self._loaded(question)
+        vocab_size = loaded.model.config.vocab_size
+        ids = ids_field(question, "ids", vocab_size, vocab_size)
+        return {"texts": token_texts(loaded.tokenizer, ids)}, []
+
+    def _forget(self, question):
+        self.runs.forget(text_field(question, "run"))
+        return {}, []
+
+    def _loaded(self, question) -> Loaded:
+        """Return the model of a question: that of its run, or the named one, or the first."""
+        if question.get("run") is not None:
+            return self.runs.find(text_field(question, "run")).loaded
+        return self.models.find(None if question.get("model") is None else text_field(question, "model"))
+
+
+def parameter_numbers(array, index):
+    """Return some numbers of a parameter; index: an integer or None (all) for each axis.
+
+    Of a packed matrix only the outputs that are asked for are unpacked, where the index says which.
+    """
+    if isinstance(array, np.ndarray):
+        return array[as_slices(index)]
+    stored, stored_index = (array.T, index[::-1]) if array.is_transposed else (array, index)
+    row, column = stored_index
+    rows = stored.unpack(slice(None) if row is None else slice(row, row + 1))
+    numbers = rows[:, slice(None) if column is None else column]
+    numbers = numbers if row is None else numbers[0]
+    return numbers.T if array.is_transposed else numbers
+
+
+def config_head(config):
+    """Return the configuration as the page takes it, with what follows from it."""
+    names = ("n_layer", "n_head", "n_embd", "head_size", "vocab_size", "n_positions", "activation_function")
+    return {name: getattr(config, name) for name in names} | {
+        "n_inner": config.n_inner or 4 * config.n_embd,
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "tied": config.tie_word_embeddings,
+        "scales": [config.attention_scale(layer) for layer in range(config.n_layer)],
+        "parameters": config.parameter_count(),
+    }
+
+
+def activations_head(config):
+    """Return the table of activations, with the formulas of this configuration (of block 0, where blocks differ)."""
+    rows = []
+    for a in ACTIVATIONS:
+        formula, meaning = describe(f"h.0.{a.name}" if a.in_block else a.name, config)
+        row = {"name": a.name, "axes": a.axes[1:], "formula": formula, "meaning": meaning}
+        rows.append(row | {"in_block": a.in_block, "is_probability": a.is_probability})
+    return rows

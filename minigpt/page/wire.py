@@ -1,0 +1,23 @@
+"""An answer as bytes, as web/source.js reads it."""
+
+import json
+
+import numpy as np
+
+ALIGNMENT = 8  # bytes: a Float64Array in the browser must begin at a multiple of them
+
+
+def encode_answer(head: dict, arrays: list[np.ndarray]) -> bytes:
+    """Return a head, which JSON can hold, and arrays of float32 or float64 as the bytes of one answer.
+
+    uint32 n, n bytes of JSON (the head with the arrays' shapes and dtypes), the numbers of every array; all
+    little-endian, everything padded to ALIGNMENT.
+    """
+    described = [{"shape": list(array.shape), "dtype": array.dtype.name} for array in arrays]
+    text = json.dumps(head | {"arrays": described}, ensure_ascii=False, allow_nan=False).encode()
+    text += b" " * (-(4 + len(text)) % ALIGNMENT)
+    parts = [len(text).to_bytes(4, "little"), text]
+    for array in arrays:
+        numbers = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        parts += [numbers, bytes(-len(numbers) % ALIGNMENT)]
+    return b"".join(parts)
