@@ -1,4 +1,6 @@
-"""A page that steps through GPT-2 in a browser. README.md says how its parts fit together.
+"""A page that steps through GPT-2 in a browser.
+
+README.md says how its parts fit together:
 
     session.py   answers the page's questions about a model: Session
     fields.py    the fields of a question, checked

@@ -1,4 +1,4 @@
-"""The changes of a run: from what the page sends to functions for model(ids, edit={...}), and to Python that does it."""
+"""The changes of a run: from what the page sends to an edit for model(ids, edit=...), and to Python that does it."""
 
 from dataclasses import dataclass
 
