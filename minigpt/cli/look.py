@@ -1,5 +1,7 @@
 """minigpt info, tokenize, step: look at a model, at tokens, at a forward pass."""
 
+from pathlib import Path
+
 import click
 
 from minigpt.cli.options import (
@@ -76,19 +78,23 @@ def tokenize(text, model, offline, as_json):
 @click.option("--open", "opens_page", is_flag=True, help="Step through it on a page in the browser, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of that page. Default: a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address of that page, and open no browser.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write the page to this file, which needs no program.")
 @offline_option
 @json_option
 @click.pass_context
-def step(context, text, model, layer, everything, opens_page, port, no_browser, offline, as_json):
+def step(context, text, model, layer, everything, opens_page, port, no_browser, html, offline, as_json):
     """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
-    if opens_page and (everything or as_json or is_given(context, "layer")):
-        raise click.UsageError("--layer, --all and --json have no effect on the page of --open")
+    if opens_page and html:
+        raise click.UsageError("--open shows a page and --html writes one: choose one of them")
+    if (opens_page or html) and (everything or as_json or is_given(context, "layer")):
+        raise click.UsageError("--layer, --all and --json have no effect on a page")
     if not opens_page:
         refuse(context, ["port", "no_browser"], "is for the page of --open")
     text = read_prompt(text)
     if opens_page:
-        open_page(text, model, offline, port or 0, no_browser)
-        return
+        return open_page(text, model, offline, port or 0, no_browser)
+    if html:
+        return save_page(html, text, model, offline)
     from minigpt import step as walk
 
     steps = walk(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
@@ -109,3 +115,11 @@ def open_page(text, model, offline, port, no_browser):
     session = Session(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
     session.answer({"ask": "run", "text": text})  # a text that is too long ends here, in a sentence
     serve(session, port, not no_browser, lambda url: write(f"{url}\nCtrl-C ends it.\n"))
+
+
+def save_page(path, text, model, offline):
+    """Write the page of a text and a model to a file."""
+    from minigpt.page.file import write_page
+
+    write_page(path, load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    write(f"{path}: {human_size(Path(path).stat().st_size)}, to open in a browser\n")

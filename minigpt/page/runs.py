@@ -92,8 +92,7 @@ class Runs:
         for change in changes:
             if change.run:
                 self._require_copyable(change, loaded, ids)
-        described = json.dumps([loaded.name, ids, [change.fields for change in changes]])
-        run_id = hashlib.sha256(described.encode()).hexdigest()[:16]
+        run_id = id_of_run(loaded.name, ids, changes)
         with self._lock:
             self._known[run_id] = (loaded.name, ids, text, changes)
             self._known.move_to_end(run_id)
@@ -153,3 +152,9 @@ class Runs:
             raise ValueError(
                 f"the run to copy from has {len(other.ids)} tokens, this one {len(ids)}: a copy needs the same number"
             )
+
+
+def id_of_run(model_name, ids, changes=()):
+    """Return the id of the run of these ids with these changes: the same run always has the same id."""
+    described = json.dumps([model_name, ids, [change.fields for change in changes]])
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
