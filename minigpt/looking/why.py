@@ -119,8 +119,7 @@ class Why:
 
     def to_dict(self) -> dict:
         """Return the fields, with those of the terms, as JSON has them."""
-        fields = {
-            name: getattr(self, name) for name in ("kind", "name", "value", "where", "formula", "numbers", "note")
-        }
-        terms, also = [term.to_dict() for term in self.terms], [factor.to_dict() for factor in self.also]
-        return fields | {"index": list(self.index), "terms": terms, "also": also}
+        names = ("kind", "name", "index", "value", "where", "formula", "numbers", "terms", "also", "note")
+        fields = {name: getattr(self, name) for name in names}
+        lists = {name: [part.to_dict() for part in fields[name]] for name in ("terms", "also")}
+        return fields | {"index": list(self.index)} | lists
