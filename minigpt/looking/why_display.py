@@ -9,7 +9,7 @@ from minigpt.looking.source import CARD_STYLE, PRE_STYLE
 MAX_TERMS = 12
 MAX_ALSO = 6  # numbers that take part without being a term
 WIDTH = 80  # of a terminal
-LABEL_WIDTH, TOKEN_WIDTH, BAR_WIDTH = 44, 12, 8
+NUMBER_WIDTH, BAR_WIDTH, TOKEN_WIDTH = 11, 8, 12
 POSITIVE, NEGATIVE = "#2166ac", "#b2182b"
 
 
@@ -20,14 +20,7 @@ def as_text(why):
     for paragraph in filter(None, paragraphs):
         lines += textwrap.wrap(paragraph, WIDTH, initial_indent="  ", subsequent_indent="      ")
     lines.append("")
-    largest = max((abs(term.value) for term in why.terms), default=0)
-    for term in why.terms[:MAX_TERMS]:
-        bar = "█" * round(BAR_WIDTH * share(term.value, largest))
-        label = clipped(term.label, LABEL_WIDTH)
-        token = "" if term.token is None else clipped(token_label(term.token), TOKEN_WIDTH)
-        lines.append(f"{term.value:>+11.4g} {bar:<{BAR_WIDTH}} {label:<{LABEL_WIDTH}} {token}".rstrip())
-    if rest := the_rest(why):
-        lines.append(f"{rest[1]:>+11.4g} {'':<{BAR_WIDTH}} and {rest[0]} more, together")
+    lines += _term_lines(why)
     for paragraph in filter(None, (also(why), why.note)):
         lines += textwrap.wrap(paragraph, WIDTH, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines).rstrip()
@@ -88,6 +81,23 @@ def share(value, largest):
 def clipped(text, width):
     """Return the text, or its beginning with an ellipsis."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _term_lines(why):
+    shown = why.terms[:MAX_TERMS]
+    largest = max((abs(term.value) for term in why.terms), default=0)
+    tokens = ["" if term.token is None else clipped(token_label(term.token), TOKEN_WIDTH) for term in shown]
+    # Labels get the width that the longest token leaves.
+    rest_width = WIDTH - NUMBER_WIDTH - BAR_WIDTH - 3 - max(map(len, tokens), default=0)
+    label_width = min(rest_width, max((len(term.label) for term in shown), default=0))
+    lines = []
+    for term, token in zip(shown, tokens, strict=True):
+        bar = "█" * round(BAR_WIDTH * share(term.value, largest))
+        label = clipped(term.label, label_width)
+        lines.append(f"{term.value:>+{NUMBER_WIDTH}.4g} {bar:<{BAR_WIDTH}} {label:<{label_width}} {token}".rstrip())
+    if rest := the_rest(why):
+        lines.append(f"{rest[1]:>+{NUMBER_WIDTH}.4g} {'':<{BAR_WIDTH}} and {rest[0]} more, together")
+    return lines
 
 
 def _row(term, largest):
