@@ -13,6 +13,7 @@ from minigpt.activations import find_activation
 from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
+from minigpt.looking.attribution import Attribution, attribution
 from minigpt.looking.forward_sums import ForwardNumbers
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label
@@ -152,6 +153,21 @@ class Steps(Sequence):
         exist.
         """
         return self._numbers.why(name, *index)
+
+    def attribution(self, token: str | int, other: str | int | None = None, position: int = -1) -> Attribution:
+        """Split the logit of a token over the parts of the model: an Attribution with .heads [L, H] and .plot().
+
+        >>> steps.attribution(" time")                      # which heads and MLPs predict it, and what the heads read
+        >>> steps.attribution("She", other="He")            # the difference of two logits
+
+        logit = wte + wpe + sum of heads + attn_biases + mlps + ln_f_bias + rest
+        The mean and the variance of ln_f are held at their values; what the parts do to them is not counted ("direct
+        logit attribution", Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"). by_token [L, H, T]
+        splits every head over the tokens that it reads. token, other: the text of a single token, or its id. position:
+        the token after which it stands. Raises ValueError for other arguments, and for an attention that was replaced
+        by one that does not tap its weights.
+        """
+        return attribution(self._numbers, token, other, position)
 
     def __repr__(self):
         return self.as_text()
