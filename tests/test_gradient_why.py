@@ -157,6 +157,18 @@ def test_the_way_ends_at_the_logits(model, length, data):
         end.terms[0].why()
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_row_of_the_embedding(tied):
+    """Tokens that are read, that are predicted, both, or neither."""
+    model = letter_model(tie_word_embeddings=tied)
+    steps = gradient_steps(model, letter_tokenizer(model), "decade")
+    for name in ("wte.weight", "wte.weight" if tied else "lm_head.weight"):
+        for v in range(model.config.vocab_size):
+            why = steps.why(name, v, 3)
+            assert_sums(why, steps, 1e-11)
+    assert len(steps.why("wte.weight", 4, 3).terms) == (6 if tied else 1)  # e is read once, by 5 positions predicted
+
+
 def test_a_factor_that_is_an_activation_has_the_arithmetic_of_the_forward_pass():
     model = letter_model()
     steps = gradient_steps(model, letter_tokenizer(model), "decade")

@@ -104,6 +104,22 @@ def test_8_bit_weights(ops):
         assert_sums(steps.why(place, *index), steps[place].array[0][index], 1e-3 if ops == "jit" else 1e-5)
 
 
+def test_the_rounding_of_8_bit_kernels_is_no_difference():
+    """One large number makes the steps coarse in which the kernel rounds the others."""
+    model = GPT2.from_pretrained(DEFAULT_MODEL, quantize="int8", ops="jit")
+    weights = np.asarray(model.params["h"][0]["mlp"]["c_fc"]["weight"])
+
+    def edit(x):
+        x[..., 0] = 300
+        return x
+
+    steps = minigpt.step(model, "Once upon a time", edit={"h.0.ln_2": edit})
+    whys = [steps.why("h.0.mlp.pre", 3, f) for f in np.abs(weights[0]).argsort()[:5]]
+    assert not any(why.note for why in whys)
+    errors = [abs(sum(t.value for t in why.terms) - why.value) / sum(abs(t.value) for t in why.terms) for why in whys]
+    assert max(errors) > 1e-4
+
+
 @given(models(), st.integers(1, 6), st.data())
 def test_the_largest_terms_lead_to_a_row_of_wte(model, length, data):
     tokenizer, text = letter_tokenizer(model), random_text(model, length)
@@ -132,6 +148,7 @@ def test_which_factor_is_asked(bundled):
     assert (t, s) == (5, 3) and term.token == steps.tokens[3]
     assert term.why().name == "h.1.attn.k" and term.why().index == (2, 3, k)
     assert term.why(0).name == "h.1.attn.q" and term.why(0).index == (2, 5, k)
+    assert [term.token for term in steps.why("h.1.attn.weights", 2, 5, 3).terms] == [steps.tokens[3]]
     head = steps.why("h.1.attn.heads", 2, 5, 3)
     assert len(head.terms) == 6 and {term.token for term in head.terms} == set(steps.tokens[:6])
     assert head.terms[0].why().name == "h.1.attn.v" and head.terms[0].why(0).name == "h.1.attn.weights"

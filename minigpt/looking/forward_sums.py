@@ -14,8 +14,6 @@ from minigpt.ops import plain
 from minigpt.ops.packed import Int8Matrix
 
 THIRDS = ("attn.q", "attn.k", "attn.v")  # of the columns of c_attn
-# The kernels round the input of an 8-bit product to 16 bits or so.
-INT8_ROUNDING = 1e-3
 
 
 class ForwardNumbers(PassNumbers):
@@ -88,19 +86,23 @@ def layer_norm(norm, stream_of):
     return formula
 
 
-def linear_terms(at, inputs, matrix, column):
-    """Return the terms of output `column` of linear(inputs, **matrix): products, and the bias if there is one."""
-    weight = f"{matrix}.weight"
-    weights = at.column(weight, column)
-    full = at.full(weight)
-    pairs = zip(inputs, enumerate(weights), strict=True)
-    terms = [at.term(x, Factor("parameter", full, float(w), (i, column))) for x, (i, w) in pairs]
-    return [*terms, at.term(at.parameter(f"{matrix}.bias", column))]
+def linear(at, formula, inputs, matrix, column):
+    """Return the Sum of output `column` of linear(inputs, **matrix): products and a bias."""
+    weights, name = at.column(f"{matrix}.weight", column), at.full(f"{matrix}.weight")
+    factors = [Factor("parameter", name, float(w), (i, column)) for i, w in enumerate(weights)]
+    terms = [at.term(*pair) for pair in zip(inputs, factors, strict=True)]
+    terms.append(at.term(at.parameter(f"{matrix}.bias", column)))
+    return Sum(formula, terms, rounding=_rounding(at, inputs, factors))
 
 
-def rounding_of(at, weight):
-    """Return the rounding of a product with this matrix, beyond that of the dtype."""
-    return INT8_ROUNDING if isinstance(at.params[at.full(weight)], Int8Matrix) else 0.0
+def _rounding(at, inputs, weights):
+    """Return what a kernel may add to a product with a matrix of 8 bits by rounding the inputs to integers."""
+    matrix = at.params[weights[0].name]
+    if not isinstance(matrix, Int8Matrix):
+        return 0.0
+    # The largest integer, as in ops/jit/int8.py.
+    limit = min(32767, max(127, (2**31 - 1) // max(1, matrix.max_row_sum)))
+    return max(abs(x.value) for x in inputs) / limit * sum(abs(w.value) for w in weights)
 
 
 def projection(name):
@@ -111,11 +113,8 @@ def projection(name):
         D, K = at.config.n_embd, at.config.head_size
         inputs = [at.activation("ln_1", t, i) for i in range(D)]
         offset = f"{third * D} + " if third else ""
-        return Sum(
-            f"{name}[h, t, k] = Σ_i ln_1[t, i] * c_attn.weight[i, j] + c_attn.bias[j], j = {offset}{K} h + k",
-            linear_terms(at, inputs, "attn.c_attn", third * D + h * K + k),
-            rounding=rounding_of(at, "attn.c_attn.weight"),
-        )
+        formula = f"{name}[h, t, k] = Σ_i ln_1[t, i] * c_attn.weight[i, j] + c_attn.bias[j], j = {offset}{K} h + k"
+        return linear(at, formula, inputs, "attn.c_attn", third * D + h * K + k)
 
     return formula
 
@@ -160,11 +159,8 @@ def heads(at, h, t, k):
 def attention_out(at, t, d):
     K = at.config.head_size
     inputs = [at.activation("attn.heads", i // K, t, i % K) for i in range(at.config.n_embd)]
-    return Sum(
-        f"attn.out[t, d] = Σ_i attn.heads[h, t, k] * c_proj.weight[i, d] + c_proj.bias[d], i = {K} h + k",
-        linear_terms(at, inputs, "attn.c_proj", d),
-        rounding=rounding_of(at, "attn.c_proj.weight"),
-    )
+    formula = f"attn.out[t, d] = Σ_i attn.heads[h, t, k] * c_proj.weight[i, d] + c_proj.bias[d], i = {K} h + k"
+    return linear(at, formula, inputs, "attn.c_proj", d)
 
 
 def stream(name):
@@ -188,11 +184,8 @@ def mlp_linear(name, read, matrix):
     def formula(at, t, j):
         inputs = [at.activation(read, t, i) for i in range(at.array(read).shape[-1])]
         out = "f" if name == "mlp.pre" else "d"
-        return Sum(
-            f"{name}[t, {out}] = Σ_i {read}[t, i] * {matrix}.weight[i, {out}] + {matrix}.bias[{out}]",
-            linear_terms(at, inputs, f"mlp.{matrix}", j),
-            rounding=rounding_of(at, f"mlp.{matrix}.weight"),
-        )
+        formula = f"{name}[t, {out}] = Σ_i {read}[t, i] * {matrix}.weight[i, {out}] + {matrix}.bias[{out}]"
+        return linear(at, formula, inputs, f"mlp.{matrix}", j)
 
     return formula
 
@@ -213,10 +206,11 @@ def activation_function(at, t, f):
 
 def logits(at, t, v):
     weight = f"{at.head}.weight"
-    row = at.row(weight, v)
     inputs = [at.activation("ln_f", t, i) for i in range(at.config.n_embd)]
-    terms = [at.term(x, Factor("parameter", weight, float(row[i]), (v, i))) for i, x in enumerate(inputs)]
-    return Sum(f"logits[t, v] = Σ_i ln_f[t, i] * {weight}[v, i]", terms, rounding=rounding_of(at, weight))
+    factors = [Factor("parameter", weight, float(w), (v, i)) for i, w in enumerate(at.row(weight, v))]
+    terms = [at.term(*pair) for pair in zip(inputs, factors, strict=True)]
+    formula = f"logits[t, v] = Σ_i ln_f[t, i] * {weight}[v, i]"
+    return Sum(formula, terms, rounding=_rounding(at, inputs, factors))
 
 
 FORWARD_SUMS = {

@@ -29,7 +29,7 @@ class Sum:
     note: str = ""
     numbers: str | None = None  # None: the largest terms, written out
     magnitude: float | None = None  # rounding is relative to this; None: to the sum of the absolute values
-    rounding: float = 0.0  # more of it than usual, also relative to `magnitude`
+    rounding: float = 0.0  # what comes on top of that, absolute
 
 
 class PassNumbers:
@@ -188,7 +188,7 @@ def finished(numbers, kind, name, index, value, where, found, blame):
     total = sum(term.value for term in terms)
     magnitude = sum(abs(term.value) for term in terms) if found.magnitude is None else found.magnitude
     dtype = np.finfo(numbers.model.dtype)
-    tolerance = max(MAX_ROUNDINGS * dtype.eps, found.rounding) * (magnitude + dtype.tiny / dtype.eps)
+    tolerance = MAX_ROUNDINGS * (dtype.eps * magnitude + dtype.tiny) + found.rounding
     if not abs(value - total) <= tolerance:
         label, sentence = blame(total)
         terms.append(numbers.term(value=value - total, label=label))
