@@ -217,6 +217,23 @@ def test_an_edit_of_the_stream_is_told_further_on():
     assert [term.value for term in later.terms if term.label == "edited"] == [pytest.approx(1)]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_score_of_minus_infinity(dtype):
+    """An edit that hides a key: its weight is exp(-inf) = 0, as the formula says."""
+    model = GPT2.random(letter_model().config, dtype=dtype)
+
+    def hide(scores):
+        scores[..., 1] = -np.inf
+        return scores
+
+    steps = minigpt.step(model, letter_tokenizer(model), "face", edit={"h.1.attn.scores": hide})
+    for t in (2, 3):
+        for s in range(4):
+            why = steps.why("h.1.attn.weights", 0, t, s)
+            assert "formula gives" not in why.note and (why.value == 0) == (s == 1 or s > t)
+    assert "h.1.attn.scores was edited" in steps.why("h.1.attn.scores", 0, 2, 1).note
+
+
 def test_a_replaced_attention_is_told():
     model = letter_model()
     steps = minigpt.step(model.with_ops(attention=lambda q, k, v: 2 * v), letter_tokenizer(model), "face")

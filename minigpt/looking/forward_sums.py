@@ -144,7 +144,8 @@ def weights(at, h, t, s):
         [at.term(score, *constants, value=value, label=label)],
         [at.activation("attn.scores", h, t, r) for r in range(t + 1) if r != s],
         numbers=f"{value:.4g} = exp({score.value:.4g} - {written(largest)}) / {total:.4g}",
-        magnitude=float(value * (1 + abs(score.value) + abs(largest))),
+        # exp turns the rounding of its argument into a relative one. An edited score may be -inf.
+        magnitude=float(value * (1 + abs(score.value) + abs(largest))) if value else 0.0,
     )
 
 

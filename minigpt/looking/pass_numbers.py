@@ -1,5 +1,6 @@
 """The numbers of one pass, activations and parameters, by name and index, and sums of products of them."""
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -105,15 +106,14 @@ class PassNumbers:
         axes = find_activation(factor.name).axes[1:]
         return factor.index[axes.index("S" if "S" in axes else "T")]
 
-    def term(self, *factors, value=None, label=None, position=None, token=None):
+    def term(self, *factors, value=None, label=None, position=None):
         """Return the Term of a product of Factors."""
-        value = float(np.prod([factor.value for factor in factors])) if value is None else float(value)
+        value = math.prod(factor.value for factor in factors) if value is None else float(value)
         label = " * ".join(factor.label(self.prefix) for factor in factors) if label is None else label
         for factor in factors:
             if factor.kind in ("activation", "gradient"):
                 position = self.position_of(factor)
-        if position is not None and token is None:
-            token = self.tokens[position]
+        token = None if position is None else self.tokens[position]
         return Term(value, label, factors, position, token, self.ask)
 
     def ask(self, factor):

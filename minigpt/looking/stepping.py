@@ -111,7 +111,7 @@ class Steps(Sequence):
     """The Steps of a forward pass in their order; steps["h.0.attn.q"] finds one by name.
 
     next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
-    every block.
+    every block. `why` shows where one number comes from, `attribution` which parts of the model make a logit.
     """
 
     def __init__(self, steps: list[Step], next_tokens: list[tuple[str, float]], numbers: ForwardNumbers):
