@@ -1,11 +1,13 @@
-"""What a page shows beside the activations of a run: the logit lens and a beam search."""
+"""What a page shows beside the activations of a run: the logit lens, a beam search, parts of a logit."""
 
 from dataclasses import asdict
 
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
+from minigpt.looking.attribution import attribution
 from minigpt.looking.beam_tree import beam_tree_of_ids
+from minigpt.looking.forward_sums import ForwardNumbers
 from minigpt.looking.labels import token_texts
 from minigpt.looking.lens import lens_rows
 from minigpt.ops.plain import softmax
@@ -36,3 +38,13 @@ def beams(run: PageRun, num_beams: int, steps: int) -> dict:
     tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
     nodes = [asdict(node) | {"ids": list(node.ids), "step": node.step} for node in tree.nodes]
     return {"nodes": nodes, "best": tree.best, "text": tree.text}
+
+
+def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -> dict:
+    """Return what every part of the model adds to a logit, the fields of an Attribution, for JSON."""
+    edited = {change.name for change in run.changes}
+    numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
+    with np.errstate(all="ignore"):  # as in the run itself
+        found = attribution(numbers, token, other, position)
+    fields = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
+    return fields | {"title": found.title, "parts": found.parts()}

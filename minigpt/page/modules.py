@@ -5,34 +5,30 @@ bare names, and an import map that says where each module is: in a data: URL. No
 """
 
 import base64
-import html
 import json
 import re
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data: blob:; "
-    "base-uri 'none'; form-action 'none'"
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline' data:; "
+    "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'\">"
 )
+CHARSET = '<meta charset="utf-8">'
 # from "./dom.js", import "./dom.js", import("./dom.js")
 RELATIVE_IMPORT = re.compile(r"""(\bfrom\s*|\bimport\s*\(?\s*)(["'])\./([\w.-]+\.js)\2""")
-STYLESHEET = '<link rel="stylesheet" href="style.css">'
+STYLESHEET = re.compile(r'<link rel="stylesheet" href="([\w.-]+\.css)">')
 START = '<script type="module" src="main.js"></script>'
 
 
 def page_html(source: str, data: str = "") -> str:
     """Return the page as one text. source: "file" or "frame", see web/open_source.js. data: HTML with the data."""
-    page = (WEB / "index.html").read_text(encoding="utf-8")
-    head = (
-        f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">\n'
-        f"<style>\n{(WEB / 'style.css').read_text(encoding='utf-8')}</style>"
-    )
     start = (
         f'{data}<script type="importmap">{json_for_html({"imports": module_urls()})}</script>\n'
         '<script type="module">import "minigpt/main.js";</script>'
     )
-    for old, new in (("<html ", f'<html data-source="{source}" '), (STYLESHEET, head), (START, start)):
+    page = STYLESHEET.sub(_style, (WEB / "index.html").read_text(encoding="utf-8"))
+    for old, new in (("<html ", f'<html data-source="{source}" '), (CHARSET, f"{CHARSET}\n{POLICY}"), (START, start)):
         if page.count(old) != 1:
             raise RuntimeError(f"web/index.html must have {old!r} once")
         page = page.replace(old, new)
@@ -47,6 +43,10 @@ def module_urls() -> dict[str, str]:
 def json_for_html(value: object) -> str:
     """Return JSON that may stand in a <script>: no < that could begin </script> or <!--, nothing but ASCII."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _style(link):
+    return f"<style>\n{(WEB / link[1]).read_text(encoding='utf-8')}</style>"
 
 
 def _data_url(path):

@@ -17,7 +17,7 @@ from minigpt.page.models import Loaded, Models
 
 MAX_BYTES = 10**9  # of the traces that are kept
 MIN_RUNS = 2  # kept whatever their size: those that a page compares
-MAX_KNOWN = 2000  # runs that can be computed again
+MAX_KNOWN = 5000  # runs that can be computed again
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +124,9 @@ class Runs:
 
     def _find_kept(self, run_id):
         with self._lock:
-            if run_id in self._kept:
-                self._kept.move_to_end(run_id)
+            for runs in (self._known, self._kept):
+                if run_id in runs:
+                    runs.move_to_end(run_id)
             return self._kept.get(run_id)
 
     def _compute(self, run_id):

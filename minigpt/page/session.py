@@ -8,7 +8,7 @@ from minigpt.activations import ACTIVATIONS
 from minigpt.gpt2 import GPT2
 from minigpt.looking.labels import token_texts
 from minigpt.looking.stepping import describe
-from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens
+from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens, parts_of_logit
 from minigpt.page.changes import read_changes
 from minigpt.page.fields import ALL, as_slices, ids_field, index_field, integer_field, shortened, text_field
 from minigpt.page.models import Loaded, Models
@@ -44,6 +44,7 @@ class Session:
             "tokens": self._tokens,
             "lens": self._lens,
             "beams": self._beams,
+            "attribution": self._attribution,
             "forget": self._forget,
         }
 
@@ -141,6 +142,14 @@ class Session:
         if run.changes:
             raise ValueError("a beam search runs the model as it is: undo the changes first")
         return self._once(run, ("beams", num_beams, steps), lambda: beams(run, num_beams, steps)), []
+
+    def _attribution(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        last_id = run.config.vocab_size - 1
+        position = integer_field(question, "position", 0, len(run.ids) - 1)
+        token = integer_field(question, "token", 0, last_id)
+        other = None if question.get("other") is None else integer_field(question, "other", 0, last_id)
+        return parts_of_logit(run, position, token, other), []
 
     def _once(self, run, key, compute):
         """Return what compute() does, remembered with the run; the model runs for one page at a time."""
