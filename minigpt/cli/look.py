@@ -1,5 +1,7 @@
 """minigpt info, tokenize, step: look at a model, at tokens, at a forward pass."""
 
+from pathlib import Path
+
 import click
 
 from minigpt.cli.options import (
@@ -73,25 +75,37 @@ def tokenize(text, model, offline, as_json):
 @model_option
 @click.option("--layer", type=int, default=0, show_default=True, help="The block to show in full.")
 @click.option("--all", "everything", is_flag=True, help="Show every block in full.")
+@click.option("--why", metavar="NAME[INDEX]", help='Show where one number comes from, as "h.2.attn.scores[1,5,3]".')
 @click.option("--open", "opens_page", is_flag=True, help="Step through it on a page in the browser, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of that page. Default: a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address of that page, and open no browser.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write the page to this file, which needs no program.")
 @offline_option
 @json_option
 @click.pass_context
-def step(context, text, model, layer, everything, opens_page, port, no_browser, offline, as_json):
+def step(context, text, model, layer, everything, why, opens_page, port, no_browser, html, offline, as_json):
     """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
-    if opens_page and (everything or as_json or is_given(context, "layer")):
-        raise click.UsageError("--layer, --all and --json have no effect on the page of --open")
+    if opens_page and html:
+        raise click.UsageError("--open shows a page and --html writes one: choose one of them")
+    if (opens_page or html) and (everything or as_json or why is not None or is_given(context, "layer")):
+        raise click.UsageError("--layer, --all, --why and --json have no effect on a page")
     if not opens_page:
         refuse(context, ["port", "no_browser"], "is for the page of --open")
     text = read_prompt(text)
     if opens_page:
-        open_page(text, model, offline, port or 0, no_browser)
-        return
+        return open_page(text, model, offline, port or 0, no_browser)
+    if html:
+        return save_page(html, text, model, offline)
     from minigpt import step as walk
 
     steps = walk(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    if why is not None:
+        found = steps.why(why)
+        if as_json:
+            print_json({"model": model, "tokens": steps.tokens, "why": found.to_dict()})
+        else:
+            write(f"{found}\n")
+        return
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
         fields = [{name: getattr(step, name) for name in names} for step in steps]
@@ -109,3 +123,11 @@ def open_page(text, model, offline, port, no_browser):
     session = Session(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
     session.answer({"ask": "run", "text": text})  # a text that is too long ends here, in a sentence
     serve(session, port, not no_browser, lambda url: write(f"{url}\nCtrl-C ends it.\n"))
+
+
+def save_page(path, text, model, offline):
+    """Write the page of a text and a model to a file."""
+    from minigpt.page.file import write_page
+
+    write_page(path, load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    write(f"{path}: {human_size(Path(path).stat().st_size)}, to open in a browser\n")

@@ -4,8 +4,10 @@ README.md says how its parts fit together:
 
     session.py   answers the page's questions about a model: Session
     fields.py    the fields of a question, checked
-    runs.py      a forward pass with everything that the page shows of it; the runs that are kept
-    models.py    the models that a page can choose
+    changes.py   changes of a run: an edit for the model, and the Python that does the same
+runs.py      a forward pass with everything that the page shows of it; the runs that are kept
+    analyses.py  what is computed beside the run: logit lens, beam search
+models.py    the models that a page can choose
     wire.py      an answer as bytes
     server.py    the page and its questions over HTTP, on this machine only
     web/         what runs in the browser

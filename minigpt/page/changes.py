@@ -142,11 +142,9 @@ def python_of_run(run, find_run):
         return traces[run_id]
 
     call = _python_of_call(run, trace_variable, blocks, "ids")
-    if call:
-        blocks.append(f"logits = model(ids{call})")
-    else:
-        blocks.append("trace = {}\nlogits = model(ids, trace=trace)")
-    return "\n\n".join(blocks).replace("\n\n\ndef", "\n\ndef")
+    blocks.append(f"logits = model(ids{call})" if call else "trace = {}\nlogits = model(ids, trace=trace)")
+    spaced = [f"\n{block}\n" if block.startswith("def") else block for block in blocks]
+    return "\n".join(spaced).replace("\n\n\n", "\n\n")
 
 
 def _python_of_call(run, trace_variable, blocks, ids):

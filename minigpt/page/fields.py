@@ -7,6 +7,7 @@ import math
 
 from minigpt.checks import is_integer, is_number
 
+ALL = object()  # the default of a field that may be left out to mean "all of them"
 MAX_NUMBER = 1e6  # the largest factor or value: float32 has room for what the model makes of it
 
 

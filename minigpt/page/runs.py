@@ -17,7 +17,7 @@ from minigpt.page.models import Loaded, Models
 
 MAX_BYTES = 10**9  # of the traces that are kept
 MIN_RUNS = 2  # kept whatever their size: those that a page compares
-MAX_KNOWN = 2000  # runs that can be computed again
+MAX_KNOWN = 5000  # runs that can be computed again
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +92,7 @@ class Runs:
         for change in changes:
             if change.run:
                 self._require_copyable(change, loaded, ids)
-        described = json.dumps([loaded.name, ids, [change.fields for change in changes]])
-        run_id = hashlib.sha256(described.encode()).hexdigest()[:16]
+        run_id = id_of_run(loaded.name, ids, changes)
         with self._lock:
             self._known[run_id] = (loaded.name, ids, text, changes)
             self._known.move_to_end(run_id)
@@ -125,8 +124,9 @@ class Runs:
 
     def _find_kept(self, run_id):
         with self._lock:
-            if run_id in self._kept:
-                self._kept.move_to_end(run_id)
+            for runs in (self._known, self._kept):
+                if run_id in runs:
+                    runs.move_to_end(run_id)
             return self._kept.get(run_id)
 
     def _compute(self, run_id):
@@ -153,3 +153,9 @@ class Runs:
             raise ValueError(
                 f"the run to copy from has {len(other.ids)} tokens, this one {len(ids)}: a copy needs the same number"
             )
+
+
+def id_of_run(model_name, ids, changes=()):
+    """Return the id of the run of these ids with these changes: the same run always has the same id."""
+    described = json.dumps([model_name, ids, [change.fields for change in changes]])
+    return hashlib.sha256(described.encode()).hexdigest()[:16]

@@ -8,14 +8,9 @@ from minigpt.activations import ACTIVATIONS
 from minigpt.gpt2 import GPT2
 from minigpt.looking.labels import token_texts
 from minigpt.looking.stepping import describe
+from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens, parts_of_logit
 from minigpt.page.changes import read_changes
-from minigpt.page.fields import (
-    as_slices,
-    ids_field,
-    index_field,
-    shortened,
-    text_field,
-)
+from minigpt.page.fields import ALL, as_slices, ids_field, index_field, integer_field, shortened, text_field
 from minigpt.page.models import Loaded, Models
 from minigpt.page.runs import Runs
 from minigpt.params import flatten
@@ -47,6 +42,9 @@ class Session:
             "numbers": self._numbers,
             "parameter": self._parameter,
             "tokens": self._tokens,
+            "lens": self._lens,
+            "beams": self._beams,
+            "attribution": self._attribution,
             "forget": self._forget,
         }
 
@@ -127,6 +125,38 @@ class Session:
         vocab_size = loaded.model.config.vocab_size
         ids = ids_field(question, "ids", vocab_size, vocab_size)
         return {"texts": token_texts(loaded.tokenizer, ids)}, []
+
+    def _lens(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        k = integer_field(question, "k", 1, min(MAX_LENS_TOKENS, run.config.vocab_size), default=5)
+        position = integer_field(question, "position", 0, len(run.ids) - 1, default=ALL)
+        rows = self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k))
+        if position is ALL:
+            return rows, []
+        return {name: [row[position : position + 1] for row in values] for name, values in rows.items()}, []
+
+    def _beams(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        num_beams = integer_field(question, "num_beams", 2, MAX_BEAMS, default=3)
+        steps = integer_field(question, "steps", 1, MAX_BEAM_STEPS, default=5)
+        if run.changes:
+            raise ValueError("a beam search runs the model as it is: undo the changes first")
+        return self._once(run, ("beams", num_beams, steps), lambda: beams(run, num_beams, steps)), []
+
+    def _attribution(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        last_id = run.config.vocab_size - 1
+        position = integer_field(question, "position", 0, len(run.ids) - 1)
+        token = integer_field(question, "token", 0, last_id)
+        other = None if question.get("other") is None else integer_field(question, "other", 0, last_id)
+        return parts_of_logit(run, position, token, other), []
+
+    def _once(self, run, key, compute):
+        """Return what compute() does, remembered with the run; the model runs for one page at a time."""
+        with self.runs.computing:
+            if key not in run.answers:
+                run.answers[key] = compute()
+            return run.answers[key]
 
     def _forget(self, question):
         self.runs.forget(text_field(question, "run"))

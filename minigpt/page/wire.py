@@ -1,6 +1,7 @@
 """An answer as bytes, as web/source.js reads it."""
 
 import json
+import math
 
 import numpy as np
 
@@ -14,10 +15,19 @@ def encode_answer(head: dict, arrays: list[np.ndarray]) -> bytes:
     little-endian, everything padded to ALIGNMENT.
     """
     described = [{"shape": list(array.shape), "dtype": array.dtype.name} for array in arrays]
-    text = json.dumps(head | {"arrays": described}, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(finite(head | {"arrays": described}), ensure_ascii=False, allow_nan=False).encode()
     text += b" " * (-(4 + len(text)) % ALIGNMENT)
     parts = [len(text).to_bytes(4, "little"), text]
     for array in arrays:
         numbers = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         parts += [numbers, bytes(-len(numbers) % ALIGNMENT)]
     return b"".join(parts)
+
+
+def finite(value):
+    """Return the value with null for numbers that JSON cannot hold: a change can make a run infinite."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
