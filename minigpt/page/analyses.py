@@ -46,5 +46,4 @@ def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -
     numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
     with np.errstate(all="ignore"):  # as in the run itself
         found = attribution(numbers, token, other, position)
-    fields = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
-    return fields | {"title": found.title, "parts": found.parts()}
+    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}

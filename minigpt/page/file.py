@@ -3,12 +3,15 @@
 It holds one run, with some tokens that the model would add. Attention looks back only, so the numbers of the first
 n tokens are those of a run of these n tokens: the page can show every beginning of the text.
 
-    <script id="data">      JSON: {start, run, prefixes, n_text, vocabulary, answers, arrays}
+    <script id="data">      JSON: {start, run, prefixes, n_text, vocabulary, lens, beams, beam_options,
+                            attribution, arrays}
     <script id="numbers">   the numbers of all arrays as base64, one after the other
 
-run is the answer to "run" for all tokens; prefixes[n - 1] has the fields that differ for the first n: {run, text, code}.
-answers: [{question, answer}], see _answers. arrays: {"activations": {name: place}, "parameters": {name: place}}, a place
-being {shape, dtype, start, length}: the part of `numbers`, in characters. web/source_file.js reads all this.
+start, run, lens: the answers to these questions, for all tokens. prefixes[n - 1]: what differs in `run` for the first n
+tokens, {run, text, code}. n_text: the tokens of the text itself. vocabulary: the text of every id. beams: {n: answer},
+with beam_options. attribution[t]: {id: answer} for the most probable tokens after position t. arrays: {"activations":
+{name: place}, "parameters": {name: place}}, a place being {shape, dtype, start, length}, in characters of `numbers`.
+web/source_file.js reads all this.
 """
 
 import base64
@@ -17,15 +20,18 @@ from pathlib import Path
 import numpy as np
 
 from minigpt.files import write_file
+from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
 from minigpt.page.modules import json_for_html, page_html
 from minigpt.page.runs import PageRun, id_of_run
 from minigpt.page.session import Session
+from minigpt.page.wire import finite
 from minigpt.params import flatten
 from minigpt.tokenizer import Tokenizer
 
 NEW_TOKENS = 12  # that the model adds to the text, by greedy search
 LENS_TOKENS = 5  # the most probable ones at every position
+ATTRIBUTION_TOKENS = 3  # the most probable ones at every position, and the differences between them
 BEAM_OPTIONS = {"num_beams": 3, "steps": 5}
 MAX_PARAMETERS = 4_000_000  # of a model whose parameters are in the file, too
 MAX_BYTES = 200_000_000  # of numbers in a file; a browser must read it at once
@@ -64,12 +70,15 @@ def file_html(model: GPT2, tokenizer: Tokenizer, text: str) -> str:
         "prefixes": [_prefix(session, ids[:n], text if n == n_text else None) for n in range(1, len(ids) + 1)],
         "n_text": n_text,
         "vocabulary": session.answer({"ask": "tokens", "ids": list(range(run.config.vocab_size))})[0]["texts"],
-        "answers": _answers(session, ids, n_text),
+        "lens": session.answer({"ask": "lens", "run": run.id, "k": min(LENS_TOKENS, run.config.vocab_size)})[0],
+        "beams": _beams(session, ids, n_text),
+        "beam_options": BEAM_OPTIONS,
+        "attribution": [_attributions(session, run, t) for t in range(len(ids))],
         "arrays": arrays,
     }
     return page_html(
         "file",
-        f'<script type="application/json" id="data">{json_for_html(data)}</script>\n'
+        f'<script type="application/json" id="data">{json_for_html(finite(data))}</script>\n'
         f'<script type="text/plain" id="numbers">{"".join(numbers.parts)}</script>\n',
     )
 
@@ -103,18 +112,27 @@ def _prefix(session, ids, text):
     return {"run": run.id, "text": run.text, "code": session.runs.python(run)}
 
 
-def _answers(session, ids, n_text):
-    """Return [{question, answer}] for all questions that a file can answer beside the numbers.
-
-    A question has no run but n_tokens: it is about the run of the first so many tokens.
-    """
-    n_positions = session.models.first.model.config.n_positions
-    whole = session.answer({"ask": "run", "ids": ids})[0]["run"]
-    lens, _ = session.answer({"ask": "lens", "run": whole, "k": LENS_TOKENS})
-    answers = [{"question": {"ask": "lens", "k": LENS_TOKENS, "n_tokens": len(ids)}, "answer": lens}]
+def _beams(session, ids, n_text):
+    """Return {n: answer to "beams"} for the first n tokens, from the text alone to all tokens; where there is room."""
+    found = {}
     for n in range(n_text, len(ids) + 1):
-        if n + BEAM_OPTIONS["steps"] <= n_positions:
-            run, _ = session.answer({"ask": "run", "ids": ids[:n]})
-            beams, _ = session.answer({"ask": "beams", "run": run["run"], **BEAM_OPTIONS})
-            answers.append({"question": {"ask": "beams", **BEAM_OPTIONS, "n_tokens": n}, "answer": beams})
-    return answers
+        if n + BEAM_OPTIONS["steps"] <= session.models.first.model.config.n_positions:
+            head, _ = session.answer({"ask": "run", "ids": ids[:n]})
+            found[n], _ = session.answer({"ask": "beams", "run": head["run"], **BEAM_OPTIONS})
+    return found
+
+
+def _attributions(session, run, position):
+    """Return {id: answer to "attribution"} for the most probable tokens after a position."""
+    best = top_indices(run.trace["logits"][0, position], min(ATTRIBUTION_TOKENS, run.config.vocab_size)).tolist()
+    question = {"ask": "attribution", "run": run.id, "position": position}
+    return {token: _rounded(session.answer(question | {"token": token})[0]) for token in best}
+
+
+def _rounded(value):
+    """Return a head whose numbers have the digits of float32, which are half as long in JSON."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.8g}") if isinstance(value, float) else value

@@ -9,7 +9,6 @@ as its host (a web page could have a name that resolves to 127.0.0.1) and must n
 """
 
 import json
-import logging
 import secrets
 import socket
 import threading
@@ -19,13 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from minigpt.page.session import Session
-from minigpt.page.wire import encode_answer
+from minigpt.page.wire import FAULT, NO_MEMORY, answer_bytes
 
 WEB = Path(__file__).parent / "web"
 # By hand, because on Windows a registry entry can make mimetypes call JavaScript text/plain, which browsers refuse.
 CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 MAX_BODY_BYTES = 2**20  # of a question
-MAX_ASKS = 8  # questions answered at a time; the others wait
+MAX_ASKS = 16  # questions answered at a time; the others wait
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 HEADERS = {
     "Content-Security-Policy": (
@@ -38,8 +37,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-logger = logging.getLogger(__name__)
 
 
 def serve(session: Session, port: int = 0, opens_browser: bool = True, announce: Callable[[str], None] = print) -> None:
@@ -116,7 +113,7 @@ def make_app(session: Session, token: str):
         body = await read_body(request)
         if body is None:
             return JSONResponse({"error": f"a question has at most {MAX_BODY_BYTES} bytes"}, 413)
-        status, content = await to_thread.run_sync(answer_bytes, session, body, limiter=limiter)
+        status, content = await to_thread.run_sync(answer_json, session, body, limiter=limiter)
         return Response(content, status, media_type="application/octet-stream" if status == 200 else "application/json")
 
     def file(request):
@@ -135,10 +132,6 @@ def make_app(session: Session, token: str):
 
 async def read_body(request):
     """Return the body of a request, or None if it is longer than MAX_BODY_BYTES."""
-    if request.headers.get("content-length", "0").isdecimal() and (
-        int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES
-    ):
-        return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -147,22 +140,17 @@ async def read_body(request):
     return bytes(body)
 
 
-def answer_bytes(session, body):
-    """Return the HTTP status and the content of the answer to a question in JSON. An error becomes a sentence."""
+def answer_json(session, body):
+    """Return the HTTP status and the content of the answer to a question in JSON."""
     try:
-        try:
-            question = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ValueError("a question must be JSON") from error
-        return 200, encode_answer(*session.answer(question))
-    except ValueError as error:
-        status, sentence = 400, " ".join(str(error).split())
-    except MemoryError:
-        status, sentence = 500, "there is not enough memory for this"
-    except Exception:
-        logger.exception("a question could not be answered")
-        status, sentence = 500, "something went wrong in minigpt; the terminal shows what"
-    return status, json.dumps({"error": sentence}).encode()
+        question = json.loads(body)
+    except (ValueError, RecursionError):
+        answer, error = b"", "a question must be JSON"
+    else:
+        answer, error = answer_bytes(session, question)
+    if error is None:
+        return 200, answer
+    return 500 if error in (FAULT, NO_MEMORY) else 400, json.dumps({"error": error}).encode()
 
 
 class Guard:

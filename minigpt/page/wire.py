@@ -1,10 +1,14 @@
-"""An answer as bytes, as web/source.js reads it."""
+"""An answer as bytes, as web/source.js reads it, and an error as a sentence."""
 
 import json
+import logging
 import math
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+NO_MEMORY = "there is not enough memory for this"
+FAULT = "something went wrong in minigpt; the program's own output says what"
 ALIGNMENT = 8  # bytes: a Float64Array in the browser must begin at a multiple of them
 
 
@@ -31,3 +35,20 @@ def finite(value):
     if isinstance(value, list):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def answer_bytes(session, question: object) -> tuple[bytes, str | None]:
+    """Return the answer to a question and None, or nothing and a sentence for the person at the page.
+
+    Only the sentence of a ValueError goes to the page, where it says what was wrong with the question. Other errors
+    are faults of the program: they are logged, which shows them in the terminal.
+    """
+    try:
+        return encode_answer(*session.answer(question)), None
+    except ValueError as error:
+        return b"", " ".join(str(error).split()) or "this is no question"
+    except MemoryError:
+        return b"", NO_MEMORY
+    except Exception:
+        logger.exception("a question could not be answered")
+        return b"", FAULT

@@ -15,7 +15,6 @@ export class FileSource {
     this.data = data;
     this.numbers = numbers; // base64 of all arrays
     this.decoded = new Map();
-    this.answers = new Map(data.answers.map(({ question, answer }) => [keyOf(question), answer]));
   }
 
   async ask(question) {
@@ -26,10 +25,12 @@ export class FileSource {
       parameter: () => ({ arrays: [this.#parameter(question)] }),
       tokens: () => ({ texts: this.#inVocabulary(question.ids).map((id) => this.data.vocabulary[id]) }),
       lens: () => this.#lens(question),
+      beams: () => this.#beams(question),
+      attribution: () => this.#attribution(question),
       forget: () => ({}),
     };
-    const head = Object.hasOwn(answers, question.ask) ? answers[question.ask]() : this.#answer(question);
-    return { arrays: [], ...structuredClone(head) };
+    if (!Object.hasOwn(answers, question.ask)) throw new Error(`ask must be one of ${Object.keys(answers).join(", ")}`);
+    return { arrays: [], ...structuredClone(answers[question.ask]()) };
   }
 
   /** The answer to "run" for the first n tokens; what depends on n is put in. */
@@ -74,20 +75,29 @@ export class FileSource {
 
   #lens({ run, position, k = 5 }) {
     const n = this.#tokensOf(run);
-    const most = this.data.answers.find(({ question }) => question.ask === "lens");
-    if (!most || k > most.question.k) throw new Error(MISSING);
-    const [from, to] = position === undefined || position === null ? [0, n] : [position, position + 1];
-    if (!Number.isInteger(from) || from < 0 || to > n) throw new Error(`position must be an integer from 0 to ${n - 1}`);
+    const { lens } = this.data;
+    if (k > lens.ids[0][0].length) throw new Error(MISSING);
+    const [from, to] = position === undefined || position === null ? [0, n] : [requirePosition(position, n), position + 1];
     const cut = (rows) => rows.map((row) => row.slice(from, to).map((best) => best.slice(0, k)));
-    return Object.fromEntries(Object.entries(most.answer).map(([name, rows]) => [name, cut(rows)]));
+    return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
-  /** Any other answer, if the file has it. */
-  #answer({ run, ids, ...question }) {
+  #beams({ run, ids, num_beams = 3, steps = 5 }) {
     const n = ids ? this.#lengthOf(ids) : this.#tokensOf(run);
-    const answer = this.answers.get(keyOf({ ...question, n_tokens: n }));
-    if (!answer) throw new Error(MISSING);
+    const answer = this.data.beams[n];
+    if (!answer || num_beams !== this.data.beam_options.num_beams || steps !== this.data.beam_options.steps) throw new Error(MISSING);
     return answer;
+  }
+
+  #attribution({ run, position, token, other = null }) {
+    const n = this.#tokensOf(run);
+    const answers = this.data.attribution[requirePosition(position, n)];
+    const found = answers[token], subtracted = other === null ? null : answers[other];
+    if (!found || subtracted === undefined) throw new Error(MISSING);
+    // Every part of a difference is the difference of the parts.
+    const answer = subtracted ? { ...difference(found, subtracted), token: found.token, other: subtracted.token } : found;
+    const byToken = answer.by_token.map((heads) => heads.map((reads) => reads.slice(0, n)));
+    return { ...answer, position, tokens: found.tokens.slice(0, n), by_token: byToken };
   }
 
   #inVocabulary(ids) {
@@ -115,10 +125,17 @@ export class FileSource {
   }
 }
 
-/** A question as text: the same for every order of its fields, and for a field that is null or left out. */
-function keyOf(question) {
-  const fields = Object.entries(question).filter(([, value]) => value !== null && value !== undefined);
-  return JSON.stringify(fields.sort(([a], [b]) => (a < b ? -1 : 1)));
+function requirePosition(position, n) {
+  if (Number.isInteger(position) && position >= 0 && position < n) return position;
+  throw new Error(`position must be an integer from 0 to ${n - 1}, not ${position}`);
+}
+
+/** a - b, number by number, of numbers, lists and objects of the same form. */
+function difference(a, b) {
+  if (typeof a === "number") return a - b;
+  if (Array.isArray(a)) return a.map((x, i) => difference(x, b[i]));
+  if (a === null || typeof a !== "object") return a;
+  return Object.fromEntries(Object.entries(a).map(([name, value]) => [name, difference(value, b[name])]));
 }
 
 const range = (n) => Array.from({ length: n }, (_, i) => i);
