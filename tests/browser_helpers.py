@@ -11,8 +11,6 @@ import queue
 import shutil
 import threading
 
-import numpy as np
-
 VIEWS = (
     "overview", "activation", "attention", "vectors", "mlp", "norm", "stream", "lens", "next", "beams", "compare",
     "changes",
@@ -100,38 +98,6 @@ def serve_in_thread(model, tokenizer, text=TEXT):
     options = {"opens_browser": False, "announce": addresses.put}
     threading.Thread(target=serve, args=(Session(model, tokenizer, text),), kwargs=options, daemon=True).start()
     return addresses.get(timeout=SECONDS)
-
-
-HOSTILE_TOKENS = (
-    "<img src=x onerror=window.hacked=1>",
-    "</script><script>window.hacked=1</script>",
-    "<!--<script>",
-    "javascript:window.hacked=1",
-    "\u202eevil",
-    "\u2066\u2028\u2029",
-    "\u200b",
-    "\ufeff",
-    "\u0000\u001b[31m",
-    "\"'`&amp;&lt;",
-    "${window.hacked=1}",
-    "]]>",
-)
-
-
-def hostile_model(folder):
-    """Save a small model with a tokenizer.json of HOSTILE_TOKENS and letters in a folder, and load both."""
-    import tokenizers
-
-    from minigpt import GPT2, GPT2Config, Tokenizer
-
-    pieces = [*"abcdefgh", *HOSTILE_TOKENS]
-    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({piece: i for i, piece in enumerate(pieces)}))
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
-    backend.decoder = tokenizers.decoders.Fuse()
-    Tokenizer(backend).save_pretrained(folder)
-    config = GPT2Config(vocab_size=len(pieces), n_positions=20, n_embd=8, n_layer=2, n_head=2, initializer_range=0.5)
-    GPT2.random(config, seed=1).save_pretrained(folder)
-    return GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
 
 
 class Tab:
@@ -230,7 +196,10 @@ class Tab:
 
     def run(self):
         """Return the run that is shown: its ids, tokens, changes, code."""
-        return self.page.evaluate("({ids, tokens, text, changes, code, model}) => ({ids, tokens, text, changes, code, model})", self.page.evaluate_handle("minigpt.run"))
+        return self.page.evaluate(
+            "({ids, tokens, text, changes, code, model}) => ({ids, tokens, text, changes, code, model})",
+            self.page.evaluate_handle("minigpt.run"),
+        )
 
     def numbers(self, selector="body"):
         """Return all numbers with a name below an element: [(name, index, value, text on the screen)]."""
@@ -244,50 +213,7 @@ class Tab:
 
     def module(self, name, script, argument=None):
         """Call script(module, argument) with one of the page's own modules, and return the answer."""
+        address = "document.getElementById('data') ? 'minigpt/NAME' : new URL('NAME', document.baseURI)"
         return self.page.evaluate(
-            f"async (argument) => ({script})(await import(new URL('{name}', document.baseURI)), argument)", argument
+            f"async (argument) => ({script})(await import({address.replace('NAME', name)}), argument)", argument
         )
-
-
-def trace_of(model, ids, edit=None):
-    """Return the trace of a run without the batch axis, in the arithmetic of the page."""
-    from minigpt.looking.inputs import with_fixed_ops
-
-    trace = {}
-    with_fixed_ops(model)(ids, trace=trace, edit=edit)
-    return {name: array[0] for name, array in trace.items()}
-
-
-def size_of(array):
-    """Return the largest absolute value: what rounding is relative to."""
-    return float(np.abs(array).max())
-
-
-def drawn_index(rng, shape):
-    return tuple(int(rng.integers(size)) for size in shape)
-
-
-def number_of(text):
-    """Return the number that a text on the page shows."""
-    return float(text.replace("−", "-").replace("∞", "inf").strip())
-
-
-def shows(text, value, size=1.0):
-    """Whether a text on the page is a number in four significant digits. size: the largest of its kind, for rounding."""
-    shown = number_of(text)
-    if value == 0 or shown == 0:
-        return abs(value - shown) <= 1e-6 * size
-    last_digit = 10.0 ** (np.floor(np.log10(abs(value))) - 3)
-    return abs(shown - value) <= 0.501 * last_digit + 1e-6 * size
-
-
-def assert_numbers_are_those_of(trace, numbers):
-    """Assert that each (name, index, value, text) has the value of the trace; a text that is a number shows it."""
-    for name, index, value, text in numbers:
-        expected, size = float(trace[name][index]), size_of(trace[name])
-        assert abs(value - expected) <= 1e-6 * size, (name, index, value, expected)
-        try:
-            number_of(text)
-        except ValueError:
-            continue  # a percentage, or words
-        assert shows(text, expected, size), (name, index, text, expected)

@@ -198,7 +198,7 @@ def tab(open_tab, page_address):
 @pytest.fixture(scope="session")
 def hostile_model(tmp_path_factory):
     """A model with a tokenizer whose vocabulary is full of HTML and invisible characters."""
-    from browser_helpers import hostile_model
+    from hostile_texts import hostile_model
 
     return hostile_model(tmp_path_factory.mktemp("hostile"))
 

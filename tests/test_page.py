@@ -2,37 +2,15 @@
 
 import numpy as np
 import pytest
-from browser_helpers import (
-    PHONE,
-    PROJECTOR,
-    TEXT,
-    VIEWS,
-    assert_numbers_are_those_of,
-    drawn_index,
-    serve_in_thread,
-    shows,
-    size_of,
-    trace_of,
-)
+from browser_helpers import PHONE, PROJECTOR, TEXT, VIEWS, serve_in_thread
+from hostile_texts import HOSTILE_TEXTS, is_harmed
+from page_checks import assert_numbers_are_those_of, drawn_index, shows, size_of, trace_of
 
 from minigpt.activations import ACTIVATIONS, activation_names
 
 pytestmark = pytest.mark.browser
 
 PROMPTS = ("the", "A line.\nAnother line, with a\ttab", "Grüße, 你好, שלום, 👩‍👧!")
-HOSTILE = (
-    "<img src=x onerror=window.hacked=1>",
-    "</script><script>window.hacked=1</script>",
-    "\u202eevil\u202c \u2028line\u2029 zero\u200bwidth \ufeff",
-)
-# No element may come from a text, and no character that turns others around may stand in the page as it is.
-IS_HARMED = """
-() => [
-  window.hacked,
-  document.querySelector("img, iframe, object, embed, [onerror], [onload]")?.outerHTML,
-  [...document.querySelectorAll("#view bdi, #panel bdi, #map bdi")].find((e) => /[\\u202a-\\u202e\\u2066-\\u2069\\u2028\\u2029\\u200b\\ufeff]/.test(e.textContent))?.textContent,
-].filter(Boolean)
-"""
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -86,7 +64,9 @@ def test_the_keyboard_reads_every_number_and_asks_where_it_comes_from(tab, bundl
         tab.press("Enter")
         assert asked(tab) == (name, index, pytest.approx(float(trace[name][index]), abs=1e-6 * size))
         assert shows(tab.text(".why-value").removeprefix("= "), trace[name][index], size)
-        terms = tab.page.eval_on_selector_all(".terms .term", "(terms) => terms.map((term) => Number(term.dataset.value))")
+        terms = tab.page.eval_on_selector_all(
+            ".terms .term", "(terms) => terms.map((term) => Number(term.dataset.value))"
+        )
         assert terms == sorted(terms, key=abs, reverse=True)
 
 
@@ -218,35 +198,35 @@ def test_a_program_that_has_ended_is_said_in_a_sentence(tab):
     assert "still running" in tab.text("#status")
 
 
-@pytest.mark.parametrize("prompt", HOSTILE)
+@pytest.mark.parametrize("prompt", HOSTILE_TEXTS)
 def test_a_hostile_text_is_only_text(tab, prompt):
     tab.type_text(prompt)
     for view in VIEWS:
         tab.go(view)
-        assert not tab.page.evaluate(IS_HARMED), view
+        assert not is_harmed(tab), view
     tab.why("h.1.attn.weights", 1, 3, 1)
-    assert not tab.page.evaluate(IS_HARMED)
+    assert not is_harmed(tab)
     assert tab.page.input_value("#text") == tab.run()["text"] == prompt
 
 
 def test_a_hostile_second_text_is_only_text(tab):
     tab.go("compare")
-    tab.page.fill("#other-text", HOSTILE[0])
+    tab.page.fill("#other-text", HOSTILE_TEXTS[0])
     tab.click("#compare-run")
-    assert not tab.page.evaluate(IS_HARMED)
-    tab.type_text(HOSTILE[0].replace("x", "y"))
-    assert not tab.page.evaluate(IS_HARMED)
+    assert not is_harmed(tab)
+    tab.type_text(HOSTILE_TEXTS[0].replace("x", "y"))
+    assert not is_harmed(tab)
 
 
 def test_a_hostile_vocabulary_is_only_text(open_tab, hostile_model):
     tab = open_tab(serve_in_thread(*hostile_model, "abc"))
     for view in VIEWS:
         tab.go(view)
-        assert not tab.page.evaluate(IS_HARMED), view
+        assert not is_harmed(tab), view
     tab.leave_field().press(" ", " ")
     tab.go("overview")
     tab.why("logits", 3, 5)
-    assert not tab.page.evaluate(IS_HARMED)
+    assert not is_harmed(tab)
 
 
 def test_keys_alone_reach_the_controls_and_show_where_they_are(tab):

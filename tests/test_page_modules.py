@@ -1,82 +1,29 @@
 """The page's JavaScript against the Python that it repeats: where a number comes from, sampling, random numbers."""
 
-import re
-
 import numpy as np
 import pytest
 from browser_helpers import serve_in_thread
 from letter_models import letter_model, letter_tokenizer, random_text
+from page_checks import WHYS, assert_same_why, assert_whys_are_those_of
 
 import minigpt
-from minigpt.activations import ACTIVATIONS
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.sampling import apply_filters, draw_token
 from minigpt.ops.plain import softmax
 
 pytestmark = pytest.mark.browser
 
-N_PLACES = 4  # of each of the 17 activations
 SMALL_MODELS = {
     "untied, relu": {"tie_word_embeddings": False, "activation_function": "relu", "n_inner": 5},
     "gelu, scaled by the block": {"activation_function": "gelu", "scale_attn_by_inverse_layer_idx": True},
     "one block, one head, unscaled": {"n_layer": 1, "n_head": 1, "scale_attn_weights": False},
 }
 
-# Asks for all at once: [[name, index], ...] -> [Why, ...]
-WHYS = "async ({why}, places) => Promise.all(places.map(([name, index]) => why(minigpt, name, index)))"
-
-
-def drawn_places(rng, steps, n_layer):
-    """Draw places of every activation, also of the first and the last token and of one that the mask hides."""
-    for activation in ACTIVATIONS:
-        for i in range(N_PLACES):
-            name = f"h.{rng.integers(n_layer)}.{activation.name}" if activation.in_block else activation.name
-            shape = steps[name].array[0].shape
-            index = [int(rng.integers(size)) for size in shape]
-            if i < 2:
-                index[activation.axes[1:].index("T")] = (0, shape[activation.axes[1:].index("T")] - 1)[i]
-            yield name, tuple(index)
-
-
-def assert_same_why(found, why, size):
-    """Assert that the page's answer is Steps.why's: the same words, and numbers that differ by rounding only."""
-    expected = why.to_dict()
-    for key in ("kind", "name", "index", "where", "formula", "note"):
-        assert found[key] == expected[key], (key, found[key], expected[key])
-    same = lambda x: pytest.approx(x, rel=1e-5, abs=1e-6 * size, nan_ok=True)  # noqa: E731
-    assert found["value"] == same(expected["value"])
-    # Terms of nearly the same size may have changed places.
-    terms = [{term["label"]: term for term in answer["terms"]} for answer in (found, expected)]
-    assert terms[0].keys() == terms[1].keys() and len(found["terms"]) == len(expected["terms"])
-    for label, term in terms[1].items():
-        other = terms[0][label]
-        assert other["value"] == same(term["value"]), (label, other["value"], term["value"])
-        assert (other["position"], other["token"]) == (term["position"], term["token"])
-        assert_same_factors(other["factors"], term["factors"], same)
-    assert_same_factors(found["also"], expected["also"], same)
-    values = [abs(term["value"]) for term in found["terms"]]
-    assert values == sorted(values, reverse=True)
-    words = [re.sub(r"[-\d.e+]+", "#", answer["numbers"]) for answer in (found, expected)]
-    assert words[0] == words[1]
-
-
-def assert_same_factors(found, expected, same):
-    keys = ("kind", "name", "index")
-    assert [[factor[key] for key in keys] for factor in found] == [[factor[key] for key in keys] for factor in expected]
-    for factor, other in zip(found, expected, strict=True):
-        assert factor["value"] == same(other["value"]), (factor, other)
-
-
-def assert_whys_are_those_of(tab, steps, n_layer, seed):
-    places = list(drawn_places(np.random.default_rng(seed), steps, n_layer))
-    for found, (name, index) in zip(tab.module("why.js", WHYS, places), places, strict=True):
-        assert_same_why(found, steps.why(name, *index), float(np.abs(steps[name].array).max()))
-
 
 def test_why_is_that_of_python(tab, bundled):
     model, tokenizer = bundled
     steps = minigpt.step(model, tokenizer, tab.run()["text"])
-    assert_whys_are_those_of(tab, steps, model.config.n_layer, 0)
+    assert_whys_are_those_of(tab, steps, seed=0)
 
 
 @pytest.mark.parametrize("options", SMALL_MODELS.values(), ids=SMALL_MODELS)
@@ -84,7 +31,7 @@ def test_why_is_that_of_python_for_other_models(open_tab, options):
     model = letter_model(**options)
     tokenizer, text = letter_tokenizer(model), random_text(model, 7)
     tab = open_tab(serve_in_thread(model, tokenizer, text))
-    assert_whys_are_those_of(tab, minigpt.step(model, tokenizer, text), model.config.n_layer, 1)
+    assert_whys_are_those_of(tab, minigpt.step(model, tokenizer, text), seed=1, tolerance=1e-12)
 
 
 def test_why_of_an_edited_number_is_that_of_python(tab, bundled):
@@ -99,9 +46,14 @@ def test_why_of_an_edited_number_is_that_of_python(tab, bundled):
     steps = minigpt.step(model, tokenizer, text, edit=edit)
     tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", CHANGE)
     tab.settled()
-    places = [["h.1.attn.heads", [1, 4, 3]], ["h.1.attn.heads", [0, 4, 3]], ["h.1.attn.out", [4, 3]], ["logits", [8, 5]]]
+    places = [
+        ["h.1.attn.heads", [1, 4, 3]],
+        ["h.1.attn.heads", [0, 4, 3]],
+        ["h.1.attn.out", [4, 3]],
+        ["logits", [8, 5]],
+    ]
     for found, (name, index) in zip(tab.module("why.js", WHYS, places), places, strict=True):
-        assert_same_why(found, steps.why(name, *index), float(np.abs(steps[name].array).max()))
+        assert_same_why(found, steps.why(name, *index), steps[name].largest)
 
 
 CHANGE = [{"kind": "zero", "name": "h.1.attn.heads", "head": 1}]
