@@ -86,6 +86,55 @@ def test_the_stages_of_attention_are_computed_right(tab, bundled, stage):
     assert_numbers_are_those_of(trace, tab.numbers("#view"))
 
 
+@pytest.mark.parametrize("view", ["vectors", "mlp", "norm", "stream", "lens"])
+def test_the_strips_of_a_view_read_the_trace(tab, bundled, view):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    tab.go(view, layer=2, head=1, token=5, name="h.2.ln_2")
+    count = 0
+    for field in tab.page.locator("#view .field").all():
+        field.focus()
+        tab.press("ArrowRight", "ArrowRight", "ArrowDown")
+        tip = field.locator(".tip").inner_text()
+        found = re.fullmatch(r"(?P<name>[\w.]+)\[(?P<index>[\d, ]+)\] (?P<value>\S+)", tip)
+        if found and found["name"] in trace:  # others are of numbers on the way, such as weight × v
+            value = trace[found["name"]][tuple(map(int, found["index"].split(", ")))]
+            assert shows(found["value"], value, size_of(trace[found["name"]])), (tip, value)
+            count += 1
+    assert count >= {"lens": 1, "norm": 2}.get(view, 3)
+
+
+def test_the_products_of_a_query_and_a_key_add_up_to_the_score(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    layer, head, t, s = 1, 2, 8, 3
+    tab.go("vectors", layer=layer, head=head, token=t, key=s)
+    q, k, scores = (trace[f"h.{layer}.attn.{part}"][head] for part in ("q", "k", "scores"))
+    bars = tab.page.eval_on_selector_all(
+        "#view rect[data-value]", "(bars) => bars.map((bar) => Number(bar.dataset.value))"
+    )
+    assert bars == [pytest.approx(float(x), abs=1e-6 * size_of(q * k)) for x in q[t] * k[s]]
+    assert sum(bars) * model.config.attention_scale(layer) == pytest.approx(float(scores[t, s]), rel=1e-4)
+    assert_numbers_are_those_of(trace, tab.numbers("#view"))
+
+
+def test_the_arithmetic_of_a_layer_norm_is_right(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    tab.go("norm", name="h.1.ln_2", token=4)
+    numbers = {name: (index, value) for name, index, value, _ in tab.numbers("#norm-arithmetic")}
+    assert numbers.keys() == {"h.1.resid_mid", "h.1.ln_2"}
+    (t, d), x = numbers["h.1.resid_mid"]
+    row = trace["h.1.resid_mid"][t].astype(float)
+    s = np.sqrt(row.var() + model.config.layer_norm_epsilon)
+    norm = model.params["h"][1]["ln_2"]
+    expected = [d, 128, 0, x, row.mean(), s, (x - row.mean()) / s]
+    expected += [expected[-1], norm["weight"][d], norm["bias"][d], numbers["h.1.ln_2"][1]]
+    text = tab.text("#norm-arithmetic").replace(" − ", " - ").replace("−", "-")
+    shown = [float(number) for number in re.findall(r"(?<![\w.])-?\d[\d.]*(?:e-?\d+)?", text)]
+    assert shown == [pytest.approx(float(value), rel=1e-3, abs=1e-9) for value in expected], text
+
+
 def test_the_arcs_are_attention_weights(tab, bundled):
     model, _ = bundled
     trace = trace_of(model, tab.run()["ids"])
