@@ -36,12 +36,15 @@ def changes(draw, n_tokens, other_run):
         if "H" in find_activation(name).axes:
             change["head"] = draw(st.none() | st.integers(0, MODEL.config.n_head - 1))
     value = st.integers(-300, 300).map(lambda n: n / 100)
-    return change | {
-        "zero": {},
-        "scale": {"factor": draw(value)},
-        "copy": {"run": other_run},
-        "set": {"value": draw(value)},
-    }[kind]
+    return (
+        change
+        | {
+            "zero": {},
+            "scale": {"factor": draw(value)},
+            "copy": {"run": other_run},
+            "set": {"value": draw(value)},
+        }[kind]
+    )
 
 
 @given(st.integers(1, 8), st.integers(0, 1000), st.data())

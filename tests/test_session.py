@@ -209,7 +209,12 @@ BAD_QUESTIONS = {
     "this run is not known any more": {"ask": "numbers", "run": "nothing", "name": "embed", "index": [0, 0]},
     "run must be a text, not None": {"ask": "numbers"},
     "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "name": "h.9.resid", "index": [0, 0]},
-    "embed has 2 axes, \\[3, 8\\], but the index has 1": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [0]},
+    "embed has 2 axes, \\[3, 8\\], but the index has 1": {
+        "ask": "numbers",
+        "run": "RUN",
+        "name": "embed",
+        "index": [0],
+    },
     "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [3, 0]},
     "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [-1, 0]},
     "1.5 is no index": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [1.5, 0]},

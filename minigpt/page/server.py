@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from minigpt.page.session import Session
-from minigpt.page.wire import FAULT, NO_MEMORY, answer_bytes
+from minigpt.page.wire import FAULT, NO_MEMORY, answer_bytes, logger
 
 WEB = Path(__file__).parent / "web"
 # By hand, because on Windows a registry entry can make mimetypes call JavaScript text/plain, which browsers refuse.
@@ -49,27 +49,19 @@ def serve(session: Session, port: int = 0, opens_browser: bool = True, announce:
     token = secrets.token_urlsafe(24)
     with listening_socket(port) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
-        config = uvicorn.Config(
-            make_app(session, token),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn_config(make_app(session, token)))
         # In a thread of its own that does not keep the process alive, so that Ctrl-C ends it at once, also while the
         # model runs. Uvicorn itself would wait for open requests.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
         thread.start()
-        announce(url)
-        if opens_browser:
-            webbrowser.open(url)
-        while thread.is_alive():
-            thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
+        try:
+            announce(url)
+            if opens_browser:
+                webbrowser.open(url)
+            while thread.is_alive():
+                thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
+        finally:
+            logger.disabled = True  # A run that breaks off because the program ends is no fault to report.
 
 
 def require_uvicorn():
@@ -80,6 +72,13 @@ def require_uvicorn():
     except ImportError as error:
         raise ImportError("the page needs Starlette and uvicorn (pip install 'minigpt[page]')") from error
     return uvicorn
+
+
+def uvicorn_config(app):
+    """Return how uvicorn serves the page: nothing but HTTP, and silently."""
+    options = {"http": "h11", "ws": "none", "lifespan": "off", "loop": "asyncio"}
+    options |= {"log_config": None, "access_log": False, "proxy_headers": False, "server_header": False}
+    return require_uvicorn().Config(app, **options)
 
 
 def listening_socket(port):
