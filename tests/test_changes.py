@@ -9,6 +9,7 @@ from letter_models import letter_model, letter_tokenizer, random_text
 from minigpt.activations import activation_names, find_activation
 from minigpt.page.changes import activation_shape
 from minigpt.page.session import Session
+from minigpt.page.wire import encode_answer
 
 MODEL = letter_model()
 NAMES = activation_names(MODEL.config.n_layer)
@@ -114,7 +115,9 @@ def test_a_run_that_becomes_infinite():
     for changes in (every, huge):
         run = run_of(session, "abcd", changes)
         assert all(step["largest"] is None or step["largest"] >= 0 for step in run["steps"])
-        session.answer({"ask": "lens", "run": run["run"]})
+        head, _ = session.answer({"ask": "lens", "run": run["run"]})
+        assert all(len(best) == 5 for rows in head["ids"] for best in rows)
+        encode_answer(head, [])  # nothing that JSON cannot hold
 
 
 GOOD = {"kind": "zero", "name": "h.0.attn.heads"}

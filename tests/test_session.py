@@ -154,6 +154,14 @@ def test_beams(bundled):
         assert (node["ids"], node["state"], node["step"]) == (list(expected.ids), expected.state, expected.step)
 
 
+def test_a_beam_search_of_a_damaged_model():
+    model = letter_model()
+    model.params["ln_f"]["weight"][0] = np.inf
+    session = letter_session(model)
+    with pytest.raises(ValueError, match="not finite: there is nothing to search"):
+        session.answer({"ask": "beams", "run": run_of(session)["run"]})
+
+
 def test_the_attribution_of_a_logit(bundled):
     session = Session(*bundled, TEXT)
     run = run_of(session)
