@@ -1,7 +1,6 @@
 """The questions of a page about a model, answered. README.md lists them."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -142,9 +141,8 @@ class Session:
         steps = integer_field(question, "steps", 1, MAX_BEAM_STEPS, default=5)
         if run.changes:
             raise ValueError("a beam search runs the model as it is: undo the changes first")
-        return self._once(
-            run, ("beams", num_beams, steps), lambda: beams(run, num_beams, steps, self.runs.computing)
-        ), []
+        key = "beams", num_beams, steps
+        return self._once(run, key, lambda: beams(run, num_beams, steps, self.runs.computing)), []
 
     def _attribution(self, question):
         run = self.runs.find(text_field(question, "run"))
