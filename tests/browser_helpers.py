@@ -29,21 +29,25 @@ CHROMIUM_OPTIONS = [
 ]
 SECONDS = 60  # far more than anything takes: only a page that hangs reaches this limit
 
-# Counts the questions that are not answered yet. A page that has no open question and two frames in which it asks
-# nothing has drawn everything.
+# Runs before the page's own scripts, and counts the questions that are not answered yet. A page that has no open
+# question, and two frames in which it asks nothing, has drawn everything.
 COUNT_QUESTIONS = """
-() => {
-  const ask = minigpt.source.ask.bind(minigpt.source);
-  globalThis.openQuestions = 0;
-  minigpt.source.ask = async (question) => {
-    openQuestions++;
-    try {
-      return await ask(question);
-    } finally {
-      openQuestions--;
-    }
-  };
-}
+globalThis.openQuestions = 0;
+Object.defineProperty(globalThis, "minigpt", {
+  configurable: true,
+  set(app) {
+    const ask = app.source.ask.bind(app.source);
+    app.source.ask = async (question) => {
+      openQuestions++;
+      try {
+        return await ask(question);
+      } finally {
+        openQuestions--;
+      }
+    };
+    Object.defineProperty(globalThis, "minigpt", {value: app});
+  },
+});
 """
 SETTLE = """
 async (seconds) => {
@@ -117,10 +121,10 @@ class Tab:
         if is_offline:
             self.context.set_offline(True)
             self.context.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
+        self.context.add_init_script(COUNT_QUESTIONS)
         self.page = self.context.new_page()
         self.page.goto(address)
         self.page.evaluate(STARTED, SECONDS)
-        self.page.evaluate(COUNT_QUESTIONS)
         self.settled()
 
     def _watch_request(self, request):

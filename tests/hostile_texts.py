@@ -1,11 +1,14 @@
 """Texts and a vocabulary that try to be HTML, scripts, or to change what stands around them."""
 
 HOSTILE_TEXTS = (
+    "<svg/onload=window.hacked=1><img/src/onerror=window.hacked=1>",
     "<img src=x onerror=window.hacked=1>",
     "</script><script>window.hacked=1</script>",
     "\u202eevil\u202c \u2028line\u2029 zero\u200bwidth \ufeff",
 )
 HOSTILE_TOKENS = (
+    "<svg/onload=window.hacked=1>",
+    "<img/src/onerror=window.hacked=1>",
     "<img src=x onerror=window.hacked=1>",
     "</script><script>window.hacked=1</script>",
     "<!--<script>",
@@ -27,8 +30,9 @@ def hostile_model(folder):
 
     from minigpt import GPT2, GPT2Config, Tokenizer
 
-    pieces = [*"abcdefgh", *HOSTILE_TOKENS]
-    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({piece: i for i, piece in enumerate(pieces)}))
+    pieces = ["[UNK]", *"abcdefgh", *HOSTILE_TOKENS]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
     backend.decoder = tokenizers.decoders.Fuse()
     Tokenizer(backend).save_pretrained(folder)
@@ -41,7 +45,7 @@ def hostile_model(folder):
 IS_HARMED = """
 () => [
   window.hacked,
-  document.querySelector("img, iframe, object, embed, [onerror], [onload]")?.outerHTML,
+  document.querySelector("bdi > *, title > *, option > *, img, iframe, object, embed, [onerror], [onload]")?.outerHTML,
   [...document.querySelectorAll("#view bdi, #panel bdi, #map bdi")].find((e) => /[\\u202a-\\u202e\\u2066-\\u2069\\u2028\\u2029\\u200b\\ufeff]/.test(e.textContent))?.textContent,
 ].filter(Boolean)
 """
