@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +61,7 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
     The model itself computes this: the stream x_l replaces the output of the last block, and the model continues with
-    it. In the last row the stream replaces itself, so it is exactly the model's logits. L + 1 forward passes.
+    it. In the last row the stream replaces itself, so it is exactly the model's logits.
     Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
     ids = encode_text(tokenizer, text)
@@ -73,7 +73,8 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
 def lens_rows(model: GPT2, ids: list[int], trace: dict, edit: dict | None = None) -> Iterator[np.ndarray]:
     """Yield the logits [T, V] of each of the L + 1 streams in the trace of model(ids, edit=edit), see logit_lens."""
-    L = model.config.n_layer
+    # Of the blocks only the last one is left, because its output is replaced anyway: L + 1 runs of one block.
+    end = GPT2(replace(model.config, n_layer=1), model.params | {"h": model.params["h"][-1:]}, model.ops)
     last = {name: function for name, function in (edit or {}).items() if name in ("ln_f", "logits")}
-    for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(L))]:
-        yield model(ids, edit={**last, f"h.{L - 1}.resid": lambda _, x=x: x})
+    for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(model.config.n_layer))]:
+        yield end(ids, edit={**last, "h.0.resid": lambda _, x=x: x})
