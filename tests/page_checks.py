@@ -7,7 +7,7 @@ import pytest
 
 from minigpt.activations import ACTIVATIONS
 
-N_PLACES = 4  # of each of the 17 activations
+N_PLACES = 3  # of each of the 17 activations
 # Asks for all at once: [[name, index], ...] -> [Why, ...]
 WHYS = "async ({why}, places) => Promise.all(places.map(([name, index]) => why(minigpt, name, index)))"
 
@@ -19,6 +19,16 @@ def trace_of(model, ids, edit=None):
     trace = {}
     with_fixed_ops(model)(ids, trace=trace, edit=edit)
     return {name: array[0] for name, array in trace.items()}
+
+
+def head_off(head):
+    """Return an edit that switches a head off."""
+
+    def edit(x):
+        x[:, head] = 0
+        return x
+
+    return edit
 
 
 def size_of(array):

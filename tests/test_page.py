@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browser_helpers import PHONE, PROJECTOR, TEXT, VIEWS, serve_in_thread
+from browser_helpers import TEXT, VIEWS, serve_in_thread
 from hostile_texts import HOSTILE_TEXTS, is_harmed
 from page_checks import assert_numbers_are_those_of, drawn_index, shows, size_of, trace_of
 
@@ -14,15 +14,15 @@ pytestmark = pytest.mark.browser
 PROMPTS = ("the", "A line.\nAnother line, with a\ttab", "Grüße, 你好, שלום, 👩‍👧!")
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_tokens_of_a_text_are_those_of_the_tokenizer(tab, bundled, prompt):
+def test_the_tokens_of_a_text_are_those_of_the_tokenizer(tab, bundled):
     _, tokenizer = bundled
-    tab.type_text(prompt)
-    ids = tokenizer.encode(prompt)
-    assert tab.run()["ids"] == ids
-    if tab.page.locator("button.fold").count():  # a long text is folded
-        tab.click("button.fold")
-    assert [int(text) for text in tab.texts("[id^=overview-token-] .id")] == ids
+    for prompt in PROMPTS:
+        tab.type_text(prompt)
+        ids = tokenizer.encode(prompt)
+        assert tab.run()["ids"] == ids
+        if tab.page.locator("button.fold").count():  # a long text is folded
+            tab.click("button.fold")
+        assert [int(text) for text in tab.texts("[id^=overview-token-] .id")] == ids
 
 
 def test_a_field_tells_every_number_under_the_mouse(tab, bundled):
@@ -97,9 +97,11 @@ def test_the_arrow_keys_visit_every_activation_in_order(tab, bundled):
     assert visited == names
     tab.press("ArrowRight")
     assert tab.place()["name"] == names[-1]
-    for name in reversed(names[:-1]):
-        tab.press("ArrowLeft")
-        assert tab.place()["name"] == name
+    tab.page.evaluate("globalThis.visited = []; minigpt.on('place', () => visited.push(minigpt.place.name)); null")
+    for _ in names[1:]:
+        tab.keyboard.press("ArrowLeft")
+    assert tab.settled().page.evaluate("visited") == names[-2::-1]
+    assert tab.page.get_attribute("#view", "data-place") == names[0]
 
 
 def test_space_adds_the_most_probable_token(tab, bundled):
@@ -183,13 +185,13 @@ def test_a_click_on_any_factor_asks_for_it(tab, bundled):
     assert asked(tab.settled())[:2] == ("h.1.attn.scores", (2, 7, 3))
 
 
-@pytest.mark.parametrize("text, words", [("", "empty"), ("fox " * 300, "tokens")])
-def test_a_text_that_cannot_be_run_is_refused_in_a_sentence(tab, text, words):
+def test_a_text_that_cannot_be_run_is_refused_in_a_sentence(tab):
     tab.expect_fault("status 400")
     before = tab.run()
-    tab.type_text(text)
-    assert words in tab.text("#status") and tab.page.get_attribute("#status", "class") == "bad"
-    assert tab.run() == before
+    for text, words in (("", "empty"), ("fox " * 300, "tokens")):
+        tab.type_text(text)
+        assert words in tab.text("#status") and tab.page.get_attribute("#status", "class") == "bad"
+        assert tab.run() == before
     tab.type_text("the fox")
     assert tab.run()["text"] == "the fox" and tab.page.get_attribute("#status", "class") != "bad"
 
@@ -201,15 +203,15 @@ def test_a_program_that_has_ended_is_said_in_a_sentence(tab):
     assert "still running" in tab.text("#status")
 
 
-@pytest.mark.parametrize("prompt", HOSTILE_TEXTS)
-def test_a_hostile_text_is_only_text(tab, prompt):
-    tab.type_text(prompt)
-    for view in VIEWS:
-        tab.go(view)
-        assert not is_harmed(tab), view
-    tab.why("h.1.attn.weights", 1, 3, 1)
-    assert not is_harmed(tab)
-    assert tab.page.input_value("#text") == tab.run()["text"] == prompt
+def test_a_hostile_text_is_only_text(tab):
+    for prompt in HOSTILE_TEXTS:
+        tab.type_text(prompt)
+        for view in VIEWS:
+            tab.go(view)
+            assert not is_harmed(tab), view
+        tab.why("h.1.attn.weights", 1, 3, 1)
+        assert not is_harmed(tab)
+        assert tab.page.input_value("#text") == tab.run()["text"] == prompt
 
 
 def test_a_hostile_second_text_is_only_text(tab):
@@ -230,62 +232,6 @@ def test_a_hostile_vocabulary_is_only_text(open_tab, hostile_model):
     tab.go("overview")
     tab.why("logits", 3, 5)
     assert not is_harmed(tab)
-
-
-def test_keys_alone_reach_the_controls_and_show_where_they_are(tab):
-    reached, unseen = set(), []
-    for _ in range(60):
-        tab.page.keyboard.press("Tab")
-        found = tab.page.evaluate(FOCUSED)
-        reached.add(found["id"] or found["words"])
-        if not found["isVisible"]:
-            unseen.append(found)
-    assert {"Skip to the view", "text", "run", "model", "add", "remove", "tour", "theme"} <= reached
-    assert {"Attention", "Next token", "Logit lens", "MLP", "attention", "embed"} <= reached
-    assert not unseen
-
-
-FOCUSED = """
-() => {
-  const e = document.activeElement;
-  const style = getComputedStyle(e);
-  const around = [e, e.parentElement, e.nextElementSibling].filter(Boolean).map((x) => getComputedStyle(x));
-  const isVisible = around.some((s) => (s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none");
-  return {id: e.id, words: e.textContent.trim().slice(0, 40), tag: e.tagName, isVisible};
-}
-"""
-
-
-def test_the_skip_link_leads_to_the_view(tab):
-    tab.page.keyboard.press("Tab")
-    tab.press("Enter")
-    assert tab.page.evaluate("document.activeElement.id") == "view"
-
-
-def test_the_focus_stays_when_the_view_is_drawn_anew(tab):
-    tab.go("next")
-    tab.page.focus("#top_k")
-    tab.press("ArrowLeft", "ArrowLeft")
-    assert tab.page.evaluate("document.activeElement.id") == "top_k"
-    tab.page.focus("#token-8")
-    tab.press("ArrowLeft", "ArrowLeft")
-    assert tab.page.evaluate("document.activeElement.id") == "token-6"
-
-
-@pytest.mark.parametrize("size", [PROJECTOR, PHONE], ids=["projector", "phone"])
-def test_nothing_is_cut_off_on_a_small_screen(open_tab, page_address, size):
-    tab = open_tab(page_address, size=size)
-    tab.why("h.1.attn.scores", 2, 7, 3)
-    for view in VIEWS:
-        tab.go(view)
-        # What is wider than the screen scrolls in a frame of its own; the page itself scrolls downwards only.
-        assert tab.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view
-        for selector in ("#text", "#run", "#add", f'#tabs [data-view="{view}"]', "#view > *"):
-            locator = tab.page.locator(selector).first
-            locator.scroll_into_view_if_needed()
-            box = locator.bounding_box()
-            assert box["width"] > 20 and box["height"] > 10, (view, selector)
-            assert box["x"] >= 0 and box["x"] + min(box["width"], size[0]) <= size[0] + 1, (view, selector, box)
 
 
 def test_a_run_of_other_questions_does_not_win(tab, bundled):

@@ -73,7 +73,7 @@ def drawn_options(rng):
 def drawn_logits(rng):
     """Draw logits: spread out or nearly alike, also with ties."""
     spread = rng.choice([0.01, 1.0, 5.0])
-    scores = rng.normal(0, spread, rng.choice([1, 2, 30, 3000]))
+    scores = rng.normal(0, spread, rng.choice([1, 2, 30, 1500]))
     if spread > 0.01 and rng.random() < 0.4:
         scores = scores.round(1)
     return scores.astype(rng.choice(["float32", "float64"]))
@@ -112,7 +112,7 @@ class FixedRandom:
 
 def test_sampling_is_that_of_python(tab):
     rng = np.random.default_rng(2)
-    cases = [(drawn_logits(rng), drawn_options(rng), float(rng.random())) for _ in range(150)]
+    cases = [(drawn_logits(rng), drawn_options(rng), float(rng.random())) for _ in range(80)]
     sent = [
         {"scores": scores.tolist(), "dtype": scores.dtype.name, "options": options, "uniform": uniform}
         for scores, options, uniform in cases

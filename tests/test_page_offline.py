@@ -161,7 +161,7 @@ def test_a_file_is_accessible_and_fits_a_small_screen(open_file, saved_page):
 
     tab = open_file(saved_page, size=PROJECTOR)
     tab.page.evaluate(Axe().axe_script)
-    for view in VIEWS:
+    for view in ("overview", "beams", "compare", "changes"):  # the others are those of the served page
         tab.go(view)
         violations = tab.page.evaluate("axe.run({resultTypes: ['violations']}).then(({violations}) => violations)")
         assert not violations, (view, [(v["id"], v["nodes"][0]["html"][:200]) for v in violations])

@@ -1,0 +1,222 @@
+"""Changing a run on the page, and comparing two texts, against edits of the model."""
+
+import numpy as np
+import pytest
+from browser_helpers import TEXT
+from page_checks import drawn_index, head_off, number_of, shows, size_of, trace_of
+
+from minigpt.ops.plain import softmax
+
+pytestmark = pytest.mark.browser
+
+SECOND = "Once upon a time there was a little bear"
+
+
+def test_a_head_that_is_switched_off_is_off_in_python(tab, bundled):
+    model, _ = bundled
+    ids = tab.run()["ids"]
+    before = trace_of(model, ids)["logits"][-1]
+    tab.go("changes")
+    for layer, head in ((0, 0), (2, 3)):
+        tab.click(f'[aria-label="switch off head {head} of block {layer}"]')
+    edit = {"h.0.attn.heads": head_off(0), "h.2.attn.heads": head_off(3)}
+    trace = trace_of(model, ids, edit=edit)
+    assert_logits_are(tab, trace["logits"])
+    assert_code_gives(tab, bundled, trace["logits"])
+    rows = tab.page.eval_on_selector_all("table.outcome tbody tr", OUTCOME)
+    assert len(rows) == 10
+    for row in rows:
+        p = [float(softmax(logits.astype(float))[row["id"]]) for logits in (before, trace["logits"][-1])]
+        assert row["p"] == [pytest.approx(x, abs=1e-6) for x in p]
+        assert row["difference"] == pytest.approx(p[1] - p[0], abs=1e-6)
+    assert tab.text("#show-changes") == "2 changes"
+    tab.click('[aria-label="switch off head 0 of block 0"]')  # once more: on again
+    assert_logits_are(tab, trace_of(model, ids, edit={"h.2.attn.heads": head_off(3)})["logits"])
+    tab.click("#undo-all")
+    assert_logits_are(tab, trace_of(model, ids)["logits"])
+
+
+OUTCOME = """
+(rows) => rows.map((row) => {
+  const cells = [...row.querySelectorAll("td[data-value]")];
+  return {id: Number(cells[0].dataset.id), p: cells.slice(0, 2).map((cell) => Number(cell.dataset.value)), difference: Number(cells[2].dataset.value)};
+})
+"""
+LOGITS = "minigpt.numbers('logits').then(({data}) => Array.from(data))"
+
+
+def assert_logits_are(tab, logits):
+    found = np.array(tab.page.evaluate(LOGITS)).reshape(logits.shape)
+    assert np.allclose(found, logits, atol=1e-5 * size_of(logits))
+
+
+def assert_code_gives(tab, bundled, logits):
+    """Execute the Python that the view of changes shows."""
+    model, tokenizer = bundled
+    names = {"model": model, "tokenizer": tokenizer}
+    exec(tab.text("#view .code-block code"), names)
+    assert np.allclose(names["logits"], logits, atol=1e-4 * size_of(logits))
+
+
+def test_what_changes_downstream_is_the_difference_of_the_traces(tab, bundled):
+    model, _ = bundled
+    ids = tab.run()["ids"]
+    tab.go("changes")
+    tab.click('[aria-label="switch off the MLP of block 1"]')
+    trace = trace_of(model, ids)
+    changed = trace_of(model, ids, edit={"h.1.mlp.out": lambda x: 0 * x})
+    assert_code_gives(tab, bundled, changed["logits"])
+    closed = "details:not([open]) > summary[id^=differences]"
+    while tab.page.locator(closed).count():
+        tab.page.locator(closed).first.click()
+    rows = tab.settled().page.eval_on_selector_all(
+        "table.differences tbody tr",
+        "(rows) => rows.map((row) => [row.dataset.name, Number(row.dataset.value), row.querySelector('td:last-child').textContent])",
+    )
+    assert {name for name, _, _ in rows} == trace.keys()
+    for name, value, place in rows:
+        a, b = ((t[name][-1:] if name == "logits" else t[name]) for t in (trace, changed))
+        apart = np.abs(b - a)
+        if name.endswith("scores"):
+            apart = np.tril(apart)
+        assert value == pytest.approx(float(apart.max()), abs=1e-5 * size_of(a)), name
+        if value:
+            index = tuple(int(i) for i in place.strip("[]").split(", "))
+            where = trace[name][index], changed[name][index]
+            assert abs(where[1] - where[0]) == pytest.approx(value, abs=1e-5 * size_of(a)), name
+
+
+def test_a_single_number_can_be_set(tab, bundled):
+    model, _ = bundled
+    ids = tab.run()["ids"]
+    tab.why("h.1.mlp.act", 5, 17)
+    tab.click("#change-number")
+    assert tab.page.input_value("#change-index") == "5, 17"
+    tab.page.fill("#change-value", "3.5")
+    tab.click("#change-do")
+
+    def put(x):
+        x[:, 5, 17] = 3.5
+        return x
+
+    trace = trace_of(model, ids, edit={"h.1.mlp.act": put})
+    assert_logits_are(tab, trace["logits"])
+    assert_code_gives(tab, bundled, trace["logits"])
+    tab.why("h.1.mlp.act", 5, 17)
+    assert "edited" in tab.text("#panel .why")
+    assert float(tab.page.get_attribute(".why-value", "data-value")) == 3.5
+
+
+def test_an_activation_can_be_scaled(tab, bundled):
+    model, _ = bundled
+    ids = tab.run()["ids"]
+    tab.go("changes")
+    tab.click("#change-scale")
+    tab.page.select_option("#change-name", "h.2.attn.v")
+    tab.page.select_option("#change-head", "1")
+    tab.page.select_option("#change-token", "3")
+    tab.page.fill("#change-factor", "-1.5")
+    tab.click("#change-do")
+
+    def scale(x):
+        x[:, 1, 3] *= -1.5
+        return x
+
+    trace = trace_of(model, ids, edit={"h.2.attn.v": scale})
+    assert_logits_are(tab, trace["logits"])
+    assert_code_gives(tab, bundled, trace["logits"])
+
+
+def test_two_texts_are_compared_number_by_number(tab, bundled):
+    model, tokenizer = bundled
+    ids, second = tokenizer.encode(TEXT), tokenizer.encode(SECOND)
+    assert len(ids) == len(second)
+    tab.go("compare")
+    tab.page.fill("#other-text", SECOND)
+    tab.click("#compare-run")
+    trace, other = trace_of(model, ids), trace_of(model, second)
+    differing = sum(a != b for a, b in zip(ids, second, strict=True))
+    assert tab.text("#compare-count").startswith(f"{differing} position")
+    rows = tab.page.eval_on_selector_all("table.outcome tbody tr", OUTCOME)
+    for row in rows:
+        p = [float(softmax(t["logits"][-1].astype(float))[row["id"]]) for t in (trace, other)]
+        assert row["p"] == [pytest.approx(x, abs=1e-6) for x in p]
+    rng = np.random.default_rng(5)
+    for name in ("h.1.resid", "h.2.attn.weights", "h.0.mlp.act"):
+        tab.page.select_option("#compare-name", name)
+        tab.settled()
+        for title, values in (("this text", trace), ("second text", other), ("second − this", None)):
+            field = tab.page.locator(f'[id="field {name}, {title}"]')
+            field.focus()
+            ups, rights = drawn_index(rng, (3, 5))
+            tab.press(*["ArrowUp"] * ups, *["ArrowRight"] * (rights + 1))
+            words = field.locator(".tip").inner_text()
+            place, value = words.rsplit("] ", 1)
+            index = tuple(int(i) for i in place[place.index("[") + 1 :].split(", "))
+            expected = other[name][index] - trace[name][index] if values is None else values[name][index]
+            assert "hidden" in value or shows(value, expected, size_of(trace[name])), (words, expected)
+
+
+def test_a_copied_activation_moves_the_answer(tab, bundled):
+    model, tokenizer = bundled
+    ids, second = tokenizer.encode(TEXT), tokenizer.encode(SECOND)
+    tab.go("compare")
+    tab.page.fill("#other-text", SECOND)
+    tab.click("#compare-run")
+    tab.page.select_option("#compare-name", "h.2.resid")
+    tab.page.select_option("#compare-token", "8")
+    tab.click("#compare-copy")
+    other = trace_of(model, second)
+
+    def copy(x):
+        x[:, 8] = other["h.2.resid"][8]
+        return x
+
+    trace = trace_of(model, ids, edit={"h.2.resid": copy})
+    assert_logits_are(tab, trace["logits"])
+    logits = [t["logits"][-1] for t in (trace_of(model, ids), trace, other)]
+    answer, wrong = (int(tab.page.input_value(f"#patch-{which}")) for which in ("answer", "wrong"))
+    without, now, goal = (float(x[answer] - x[wrong]) for x in logits)
+    effect = float(tab.page.get_attribute("#patch-effect", "data-value"))
+    assert effect == pytest.approx((now - without) / (goal - without), abs=1e-3)
+    tab.go("changes")
+    assert_code_gives(tab, bundled, trace["logits"])
+    tab.go("compare")
+    tab.click("#compare-swap")
+    assert tab.run()["text"] == SECOND and tab.run()["changes"] == []
+
+
+def test_every_patch_is_measured(tab, bundled):
+    model, tokenizer = bundled
+    tab.type_text("The fox was")
+    tab.go("compare")
+    tab.page.fill("#other-text", "The bear was")
+    tab.click("#compare-run")
+    texts = [tokenizer.encode(tab.run()["text"]), tokenizer.encode("The bear was")]
+    assert len(texts[0]) == len(texts[1])
+    answer, wrong = (int(tab.page.input_value(f"#patch-{which}")) for which in ("answer", "wrong"))
+    part = tab.page.input_value("#compare-name").split(".", 2)[2]
+    tab.click("#patch-all")
+    other = trace_of(model, texts[1])
+
+    def effect(name, t):
+        def copy(x):
+            x[:, t] = other[name][t]
+            return x
+
+        logits = trace_of(model, texts[0], edit={name: copy})["logits"][-1]
+        return float(logits[answer] - logits[wrong])
+
+    without, goal = (
+        float(trace["logits"][-1][answer] - trace["logits"][-1][wrong]) for trace in (trace_of(model, texts[0]), other)
+    )
+    field = tab.page.locator(f'[id="field effect of {part}"]')
+    field.focus()
+    T = len(texts[0])
+    tab.press("ArrowUp")
+    for t in range(1, T):
+        tab.press("ArrowRight")
+        words, value = field.locator(".tip").inner_text().split(": effect ")
+        name = words.split(",")[0]
+        assert f"token {t} " in words
+        assert number_of(value) == pytest.approx((effect(name, t) - without) / (goal - without), abs=1e-3)
