@@ -52,6 +52,9 @@ def test_the_methods_of_a_model_are_completed(model):
     ("call", "type_name"),
     [
         ('minigpt.step("stories", "Once")', "Steps"),
+        ('minigpt.step("stories", "Once").why("embed", 0, 0)', "Why"),
+        ('minigpt.step("stories", "Once").attribution("She")', "Attribution"),
+        ('looking.gradient_steps(model, tokenizer, "Once").why("embed", 0, 0)', "Why"),
         ('looking.attention_maps(model, tokenizer, "Once")', "AttentionMaps"),
         ('looking.logit_lens(model, tokenizer, "Once")', "LogitLens"),
         ('looking.ablate_heads(model, tokenizer, "Once", "She")', "Ablation"),

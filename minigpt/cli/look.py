@@ -71,14 +71,22 @@ def tokenize(text, model, offline, as_json):
 @model_option
 @click.option("--layer", type=int, default=0, show_default=True, help="The block to show in full.")
 @click.option("--all", "everything", is_flag=True, help="Show every block in full.")
+@click.option("--why", metavar="NAME[INDEX]", help='Show where one number comes from, as "h.2.attn.scores[1,5,3]".')
 @offline_option
 @json_option
-def step(text, model, layer, everything, offline, as_json):
+def step(text, model, layer, everything, why, offline, as_json):
     """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
     text = read_prompt(text)
     from minigpt import step as walk
 
     steps = walk(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    if why is not None:
+        found = steps.why(why)
+        if as_json:
+            print_json({"model": model, "tokens": steps.tokens, "why": found.to_dict()})
+        else:
+            write(f"{found}\n")
+        return
     if as_json:
         names = ("name", "formula", "meaning", "shape", "file", "line", "source")
         fields = [{name: getattr(step, name) for name in names} for step in steps]

@@ -1,6 +1,9 @@
 """Look inside a model and change what happens there. Everything runs through model(ids, trace=..., edit=...).
 
     stepping.py        the forward pass, one activation at a time
+    why.py             where one number of it comes from: the terms that sum to it
+    gradient_steps.py  the backward pass of a loss: where one number of a gradient comes from
+    attribution.py     the logit of a token, split over heads, MLPs and the tokens that were read
     attention_maps.py  which tokens attend to which
     lens.py            what the model would predict if it stopped early
     patching.py        change one activation and measure the effect on the answer
@@ -8,19 +11,33 @@
     loss_curves.py     the losses of a training
     source.py          the source of a function, shown where it is used
     provenance.py      the line of source that made an activation
+    forward_sums.py, gradient_sums.py, parameter_sums.py    the formulas that why.py shows
+    pass_numbers.py    the numbers that stand in them
     inputs.py          the texts and models that these functions take
-    figures.py, pixels.py, labels.py    drawing, with and without matplotlib
+    figures.py, pixels.py, labels.py, why_display.py    drawing, with and without matplotlib
 
-All functions but show and step return their numbers in an object whose `.plot()` returns a matplotlib Figure, which a
-notebook displays. show displays its argument itself; step returns an object that a notebook displays.
+All functions but show, step and gradient_steps return their numbers in an object whose `.plot()` returns a matplotlib
+Figure, which a notebook displays. show displays its argument itself; step returns an object that a notebook displays,
+and so does the `why` of step and of gradient_steps.
 """
 
 from minigpt.looking.attention_maps import attention_maps
 from minigpt.looking.beam_tree import beam_tree
+from minigpt.looking.gradient_steps import gradient_steps
 from minigpt.looking.lens import logit_lens
 from minigpt.looking.loss_curves import loss_curves
 from minigpt.looking.patching import ablate_heads, patch
 from minigpt.looking.source import show
 from minigpt.looking.stepping import step
 
-__all__ = ["ablate_heads", "attention_maps", "beam_tree", "logit_lens", "loss_curves", "patch", "show", "step"]
+__all__ = [
+    "ablate_heads",
+    "attention_maps",
+    "beam_tree",
+    "gradient_steps",
+    "logit_lens",
+    "loss_curves",
+    "patch",
+    "show",
+    "step",
+]

@@ -15,6 +15,10 @@ PRE_STYLE = (
     "margin:0; color:#222; background:none; font-family:menlo,consolas,monospace; font-size:85%; line-height:1.3; "
     "white-space:pre-wrap; word-break:normal; overflow-wrap:anywhere"
 )
+CARD_STYLE = (
+    "display:flex; flex-wrap:wrap; gap:16px; align-items:center; padding:8px 12px; margin:4px 0; "
+    "background:#fafafa; color:#222; border:1px solid #e4e4e4; border-radius:4px; text-align:left"
+)
 
 
 @dataclass(frozen=True)

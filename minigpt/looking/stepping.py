@@ -3,7 +3,7 @@
 import html
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -13,21 +13,21 @@ from minigpt.activations import find_activation
 from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
+from minigpt.looking.attribution import Attribution, attribution
+from minigpt.looking.forward_sums import ForwardNumbers
 from minigpt.looking.inputs import encode_text
-from minigpt.looking.labels import token_label, token_texts
+from minigpt.looking.labels import token_label
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
 from minigpt.looking.provenance import TraceWithOrigins
-from minigpt.looking.source import PRE_STYLE
+from minigpt.looking.source import CARD_STYLE, PRE_STYLE
+from minigpt.looking.why import Why
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 
 MAX_ROWS = 5  # tokens in a terminal's picture
 MAX_CHARACTERS = 64  # in a row of a terminal's picture, over all heads
 MAX_PIXELS = 192  # columns in a notebook's picture, over all heads
-CARD_STYLE = (
-    "display:flex; flex-wrap:wrap; gap:16px; align-items:center; padding:8px 12px; margin:4px 0; "
-    "background:#fafafa; color:#222; border:1px solid #e4e4e4; border-radius:4px; text-align:left"
-)
+Edits = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +111,15 @@ class Steps(Sequence):
     """The Steps of a forward pass in their order; steps["h.0.attn.q"] finds one by name.
 
     next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
-    every block.
+    every block. `why` shows where one number comes from, `attribution` which parts of the model make a logit.
     """
 
-    def __init__(self, steps: list[Step], tokens: list[str], next_tokens: list[tuple[str, float]], n_layer: int):
+    def __init__(self, steps: list[Step], next_tokens: list[tuple[str, float]], numbers: ForwardNumbers):
         self.steps = steps
-        self.tokens = tokens
+        self.tokens = numbers.tokens
         self.next_tokens = next_tokens
-        self.n_layer = n_layer
+        self.n_layer = numbers.config.n_layer
+        self._numbers = numbers
 
     def __len__(self):
         return len(self.steps)
@@ -139,6 +140,34 @@ class Steps(Sequence):
         """Return the Steps of a block. Raises ValueError for a block that does not exist."""
         require_integer("layer", layer, 0, self.n_layer - 1)
         return [step for step in self.steps if step.name.startswith(f"h.{layer}.")]
+
+    def why(self, name: str, *index: int) -> Why:
+        """Return the arithmetic that made one number of an activation: terms that sum to it.
+
+        >>> why = steps.why("h.2.attn.scores", 1, 5, 3)     # or steps.why("h.2.attn.scores[1, 5, 3]")
+        >>> why.terms[0].why()                              # where the largest of them comes from
+
+        index: as in steps[name].array[0], without the batch axis: embed [t, d], attn.q [h, t, k], attn.scores
+        [h, t, s], mlp.pre [t, f], logits [t, v]. Negative numbers count from the end. Products are computed in float64;
+        in float32 the terms sum to the number up to rounding. Raises ValueError for a name or an index that does not
+        exist.
+        """
+        return self._numbers.why(name, *index)
+
+    def attribution(self, token: str | int, other: str | int | None = None, position: int = -1) -> Attribution:
+        """Split the logit of a token over the parts of the model: an Attribution with .heads [L, H] and .plot().
+
+        >>> steps.attribution(" time")                      # which heads and MLPs predict it, and what the heads read
+        >>> steps.attribution("She", other="He")            # the difference of two logits
+
+        logit = wte + wpe + sum of heads + attn_biases + mlps + ln_f_bias + rest
+        The mean and the variance of ln_f are held at their values; what the parts do to them is not counted ("direct
+        logit attribution", Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"). by_token [L, H, T]
+        splits every head over the tokens that it reads. token, other: the text of a single token, or its id. position:
+        the token after which it stands. Raises ValueError for other arguments, and for an attention that was replaced
+        by one that does not tap its weights.
+        """
+        return attribution(self._numbers, token, other, position)
 
     def __repr__(self):
         return self.as_text()
@@ -196,16 +225,16 @@ class Steps(Sequence):
 
 
 @overload
-def step(model: GPT2 | str, tokenizer: Tokenizer, text: str) -> Steps: ...
+def step(model: GPT2 | str, tokenizer: Tokenizer, text: str, *, edit: Edits | None = None) -> Steps: ...
 @overload
-def step(model: GPT2 | str, text: str) -> Steps: ...
-def step(model, tokenizer=None, text=None):
+def step(model: GPT2 | str, text: str, *, edit: Edits | None = None) -> Steps: ...
+def step(model, tokenizer=None, text=None, *, edit=None):
     """Run the forward pass on a text and return its activations in order, as Steps.
 
         step(model, tokenizer, text)
         step(model, text)               the tokenizer is the one that belongs to the model's name
 
-    model: a GPT2, or a name for GPT2.from_pretrained.
+    model: a GPT2, or a name for GPT2.from_pretrained. edit: replaces activations, as in model(ids, edit=edit).
 
     >>> steps = minigpt.step("stories", "Once upon a time")     # print it, display it, loop over it
     >>> steps["h.0.attn.weights"].array
@@ -225,15 +254,16 @@ def step(model, tokenizer=None, text=None):
             raise ValueError("this model has no name by which to load its tokenizer: give tokenizer")
         tokenizer = Tokenizer.from_pretrained(model.name)
     ids = encode_text(tokenizer, text)
-    tokens = token_texts(tokenizer, ids)
     trace = TraceWithOrigins()
-    logits = model(ids, trace=trace)
+    logits = model(ids, trace=trace, edit=edit)
+    numbers = ForwardNumbers(model, tokenizer, ids, trace, edit or ())
     steps = [
-        Step(name, *describe(name, model.config), array, *trace.origins[name], tokens) for name, array in trace.items()
+        Step(name, *describe(name, model.config), array, *trace.origins[name], numbers.tokens)
+        for name, array in trace.items()
     ]
     probs = softmax(logits[-1])
     next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, min(5, len(probs)))]
-    return Steps(steps, tokens, next_tokens, model.config.n_layer)
+    return Steps(steps, next_tokens, numbers)
 
 
 def describe(name, config):

@@ -1,0 +1,170 @@
+"""The logit of a token as a sum over the parts of the model that wrote to the stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigpt.checks import is_integer, require_integer
+from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, text_style, write_in_cells
+from minigpt.looking.inputs import single_token_id
+from minigpt.looking.labels import token_label
+from minigpt.looking.pass_numbers import PassNumbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_PARTS = 12  # in the text
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What every part of the model adds to a logit, or to the difference of two. The parts sum to `logit`.
+
+    The stream that ln_f reads is a sum, and if its mean and variance are held, ln_f and the head are linear: so each
+    part of the stream adds its own number to the logit. by_token splits `heads` once more, over the tokens that each
+    head reads. rest is what no part explains: rounding, unless an activation was edited or an operation replaced.
+    """
+
+    token: str
+    other: str | None  # the token whose logit is subtracted
+    position: int
+    logit: float
+    wte: float  # the row of the token that is read here
+    wpe: float  # the row of the position
+    heads: np.ndarray  # [L, H]
+    attn_biases: np.ndarray  # [L]: of attn.c_proj, which belongs to no head
+    mlps: np.ndarray  # [L]
+    ln_f_bias: float
+    by_token: np.ndarray  # [L, H, T]: later tokens than `position` have 0
+    tokens: list[str]  # [T]
+    rest: float
+
+    def parts(self) -> dict[str, float]:
+        """Return every part by name, in the order of the forward pass; their sum is `logit`."""
+        L, H = self.heads.shape
+        parts = {"wte": self.wte, "wpe": self.wpe}
+        for layer in range(L):
+            parts |= {f"h.{layer} head {head}": float(self.heads[layer, head]) for head in range(H)}
+            parts[f"h.{layer}.attn.c_proj.bias"] = float(self.attn_biases[layer])
+            parts[f"h.{layer}.mlp"] = float(self.mlps[layer])
+        return parts | {"ln_f.bias": self.ln_f_bias, "rest": self.rest}
+
+    @property
+    def title(self) -> str:
+        """What is split, such as: logit of "␣time" after 2 "␣a"."""
+        what = f'logit of "{token_label(self.token)}"'
+        if self.other is not None:
+            what = f'{what} minus that of "{token_label(self.other)}"'
+        return f'{what} after {self.position} "{token_label(self.tokens[self.position])}"'
+
+    def __repr__(self):
+        parts = sorted(self.parts().items(), key=lambda part: -abs(part[1]))
+        lines = [f"{self.title}: {self.logit:.6g}", ""]
+        lines += [f"{value:>+11.4g} {self._described(name)}".rstrip() for name, value in parts[:MAX_PARTS]]
+        if rest := parts[MAX_PARTS:]:
+            lines.append(f"{sum(value for _, value in rest):>+11.4g} and {len(rest)} more, together")
+        return "\n".join(lines)
+
+    def _described(self, name):
+        """Return the name of a part; of a head, also the token that it reads most of this from."""
+        if " head " not in name:
+            return name
+        layer, head = (int(number) for number in name.removeprefix("h.").split(" head "))
+        source = int(np.abs(self.by_token[layer, head]).argmax())
+        value, label = self.by_token[layer, head, source], token_label(self.tokens[source])[:20]
+        return f'{name:<12} {value:+.4g} from {source} "{label}"'
+
+    def plot(self) -> Figure:
+        """Draw what every head and MLP adds, and at the right from which tokens the heads of each block read it."""
+        L, H = self.heads.shape
+        T = self.position + 1
+        columns = [*(f"head {head}" if H <= 8 else str(head) for head in range(H)), "bias", "MLP"]
+        parts = np.column_stack([self.heads, self.attn_biases, self.mlps])
+        tokens = self.by_token[..., :T].sum(axis=1)  # [L, T]
+        largest = max(np.abs(parts).max(), np.abs(tokens).max()) or 1
+        widths = [0.6 * len(columns), min(1 + 0.34 * T, 10)]
+        figure = new_figure(2 + sum(widths), 2 + 0.4 * L)
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=widths)
+        image = draw_map(left, parts, DIVERGING_COLOURS, largest)
+        if H <= 8:
+            write_in_cells(left, [[f"{value:.2f}" for value in row] for row in parts], image)
+        left.set_xticks(range(len(columns)), columns, rotation=90)
+        left.set_yticks(range(L), [f"block {layer}" for layer in range(L)])
+        draw_map(right, tokens, DIVERGING_COLOURS, largest)
+        label_tokens(right.xaxis, self.tokens[:T], rotation=90)
+        right.set_xlabel("read by the heads")
+        for axes in (left, right):
+            axes.tick_params(length=0)
+        left.invert_yaxis()  # the stream flows upwards
+        figure.colorbar(image, ax=right).set_label("added to the logit")
+        figure.suptitle(self.title, size=10, **text_style())
+        return figure
+
+
+def attribution(
+    numbers: PassNumbers, token: str | int, other: str | int | None = None, position: int = -1
+) -> Attribution:
+    """Split a logit over the parts of the model. See Steps.attribution.
+
+    logit[v] = sum_d ln_f[d] head[v, d],  ln_f = (x - mean(x)) / s * weight + bias,  s = sqrt(var(x) + eps)
+    With s held, a part c of x adds  sum_d (c[d] - mean(c)) / s * weight[d] head[v, d] = c . direction.
+    """
+    T, V = numbers.array("logits").shape
+    require_integer("position", position, -T, T - 1)
+    position = int(position) % T
+    token_id = _token_id(numbers, token, "token", V)
+    other_id = None if other is None else _token_id(numbers, other, "other", V)
+    head = f"{numbers.head}.weight"
+    readout, logit = numbers.row(head, token_id).astype(np.float64), numbers.array("logits")[position, token_id]
+    if other_id is not None:
+        readout = readout - numbers.row(head, other_id)
+        logit = logit - numbers.array("logits")[position, other_id]
+
+    L, H, K = numbers.config.n_layer, numbers.config.n_head, numbers.config.head_size
+    x = numbers.array(numbers.stream(L))[position].astype(np.float64)
+    direction = readout * numbers.params["ln_f.weight"] / np.sqrt(x.var() + numbers.config.layer_norm_epsilon)  # [D]
+    direction = direction - direction.mean()  # reads c - mean(c) from c
+
+    heads, biases, mlps, by_token = np.zeros((L, H)), np.zeros(L), np.zeros(L), np.zeros((L, H, T))
+    for layer in range(L):
+        inside, _ = numbers.at(f"h.{layer}.attn.out")
+        weight = np.asarray(inside.params[f"h.{layer}.attn.c_proj.weight"])
+        reads = (weight @ direction).reshape(H, K)  # what one of the head's numbers adds to the logit
+        heads[layer] = (inside.array("attn.heads")[:, position] * reads).sum(axis=-1)
+        biases[layer] = inside.params[f"h.{layer}.attn.c_proj.bias"] @ direction
+        mlps[layer] = inside.array("mlp.out")[position] @ direction
+        if not inside.has("attn.weights"):
+            raise ValueError("the replaced attention does not tap its weights: no head can be split over tokens")
+        values = np.einsum("hsk,hk->hs", inside.array("attn.v"), reads)  # [H, T]
+        by_token[layer] = inside.array("attn.weights")[:, position] * values
+    wte = float(numbers.row("wte.weight", numbers.ids[position]) @ direction)
+    wpe = float(numbers.row("wpe.weight", position) @ direction)
+    bias = float(numbers.params["ln_f.bias"] @ readout)
+    explained = wte + wpe + bias + heads.sum() + biases.sum() + mlps.sum()
+    return Attribution(
+        numbers.tokenizer.decode([token_id]),
+        None if other_id is None else numbers.tokenizer.decode([other_id]),
+        position,
+        float(logit),
+        wte,
+        wpe,
+        heads,
+        biases,
+        mlps,
+        bias,
+        by_token,
+        numbers.tokens,
+        float(logit - explained),
+    )
+
+
+def _token_id(numbers, token, argument, vocab_size):
+    if is_integer(token):
+        require_integer(argument, token, 0, vocab_size - 1)
+        return int(token)
+    if not isinstance(token, str):
+        raise ValueError(f"{argument} must be the text of a token or an id, not {token!r}")
+    return single_token_id(numbers.tokenizer, token, argument)
