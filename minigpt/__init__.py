@@ -25,6 +25,8 @@ def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module 'minigpt' has no attribute {name!r}")
     module = importlib.import_module(_MODULES[name])
+    if name == "step":
+        importlib.import_module("minigpt.page.widget")  # which lets a notebook show its result as a page
     return module if name == "ops" else getattr(module, name)
 
 

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     ("minigpt.cli", "minigpt.__main__", "minigpt.__init__"),
     ("minigpt.classroom", "minigpt.bench"),
+    ("minigpt.page",),
     ("minigpt.exercises", "minigpt.looking", "minigpt.stories"),
     ("minigpt.training", "minigpt.generation.text", "minigpt.bpe"),
     ("minigpt.tokenizer", "minigpt.gpt2"),

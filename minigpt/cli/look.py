@@ -1,8 +1,11 @@
 """minigpt info, tokenize, step: look at a model, at tokens, at a forward pass."""
 
+from pathlib import Path
+
 import click
 
 from minigpt.cli.options import (
+    is_given,
     json_option,
     load_model,
     load_tokenizer,
@@ -10,6 +13,7 @@ from minigpt.cli.options import (
     model_option,
     offline_option,
     read_prompt,
+    refuse,
 )
 from minigpt.cli.output import human_size, print_json, write
 
@@ -72,11 +76,26 @@ def tokenize(text, model, offline, as_json):
 @click.option("--layer", type=int, default=0, show_default=True, help="The block to show in full.")
 @click.option("--all", "everything", is_flag=True, help="Show every block in full.")
 @click.option("--why", metavar="NAME[INDEX]", help='Show where one number comes from, as "h.2.attn.scores[1,5,3]".')
+@click.option("--open", "opens_page", is_flag=True, help="Step through it on a page in the browser, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of that page. Default: a free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address of that page, and open no browser.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write the page to this file, which needs no program.")
 @offline_option
 @json_option
-def step(text, model, layer, everything, why, offline, as_json):
+@click.pass_context
+def step(context, text, model, layer, everything, why, opens_page, port, no_browser, html, offline, as_json):
     """Walk through the forward pass on TEXT ("-": standard input): each activation and the line that made it."""
+    if opens_page and html:
+        raise click.UsageError("--open shows a page and --html writes one: choose one of them")
+    if (opens_page or html) and (everything or as_json or why is not None or is_given(context, "layer")):
+        raise click.UsageError("--layer, --all, --why and --json have no effect on a page")
+    if not opens_page:
+        refuse(context, ["port", "no_browser"], "is for the page of --open")
     text = read_prompt(text)
+    if opens_page:
+        return open_page(text, model, offline, port or 0, no_browser)
+    if html:
+        return save_page(html, text, model, offline)
     from minigpt import step as walk
 
     steps = walk(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
@@ -93,3 +112,22 @@ def step(text, model, layer, everything, why, offline, as_json):
         print_json({"model": model, "tokens": steps.tokens, "steps": fields, "next_tokens": steps.next_tokens})
         return
     write(steps.as_text(layer, everything) + "\n")
+
+
+def open_page(text, model, offline, port, no_browser):
+    """Serve the page of a text and a model until Ctrl-C."""
+    from minigpt.page.server import require_uvicorn, serve
+    from minigpt.page.session import Session
+
+    require_uvicorn()  # before the model is loaded
+    session = Session(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    session.answer({"ask": "run", "text": text})  # a text that is too long ends here, in a sentence
+    serve(session, port, not no_browser, lambda url: write(f"{url}\nCtrl-C ends it.\n"))
+
+
+def save_page(path, text, model, offline):
+    """Write the page of a text and a model to a file."""
+    from minigpt.page.file import write_page
+
+    write_page(path, load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
+    write(f"{path}: {human_size(Path(path).stat().st_size)}, to open in a browser\n")

@@ -91,9 +91,15 @@ def beam_tree(model: GPT2, tokenizer: Tokenizer, text: str, num_beams: int = 3, 
     tokens. Raises ValueError for an empty text, fewer than 2 beams or fewer than 1 step, ContextLengthError for a
     text that leaves no room for the steps.
     """
+    return beam_tree_of_ids(model, tokenizer, encode_text(tokenizer, text), text, num_beams, steps)
+
+
+def beam_tree_of_ids(
+    model: GPT2, tokenizer: Tokenizer, prompt: list[int], text: str, num_beams: int = 3, steps: int = 5
+) -> BeamTree:
+    """Return the beam_tree of a prompt that is given as ids; text: how the tree shows it."""
     require_integer("num_beams", num_beams, 2)
     require_integer("steps", steps, 1)
-    prompt = encode_text(tokenizer, text)
     nodes, index_of, score_of = [], {(): None}, {(): 0.0}
 
     def watch(texts, scores, ends, goes_on):

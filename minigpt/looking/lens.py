@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,14 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
     """
     ids = encode_text(tokenizer, text)
     model = with_fixed_ops(model)
-    L = model.config.n_layer
     trace = {}
     model(ids, trace=trace)
-    streams = [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(L))]
-    logits = [model(ids, edit={f"h.{L - 1}.resid": lambda _, x=x: x}) for x in streams]
-    return LogitLens(token_texts(tokenizer, ids), np.stack(logits), tokenizer)
+    return LogitLens(token_texts(tokenizer, ids), np.stack(list(lens_rows(model, ids, trace))), tokenizer)
+
+
+def lens_rows(model: GPT2, ids: list[int], trace: dict, edit: dict | None = None) -> Iterator[np.ndarray]:
+    """Yield the logits [T, V] of each of the L + 1 streams in the trace of model(ids, edit=edit), see logit_lens."""
+    L = model.config.n_layer
+    last = {name: function for name, function in (edit or {}).items() if name in ("ln_f", "logits")}
+    for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(L))]:
+        yield model(ids, edit={**last, f"h.{L - 1}.resid": lambda _, x=x: x})

@@ -61,7 +61,7 @@ def show(*functions: object) -> None:
     not written in Python.
     """
     for found in [source(function) for function in functions]:
-        if _in_notebook():
+        if in_notebook():
             from IPython.display import display
 
             display(found)
@@ -69,7 +69,8 @@ def show(*functions: object) -> None:
             print(found, end="\n\n")
 
 
-def _in_notebook():
+def in_notebook():
+    """Return whether this code runs in a notebook."""
     # In a notebook IPython has been imported already, so there is no need to import it here.
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")

@@ -112,14 +112,17 @@ class Steps(Sequence):
 
     next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
     every block. `why` shows where one number comes from, `attribution` which parts of the model make a logit.
+    numbers: the activations and the parameters by name, with the model, the tokenizer and the ids.
     """
+
+    live_view: Callable[["Steps"], dict] | None = None  # set by minigpt.page: more MIME types for a notebook
 
     def __init__(self, steps: list[Step], next_tokens: list[tuple[str, float]], numbers: ForwardNumbers):
         self.steps = steps
         self.tokens = numbers.tokens
         self.next_tokens = next_tokens
         self.n_layer = numbers.config.n_layer
-        self._numbers = numbers
+        self.numbers = numbers
 
     def __len__(self):
         return len(self.steps)
@@ -152,7 +155,7 @@ class Steps(Sequence):
         in float32 the terms sum to the number up to rounding. Raises ValueError for a name or an index that does not
         exist.
         """
-        return self._numbers.why(name, *index)
+        return self.numbers.why(name, *index)
 
     def attribution(self, token: str | int, other: str | int | None = None, position: int = -1) -> Attribution:
         """Split the logit of a token over the parts of the model: an Attribution with .heads [L, H] and .plot().
@@ -167,10 +170,14 @@ class Steps(Sequence):
         the token after which it stands. Raises ValueError for other arguments, and for an attention that was replaced
         by one that does not tap its weights.
         """
-        return attribution(self._numbers, token, other, position)
+        return attribution(self.numbers, token, other, position)
 
     def __repr__(self):
         return self.as_text()
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        # A notebook adds these to text/html, from which it chooses.
+        return self.live_view() if self.live_view else {}
 
     def as_text(self, layer: int = 0, everything: bool = False) -> str:
         """Return one block in full and the others in brief, or every block in full.

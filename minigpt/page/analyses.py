@@ -1,0 +1,49 @@
+"""What a page shows beside the activations of a run: the logit lens, a beam search, parts of a logit."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from minigpt.generation.sampling import top_indices
+from minigpt.looking.attribution import attribution
+from minigpt.looking.beam_tree import beam_tree_of_ids
+from minigpt.looking.forward_sums import ForwardNumbers
+from minigpt.looking.labels import token_texts
+from minigpt.looking.lens import lens_rows
+from minigpt.ops.plain import softmax
+from minigpt.page.runs import PageRun
+
+MAX_LENS_TOKENS = 50  # the most probable ones, after each position
+MAX_BEAMS = 8
+MAX_BEAM_STEPS = 20
+
+
+def lens(run: PageRun, edits: dict, k: int) -> dict:
+    """Return the k most probable next tokens after every position, if the model stopped after each block.
+
+    ids, texts, probabilities: lists [L + 1, T, k]; row 0 is what the embedding alone predicts. edits: the run's.
+    """
+    ids, probabilities = [], []
+    with np.errstate(all="ignore"):  # as in the run itself
+        for logits in lens_rows(run.loaded.model, run.ids, run.trace, edits):
+            best = top_indices(logits, k)  # [T, k]
+            ids.append(best.tolist())
+            probabilities.append(np.take_along_axis(softmax(logits), best, axis=-1).tolist())
+    texts = [[token_texts(run.loaded.tokenizer, row) for row in rows] for rows in ids]
+    return {"ids": ids, "texts": texts, "probabilities": probabilities}
+
+
+def beams(run: PageRun, num_beams: int, steps: int) -> dict:
+    """Return the beam search that continues a run's text, as looking.beam_tree has it, for JSON."""
+    tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
+    nodes = [asdict(node) | {"ids": list(node.ids), "step": node.step} for node in tree.nodes]
+    return {"nodes": nodes, "best": tree.best, "text": tree.text}
+
+
+def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -> dict:
+    """Return what every part of the model adds to a logit, the fields of an Attribution, for JSON."""
+    edited = {change.name for change in run.changes}
+    numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
+    with np.errstate(all="ignore"):  # as in the run itself
+        found = attribution(numbers, token, other, position)
+    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}

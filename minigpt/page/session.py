@@ -1,0 +1,206 @@
+"""The questions of a page about a model, answered. README.md lists them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minigpt.activations import ACTIVATIONS
+from minigpt.gpt2 import GPT2
+from minigpt.looking.labels import token_texts
+from minigpt.looking.stepping import describe
+from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens, parts_of_logit
+from minigpt.page.changes import read_changes
+from minigpt.page.fields import ALL, as_slices, ids_field, index_field, integer_field, shortened, text_field
+from minigpt.page.models import Loaded, Models
+from minigpt.page.runs import Runs
+from minigpt.params import flatten
+from minigpt.run import ContextLengthError
+from minigpt.tokenizer import Tokenizer
+
+Answer = tuple[dict, list[np.ndarray]]  # a head for JSON, and arrays of float32 or float64
+
+
+class Session:
+    """Answers the questions of one or more pages about a model, from any thread.
+
+    >>> session = Session(model, tokenizer, "Once upon a time")
+    >>> head, _ = session.answer({"ask": "run", "text": "Once upon a time"})
+    >>> _, (weights,) = session.answer(
+    ...     {"ask": "numbers", "run": head["run"], "name": "h.0.attn.weights", "index": [0, None, None]}
+    ... )
+    """
+
+    live = True
+
+    def __init__(self, model: GPT2, tokenizer: Tokenizer, text: str):
+        self.text = text
+        self.models = Models(model, tokenizer)
+        self.runs = Runs(self.models)
+        self._questions: dict[str, Callable[[dict], Answer]] = {
+            "start": self._start,
+            "run": self._run,
+            "numbers": self._numbers,
+            "parameter": self._parameter,
+            "tokens": self._tokens,
+            "lens": self._lens,
+            "beams": self._beams,
+            "attribution": self._attribution,
+            "forget": self._forget,
+        }
+
+    def answer(self, question: dict) -> Answer:
+        """Return the answer to a question {"ask": NAME, ...}: a head and arrays. Raises ValueError."""
+        if not isinstance(question, dict):
+            raise ValueError(f"a question must be an object, not {shortened(question)}")
+        name = question.get("ask")
+        if not isinstance(name, str) or name not in self._questions:
+            raise ValueError(f"ask must be one of {', '.join(self._questions)}, not {shortened(name)}")
+        return self._questions[name](question)
+
+    def _start(self, question):
+        first = self.models.first
+        head = {
+            "text": self.text,
+            "model": first.name,
+            "models": self.models.names(),
+            "live": self.live,
+            "config": config_head(first.model.config),
+            "activations": activations_head(first.model.config),
+            "max_tokens": first.max_tokens,
+            "python": first.python,
+            "has_parameters": True,
+        }
+        return head, []
+
+    def _run(self, question):
+        loaded = self._loaded(question)
+        if question.get("ids") is None:
+            text = text_field(question, "text")
+            ids = loaded.tokenizer.encode(text)
+            if not ids:
+                raise ValueError("the text is empty: there is nothing to look at without at least one token")
+        else:
+            ids = ids_field(question, "ids", loaded.model.config.vocab_size, loaded.max_tokens)
+            text = loaded.tokenizer.decode(ids)
+        if len(ids) > loaded.max_tokens:
+            raise ContextLengthError(
+                f"the text has {len(ids)} tokens; the page takes at most {loaded.max_tokens} of them: shorten it"
+            )
+        changes = read_changes(question, loaded.model.config, len(ids))
+        run = self.runs.run(loaded, ids, text, changes)
+        head = {
+            "run": run.id,
+            "ids": ids,
+            "tokens": run.tokens,
+            "text": text,
+            "steps": run.steps(),
+            "code": self.runs.python(run),
+            "changes": [change.fields for change in changes],
+            "model": loaded.name,
+            "config": config_head(run.config),
+            "max_tokens": loaded.max_tokens,
+        }
+        return head, []
+
+    def _numbers(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        name = text_field(question, "name")
+        if name not in run.trace:
+            raise ValueError(f"this model has no activation {shortened(name)}")
+        array = run.trace[name][0]
+        return {}, [np.asarray(array[as_slices(index_field(question, "index", array.shape, name))])]
+
+    def _parameter(self, question):
+        loaded = self._loaded(question)
+        name = text_field(question, "name")
+        parameters = flatten(loaded.model.params)
+        if name not in parameters:
+            raise ValueError(f"this model has no parameter {shortened(name)}")
+        array = parameters[name]
+        index = index_field(question, "index", array.shape, name)
+        return {}, [np.asarray(parameter_numbers(array, index))]
+
+    def _tokens(self, question):
+        loaded = self._loaded(question)
+        vocab_size = loaded.model.config.vocab_size
+        ids = ids_field(question, "ids", vocab_size, vocab_size)
+        return {"texts": token_texts(loaded.tokenizer, ids)}, []
+
+    def _lens(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        k = integer_field(question, "k", 1, min(MAX_LENS_TOKENS, run.config.vocab_size), default=5)
+        position = integer_field(question, "position", 0, len(run.ids) - 1, default=ALL)
+        rows = self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k))
+        if position is ALL:
+            return rows, []
+        return {name: [row[position : position + 1] for row in values] for name, values in rows.items()}, []
+
+    def _beams(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        num_beams = integer_field(question, "num_beams", 2, MAX_BEAMS, default=3)
+        steps = integer_field(question, "steps", 1, MAX_BEAM_STEPS, default=5)
+        if run.changes:
+            raise ValueError("a beam search runs the model as it is: undo the changes first")
+        return self._once(run, ("beams", num_beams, steps), lambda: beams(run, num_beams, steps)), []
+
+    def _attribution(self, question):
+        run = self.runs.find(text_field(question, "run"))
+        last_id = run.config.vocab_size - 1
+        position = integer_field(question, "position", 0, len(run.ids) - 1)
+        token = integer_field(question, "token", 0, last_id)
+        other = None if question.get("other") is None else integer_field(question, "other", 0, last_id)
+        return parts_of_logit(run, position, token, other), []
+
+    def _once(self, run, key, compute):
+        """Return what compute() does, remembered with the run; the model runs for one page at a time."""
+        with self.runs.computing:
+            if key not in run.answers:
+                run.answers[key] = compute()
+            return run.answers[key]
+
+    def _forget(self, question):
+        self.runs.forget(text_field(question, "run"))
+        return {}, []
+
+    def _loaded(self, question) -> Loaded:
+        """Return the model of a question: that of its run, or the named one, or the first."""
+        if question.get("run") is not None:
+            return self.runs.find(text_field(question, "run")).loaded
+        return self.models.find(None if question.get("model") is None else text_field(question, "model"))
+
+
+def parameter_numbers(array, index):
+    """Return some numbers of a parameter; index: an integer or None (all) for each axis.
+
+    Of a packed matrix only the outputs that are asked for are unpacked, where the index says which.
+    """
+    if isinstance(array, np.ndarray):
+        return array[as_slices(index)]
+    stored, stored_index = (array.T, index[::-1]) if array.is_transposed else (array, index)
+    row, column = stored_index
+    rows = stored.unpack(slice(None) if row is None else slice(row, row + 1))
+    numbers = rows[:, slice(None) if column is None else column]
+    numbers = numbers if row is None else numbers[0]
+    return numbers.T if array.is_transposed else numbers
+
+
+def config_head(config):
+    """Return the configuration as the page takes it, with what follows from it."""
+    names = ("n_layer", "n_head", "n_embd", "head_size", "vocab_size", "n_positions", "activation_function")
+    return {name: getattr(config, name) for name in names} | {
+        "n_inner": config.n_inner or 4 * config.n_embd,
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "tied": config.tie_word_embeddings,
+        "scales": [config.attention_scale(layer) for layer in range(config.n_layer)],
+        "parameters": config.parameter_count(),
+    }
+
+
+def activations_head(config):
+    """Return the table of activations, with the formulas of this configuration (of block 0, where blocks differ)."""
+    rows = []
+    for a in ACTIVATIONS:
+        formula, meaning = describe(f"h.0.{a.name}" if a.in_block else a.name, config)
+        row = {"name": a.name, "axes": a.axes[1:], "formula": formula, "meaning": meaning}
+        rows.append(row | {"in_block": a.in_block, "is_probability": a.is_probability})
+    return rows

@@ -1,0 +1,115 @@
+// The state of the page: the run that is shown, the place where the reader is, and the way there.
+
+import { place as placeName } from "./dom.js";
+
+const MAX_KEPT = 400; // arrays kept for another look
+
+export class App {
+  constructor(source) {
+    this.source = source;
+    this.place = { view: "overview" };
+    this.run = null; // the answer to the question "run": tokens, steps, changes ...
+    this.other = null; // a second run to compare with
+    this.start = null; // the answer to the question "start"
+    this.history = [];
+    this.listeners = { run: [], place: [], status: [] };
+    this.kept = new Map();
+  }
+
+  /** Call f whenever the "run", the "place" or the "status" changes. */
+  on(event, f) {
+    this.listeners[event].push(f);
+  }
+
+  tell(event, ...details) {
+    for (const f of this.listeners[event]) f(...details);
+  }
+
+  /** Say a sentence, or with bad = true an error, in the status line. */
+  say(sentence, bad = false) {
+    this.tell("status", sentence, bad);
+  }
+
+  get config() {
+    return this.run?.config ?? this.start.config;
+  }
+
+  /** The steps of the run in the order of the forward pass; step(name) finds one. */
+  get steps() {
+    return this.run.steps;
+  }
+
+  step(name, run = this.run) {
+    return run.steps.find((step) => step.name === name);
+  }
+
+  /** Go to a place, such as {view: "activation", name: "h.0.attn.q"}; back() returns. */
+  go(place) {
+    if (JSON.stringify(place) === JSON.stringify(this.place)) return;
+    this.history.push(this.place);
+    this.place = place;
+    this.tell("place");
+  }
+
+  /** Change the place without adding to the way back: for sliders and the like. */
+  replace(place) {
+    this.place = place;
+    this.tell("place");
+  }
+
+  back() {
+    if (!this.history.length) return;
+    this.place = this.history.pop();
+    this.tell("place");
+  }
+
+  /** Ask where a number comes from: the panel shows its arithmetic. */
+  why(name, index) {
+    this.go({ ...this.place, name, why: { name, index } });
+    this.say(`${placeName(name, index)}: the panel shows how it was computed`);
+  }
+
+  /** Ask the program to run the model: {text} or {ids}, and {changes}. The answer becomes the run that is shown. */
+  async newRun(question) {
+    const run = await this.source.ask({ ask: "run", changes: [], model: this.run?.model, ...question });
+    this.setRun(run);
+    return run;
+  }
+
+  setRun(run) {
+    this.run = run;
+    if (this.other?.ids.length !== run.ids.length) this.other = null;
+    this.tell("run");
+  }
+
+  setOther(run) {
+    this.other = run;
+    this.tell("run");
+  }
+
+  /** The numbers of an activation, {shape, data}. index: over the axes without the batch; null takes all of an axis. */
+  numbers(name, index = null, run = this.run) {
+    return this.#remembered({ ask: "numbers", run: run.run, name, index: index ?? this.step(name, run).shape.map(() => null) });
+  }
+
+  /** The numbers of a parameter such as "h.0.attn.c_attn.weight". */
+  parameter(name, index) {
+    return this.#remembered({ ask: "parameter", run: this.run.run, name, index });
+  }
+
+  /** One number of an activation. */
+  async one(name, index, run = this.run) {
+    return (await this.numbers(name, index, run)).data[0];
+  }
+
+  #remembered(question) {
+    const key = JSON.stringify(question);
+    if (!this.kept.has(key)) {
+      if (this.kept.size >= MAX_KEPT) this.kept.delete(this.kept.keys().next().value);
+      const answer = this.source.ask(question).then((head) => head.arrays[0]);
+      answer.catch(() => this.kept.delete(key));
+      this.kept.set(key, answer);
+    }
+    return this.kept.get(key);
+  }
+}

@@ -1,0 +1,116 @@
+// A matrix as coloured cells: hover or keys read a number, a click or Enter asks where it comes from.
+
+import { el, number, tokenText } from "./dom.js";
+
+const MAX_COLUMNS = 1024; // pixels a picture is wide at most; more columns share one, the largest absolute value wins
+
+/**
+ * values: typed array, rows * columns, row by row. rowLabels, columnLabels: texts (tokens) or null. largest: the value of
+ * full colour. signed: blue above 0, white 0, red below; else from 0 upwards. cell(row, column): hides a cell if it
+ * returns false. onpick(row, column): click or Enter. describe(row, column): the words before the number.
+ */
+export function heatmap({
+  values, rows, columns, rowLabels = null, columnLabels = null, largest, signed = true, cell = null,
+  cellWidth = null, cellHeight = null, onpick = null, describe, label, marked = null, onhover = null,
+}) {
+  const width = cellWidth ?? Math.max(1, Math.min(22, Math.floor(560 / columns)));
+  const height = cellHeight ?? Math.max(4, Math.min(22, Math.floor(440 / rows)));
+  const shown = Math.min(columns, MAX_COLUMNS);
+  const canvas = el("canvas", { width: shown, height: rows, "aria-hidden": "true" });
+  Object.assign(canvas.style, { width: `${Math.min(columns * width, 900)}px`, height: `${rows * height}px` });
+  paint(canvas, { values, rows, columns, shown, largest: largest || 1, signed, cell });
+
+  const cursor = el("div", { class: "cursor", hidden: true });
+  const tip = el("div", { class: "tip", hidden: true });
+  const spoken = el("span", { class: "sr-only", "aria-live": "polite" });
+  let at = marked ?? null;
+
+  const sizes = () => [canvas.clientWidth / columns, canvas.clientHeight / rows];
+  function show(row, column, speak) {
+    at = [row, column];
+    const [w, h] = sizes();
+    Object.assign(cursor.style, { left: `${column * w}px`, top: `${row * h}px`, width: `${Math.max(w, 3)}px`, height: `${h}px` });
+    cursor.hidden = false;
+    const hidden = cell && !cell(row, column);
+    const words = `${describe ? `${describe(row, column)} ` : ""}${hidden ? "hidden by the mask" : number(values[row * columns + column])}`;
+    tip.textContent = words;
+    tip.hidden = false;
+    const left = Math.min(column * w + w + 6, canvas.clientWidth - 40);
+    Object.assign(tip.style, { left: `${left}px`, top: `${row * h - 4}px` });
+    if (speak) spoken.textContent = words;
+    onhover?.(row, column);
+  }
+  const find = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    return row >= 0 && row < rows && column >= 0 && column < columns ? [row, column] : null;
+  };
+  const hide = () => {
+    tip.hidden = true;
+    cursor.hidden = !marked;
+    if (marked) show(...marked), (tip.hidden = true);
+    onhover?.(null, null);
+  };
+  const keys = (event) => {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const [row, column] = at ?? [rows - 1, 0];
+    if (event.key in moves) {
+      const [down, right] = moves[event.key];
+      show(Math.max(0, Math.min(rows - 1, row + down)), Math.max(0, Math.min(columns - 1, column + right)), true);
+    } else if ((event.key === "Enter" || event.key === " ") && at && onpick) onpick(row, column);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const field = el(
+    "div",
+    {
+      class: `field${onpick ? " pickable" : ""}`, tabindex: "0", role: "application", "aria-roledescription": "matrix of numbers",
+      "aria-label": `${label ?? "numbers"}: ${rows} by ${columns}. Arrow keys read the numbers${onpick ? ", Enter asks where one comes from" : ""}.`,
+      onpointermove: (event) => { const place = find(event); place ? show(...place) : hide(); },
+      onpointerleave: hide, onblur: hide, onkeydown: keys,
+      onclick: (event) => { const place = find(event); if (place && onpick) onpick(...place); },
+    },
+    canvas, cursor, tip, spoken,
+  );
+  if (marked) requestAnimationFrame(() => { show(...marked); tip.hidden = true; });
+
+  const rowNames = rowLabels && el("div", { class: "rows", style: { height: `${rows * height}px` } },
+    rowLabels.map((text) => el("bdi", { class: "token" }, short(text))));
+  const columnNames = columnLabels && columns * 14 <= 900 && el("div", { class: "columns", style: { width: `${Math.min(columns * width, 900)}px` } },
+    columnLabels.map((text) => el("span", {}, el("bdi", { class: "token" }, short(text)))));
+  return el("div", { class: `heatmap${rowNames ? "" : " bare"}` }, columnNames && el("div", { class: "corner" }), columnNames, rowNames, field);
+}
+
+function short(text) {
+  const visible = tokenText(text);
+  return visible.length > 12 ? `${visible.slice(0, 11)}…` : visible;
+}
+
+function paint(canvas, { values, rows, columns, shown, largest, signed, cell }) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(shown, rows);
+  for (let row = 0; row < rows; row++) {
+    for (let pixel = 0; pixel < shown; pixel++) {
+      const first = Math.floor((pixel * columns) / shown), last = Math.max(first + 1, Math.floor(((pixel + 1) * columns) / shown));
+      let best = 0;
+      for (let column = first; column < last; column++) {
+        const x = values[row * columns + column];
+        if (Number.isFinite(x) && Math.abs(x) > Math.abs(best)) best = x;
+      }
+      const hidden = cell && !cell(row, first);
+      image.data.set(hidden ? [128, 128, 128, 40] : colour(best / largest, signed), 4 * (row * shown + pixel));
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+const WHITE = [255, 255, 255], BLUE = [33, 102, 172], RED = [178, 24, 43];
+
+/** The colour of a share of the largest value, -1 to 1: red, white, blue. */
+export function colour(share, signed = true) {
+  const end = share < 0 && signed ? RED : BLUE;
+  const amount = Math.min(1, Math.abs(share));
+  return [...WHITE.map((white, i) => Math.round(white + (end[i] - white) * amount)), 255];
+}

@@ -1,0 +1,4 @@
+// A guided tour.
+export function startTour(app) {
+  app.say("not written yet");
+}

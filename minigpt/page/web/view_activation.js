@@ -1,0 +1,69 @@
+// Any activation as a picture of its numbers: one row for each token, one picture for each head.
+
+import { el, number, place as placeName } from "./dom.js";
+import { heatmap } from "./heatmap.js";
+
+/** The view that shows an activation in more than its numbers. */
+export function richerView(name) {
+  const layer = name.startsWith("h.") ? Number(name.split(".")[1]) : null;
+  const part = layer === null ? name : name.split(".").slice(2).join(".");
+  if (["attn.scores", "attn.weights", "attn.heads"].includes(part)) return { view: "attention", layer, head: 0 };
+  if (["attn.q", "attn.k", "attn.v"].includes(part)) return { view: "vectors", layer, head: 0 };
+  if (part.startsWith("mlp.")) return { view: "mlp", layer };
+  if (["ln_1", "ln_2", "ln_f"].includes(part)) return { view: "norm", name };
+  if (["resid", "resid_mid", "embed", "attn.out"].includes(part)) return { view: "stream" };
+  if (part === "logits") return { view: "next" };
+  return null;
+}
+
+export const view = {
+  id: "activation",
+  title: "Activations",
+  async render(app, place) {
+    const name = app.step(place.name)?.name ?? "embed";
+    const step = app.step(name);
+    const { shape, data } = await app.numbers(name);
+    const heads = shape.length === 3 ? shape[0] : 1;
+    const [rows, columns] = shape.slice(-2);
+    const square = step.axes?.endsWith("TS") ?? (heads > 1 && rows === columns);
+    const steps = app.steps.map((s) => el("option", { value: s.name, selected: s.name === name }, s.name));
+    const pictures = Array.from({ length: heads }, (_, head) => {
+      const values = data.subarray(head * rows * columns, (head + 1) * rows * columns);
+      const index = (row, column) => (shape.length === 3 ? [head, row, column] : [row, column]);
+      return el("figure", { class: "head" },
+        heads > 1 && el("figcaption", {}, `head ${head}`),
+        heatmap({
+          values, rows, columns, largest: step.largest, signed: step.signed,
+          cellWidth: Math.max(1, Math.min(18, Math.floor((heads > 1 ? 240 : 560) / columns))),
+          rowLabels: head % 2 === 0 || heads === 1 ? app.run.tokens : app.run.tokens,
+          columnLabels: square ? app.run.tokens : null,
+          cell: square ? (row, column) => column <= row : null,
+          label: `${name}${heads > 1 ? `, head ${head}` : ""}`,
+          describe: (row, column) => placeName(name, index(row, column)),
+          onpick: (row, column) => app.why(name, index(row, column)),
+          marked: place.why?.name === name && (heads === 1 || place.why.index[0] === head) ? place.why.index.slice(-2) : null,
+        }));
+    });
+    const richer = richerView(name);
+    return el("section", {},
+      el("div", { class: "bar" },
+        el("label", {}, "Activation ", el("select", { id: "activation", onchange: (event) => app.go({ view: "activation", name: event.target.value }) }, steps)),
+        el("button", { onclick: () => stepBy(app, -1), title: "the activation before (←)" }, "←"),
+        el("button", { onclick: () => stepBy(app, 1), title: "the next activation (→)" }, "→"),
+        richer && el("button", { onclick: () => app.go(richer) }, "Open it")),
+      el("h2", {}, el("code", {}, name), " ", el("span", { class: "shape" }, `[${step.shape.join(", ")}]`)),
+      el("p", { class: "formula" }, "= ", step.formula),
+      el("p", {}, step.meaning),
+      el("p", { class: "legend" }, step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest)}.` : "From white, 0, to blue, 1.",
+        " One row for each token. Click a number to see where it comes from."),
+      el("div", { class: "pictures" }, pictures));
+  },
+};
+
+/** Go to the next activation in the order of the forward pass, or with -1 to the one before. */
+export function stepBy(app, by) {
+  const names = app.steps.map((step) => step.name);
+  const at = names.indexOf(app.place.name ?? "");
+  const to = at < 0 ? (by > 0 ? 0 : names.length - 1) : Math.max(0, Math.min(names.length - 1, at + by));
+  app.go({ view: "activation", name: names[to] });
+}

@@ -1,0 +1,11 @@
+// Attention.
+
+import { el } from "./dom.js";
+
+export const view = {
+  id: "attention",
+  title: "Attention",
+  render() {
+    return el("p", {}, "not written yet");
+  },
+};
