@@ -2,6 +2,8 @@
 
 import { el } from "./dom.js";
 
+export { changeButton, headOff, mlpOff } from "./changes.js";
+
 export const view = {
   id: "changes",
   title: "Changes",
