@@ -48,6 +48,7 @@ export function number(x) {
 
 /** A probability as a percentage. */
 export function percent(p) {
+  if (p >= 0.995 && p < 1) return "> 99 %";
   return p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.00095 ? `${(100 * p).toFixed(1)} %` : p > 0 ? "< 0.1 %" : "0 %";
 }
 
