@@ -10,6 +10,12 @@ export function spot(app, place) {
   return { layer, head: within(place.head, app.config.n_head), token: positionOf(app, place), T: app.run.tokens.length };
 }
 
+/** The position of the key that a place looks at; if it does not say, the one with the largest weight of the row. */
+export function keyOf(place, row, T = row.length) {
+  if (Number.isInteger(place.key) && place.key >= 0 && place.key < T) return place.key;
+  return row.reduce((best, weight, s) => (weight > row[best] ? s : best), 0);
+}
+
 /** The layer of a name such as "h.2.attn.q", or null. */
 export function layerOf(name) {
   return name?.startsWith("h.") ? Number(name.split(".")[1]) : null;

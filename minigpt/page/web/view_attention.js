@@ -2,7 +2,7 @@
 
 import { arcs } from "./attention_arcs.js";
 import { matrix, STAGES } from "./attention_matrix.js";
-import { chooseBlock, spot } from "./choose.js";
+import { chooseBlock, keyOf, spot } from "./choose.js";
 import { el, percent } from "./dom.js";
 import { figure, largestOf, quoted, strip } from "./figures.js";
 import { colour } from "./heatmap.js";
@@ -24,7 +24,7 @@ export const view = {
     ]);
     const weights = all.data.subarray(head * T * T, (head + 1) * T * T);
     const row = weights.subarray(token * T, token * T + token + 1);
-    const key = Number.isInteger(place.key) && place.key < T ? place.key : row.indexOf(Math.max(...row));
+    const key = keyOf(place, row, T);
     const stage = STAGES.some(({ id }) => id === place.stage) ? place.stage : "softmax";
     const numbers = { K, q: q.data, k: k.data, scores: scores.data, weights };
     const width = (document.getElementById("view")?.clientWidth ?? 800) - 32;
@@ -41,7 +41,7 @@ export const view = {
         onchoose: (to) => app.replace({ ...app.place, token: to, key: undefined, why: undefined }),
       }),
       el("h3", {}, "How the shares are computed"),
-      matrix(app, { layer, head, token, key: Math.max(0, key), stage, numbers, width }),
+      matrix(app, { layer, head, token, key, stage, numbers, width }),
       el("h3", {}, "What the head gathers for ", quoted(app.run.tokens[token])),
       el("p", {}, `Every token offers a value vector of ${K} numbers. The head multiplies each by its share and adds them up.`),
       gathered(app, { layer, head, token, row, v: v.data, heads: heads.data }));
