@@ -61,10 +61,10 @@ export function tokenSelect(app, id, chosen, onchange, all = true) {
     app.run.tokens.map((text, t) => el("option", { value: t, selected: chosen === t }, `${t} ${tokenText(text).slice(0, 24)}`)));
 }
 
-/** A select with the heads, "all heads" first. */
-export function headSelect(app, id, chosen, onchange) {
+/** A select with the heads, and "all heads" first if that is asked for. */
+export function headSelect(app, id, chosen, onchange, all = true) {
   return el("select", { id, onchange: (event) => onchange(event.target.value === "" ? null : Number(event.target.value)) },
-    el("option", { value: "", selected: chosen === null }, "all heads"),
+    all && el("option", { value: "", selected: chosen === null }, "all heads"),
     Array.from({ length: app.config.n_head }, (_, head) => el("option", { value: head, selected: chosen === head }, `head ${head}`)));
 }
 
