@@ -1,0 +1,68 @@
+// The numbers in the picture of the whole model, from the activations of the run.
+
+import { vocabularyTexts } from "./vocabulary.js";
+
+const BEST = 7; // next tokens
+const MAX_LENS = 1e9; // products for the guesses of all rows after all blocks; beyond, only the chosen row's are asked for
+
+/** The most probable next tokens after a position: [{id, text, logit, probability}]. */
+export async function nextTokens(app, run, position) {
+  const { data } = await app.numbers("logits", [position, null], run);
+  const largest = data.reduce((a, b) => Math.max(a, b), -Infinity);
+  const total = data.reduce((sum, x) => sum + Math.exp(x - largest), 0);
+  const best = [];
+  data.forEach((logit, id) => {
+    if (best.length === BEST && !(logit > best[BEST - 1].logit)) return;
+    const at = best.findIndex((other) => logit > other.logit);
+    best.splice(at < 0 ? best.length : at, 0, { id, logit });
+    best.length = Math.min(best.length, BEST);
+  });
+  const texts = await vocabularyTexts(app, best.map(({ id }) => id));
+  return best.map(({ id, logit }, i) => ({ id, logit, text: texts[i], probability: Math.exp(logit - largest) / total }));
+}
+
+const lenses = new WeakMap(); // run -> Map(question -> answer)
+
+/**
+ * What the stream of a row says after each block, if the model ended there: {at: [{text, probability}] for the embedding
+ * and every block, rows: the same after the last block for every row, or null}. null where the page cannot ask.
+ */
+export async function guesses(app, run, position) {
+  const { n_layer, n_embd, vocab_size } = app.config;
+  const isSmall = (n_layer + 1) * run.ids.length * n_embd * vocab_size <= MAX_LENS;
+  const asked = isSmall || !app.start.live ? null : position;
+  if (!lenses.has(run)) lenses.set(run, new Map());
+  const kept = lenses.get(run);
+  if (!kept.has(asked)) kept.set(asked, app.source.ask({ ask: "lens", run: run.run, position: asked, k: 5 }).catch(() => null));
+  const answer = await kept.get(asked);
+  if (!answer) return null;
+  const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });
+  const at = answer.texts.map((_, layer) => best(layer, asked === null ? position : 0));
+  return { at, rows: asked === null ? run.tokens.map((_, row) => best(answer.texts.length - 1, row)) : null };
+}
+
+/**
+ * How long the vectors are that attention and the MLP add to each row in each block, and their share of the length of
+ * the stream they are added to. scale: nearly the longest; a few rows, often the first, have vectors many times as long.
+ */
+export async function sizesOf(app, run) {
+  const layers = Array.from({ length: app.config.n_layer }, (_, layer) => layer);
+  const lengths = (name) => app.numbers(name, [null, null], run).then(rowLengths);
+  const added = (part, stream) => Promise.all(layers.map(async (layer) => {
+    const [out, before] = await Promise.all([lengths(`h.${layer}.${part}.out`), lengths(stream(layer))]);
+    return Array.from(out, (length, t) => ({ length, share: before[t] ? length / before[t] : 0 }));
+  }));
+  const [attention, mlp] = await Promise.all([
+    added("attn", (layer) => (layer ? `h.${layer - 1}.resid` : "embed")),
+    added("mlp", (layer) => `h.${layer}.resid_mid`)]);
+  const all = [...attention, ...mlp].flat().map(({ length }) => length).sort((a, b) => a - b);
+  return { attention, mlp, scale: all[Math.floor(0.95 * (all.length - 1))] };
+}
+
+function rowLengths({ data, shape: [T, D] }) {
+  return Float64Array.from({ length: T }, (_, t) => {
+    let sum = 0;
+    for (let i = t * D; i < (t + 1) * D; i++) sum += data[i] * data[i];
+    return Math.sqrt(sum);
+  });
+}
