@@ -9,7 +9,7 @@ export function pythonLines(app, position) {
 
 function fromText(app, position) {
   const { run } = app;
-  const [ids] = run.code.split("\n\n"); // ids = ...
+  const [ids] = run.code.match(/^ids = .*$/m);
   const cut = position < run.ids.length - 1 ? [`ids = ids[:${position + 1}]`] : [];
   return [ids, ...cut, `ids = model.generate(ids, max_new_tokens=1, ${argumentsOf(["seed", settings.seed])})`, "print(tokenizer.decode(ids[0, -1:]))"];
 }

@@ -135,7 +135,7 @@ function tokenRow(app, place, { id, text, logit, p, position }) {
 function arithmetic(logits, probs, id, text, position) {
   const best = logits[greedy(logits)];
   const sum = logits.reduce((total, x) => total + Math.exp(x - best), 0);
-  return el("p", { class: "arithmetic" }, "p(", token(text), ") = ",
+  return el("p", { class: "softmax" }, "p(", token(text), ") = ",
     el("code", {}, `exp(logit − largest) / sum = exp(${number(logits[id])} − ${number(best)}) / ${number(sum)} = ${number(probs[id])}`),
     el("span", { class: "hint" }, ` — the sum is over exp(logit − largest) of all ${logits.length} tokens at position ${position}.`));
 }
@@ -171,7 +171,7 @@ function drawing(app, { tokens, texts, position, rows }) {
     const [text] = await vocabularyTexts(app, [id]);
     if (last.scores !== scores) return;
     fill(result, u === null ? "Greedy, nothing is random: " : `Seed ${settings.seed} gives the random number ${number(u)}, which falls on `,
-      token(text), ` (${percent(after[id])}). `,
+      token(text), el("span", { class: "nowrap" }, ` (${percent(after[id])}). `),
       el("button", { id: "add-drawn", type: "button", onclick: () => addTo(app, position, id) }, "Add it"));
   }
   const element = el("div", { class: "draw" },
