@@ -39,31 +39,36 @@ export const view = {
           changed ? ", but a change made it " : " = ", result));
     }
     look(null);
+    const size = (values) => el("span", { class: "column" }, `± ${number(largestOf(values))}`);
     const part = (values, label, title, words) => [
       el("div", { class: "what" }, title, el("span", { class: "column" }, words)),
       strip(app, { name, index: [token, null], values, where: label, describe: (i) => `${label}[${i}]:`, onhover: look, more: stay }),
+      size(values),
     ];
     const learnt = (values, label) => values && [
-      el("div", { class: "what" }, label, el("span", { class: "column" }, "learnt, the same for all tokens")),
+      el("div", { class: "what" }, label, el("span", { class: "column" }, "learnt")),
       heatmap({
         values, rows: 1, columns: D, largest: largestOf(values), cellWidth: "fill", cellHeight: 12, label: `${name}.${label}`,
         describe: (_, i) => `${name}.${label}[${i}]`, onhover: (_, i) => look(i),
       }),
+      size(values),
     ];
     const result = statistics(after);
     return el("section", { class: "norm", dataset: { name, token } },
       el("div", { class: "bar" }, el("h2", {}, "Layer norm"), chooseNorm(app, name)),
-      el("p", {}, "The numbers of the stream grow from block to block. Before each part reads a token’s vector, a layer norm brings its numbers ",
-        "to the same size: mean 0 and variance 1, then each times a learnt weight, plus a learnt bias."),
+      el("p", {}, "Every block adds to a token’s vector, so that its numbers grow. Before attention, the MLP or the head reads it, a layer norm ",
+        "brings the numbers to the same size: mean 0 and variance 1. Then each is multiplied by a learnt weight, and a learnt bias is added."),
       tokenStrip(app, place, "the token whose vector is shown"),
-      el("div", { class: "flow tight" },
+      el("div", { class: "flow with-size" },
         el("div", { class: "what" }, el("code", {}, source), el("span", { class: "column" }, "x, before")),
         strip(app, { name: source, index: [token, null], values: before, onhover: look, more: stay }),
+        size(before),
         part(centred, "x − mean", "x − mean", `mean = ${number(mean)}`),
         part(scaled, "(x − mean) / s", "(x − mean) / s", `s = ${number(s)}`),
         learnt(weight, "weight"), learnt(bias, "bias"),
         el("div", { class: "what" }, el("code", {}, name), el("span", { class: "column" }, "× weight + bias")),
-        strip(app, { name, index: [token, null], values: after, onhover: look, more: stay })),
+        strip(app, { name, index: [token, null], values: after, onhover: look, more: stay }),
+        size(after)),
       line,
       el("h3", {}, "Mean, variance and s of ", quoted(app.run.tokens[token])),
       el("dl", { class: "statistics" },
@@ -74,7 +79,7 @@ export const view = {
         histogram({ values: before, mean, deviation: Math.sqrt(variance), title: `before: ${source}` }),
         histogram({ values: after, mean: result.mean, deviation: Math.sqrt(result.variance), title: `after: ${name}` })),
       el("p", { class: "legend" }, "How many of the numbers lie where. The shaded band is one standard deviation to both sides of the mean. ",
-        "In the strips blue is above 0 and red below; each has its own scale."));
+        "In the strips blue is above 0 and red below; ± says what full colour is. Weight and bias change mean and variance once more."));
   },
 };
 
