@@ -13,11 +13,11 @@ export class App {
     this.start = null; // the answer to the question "start"
     this.asked = null; // {name, index}: the number that was clicked last
     this.history = [];
-    this.listeners = { run: [], place: [], status: [] };
+    this.listeners = { run: [], place: [], shown: [], status: [] };
     this.kept = new Map();
   }
 
-  /** Call f whenever the "run", the "place" or the "status" changes. */
+  /** Call f whenever the "run", the "place" or the "status" changes, or a place is "shown". */
   on(event, f) {
     this.listeners[event].push(f);
   }

@@ -61,8 +61,9 @@ async function show(app) {
   at("view").setAttribute("aria-busy", "false");
   at("view").dataset.view = view.id;
   at("view").dataset.place = placeName(app.place.name ?? "", []);
-  if (isOther) scrollToStart(at("view"));
+  if (isOther) scrollToStart(at("tour-box").hidden ? at("view") : at("tour-box"));
   keepClickInSight();
+  app.tell("shown");
 }
 
 /** Draw a part of the page anew without taking the focus away. */
