@@ -3,7 +3,7 @@
 import { vocabularyTexts } from "./vocabulary.js";
 
 const BEST = 7; // next tokens
-const MAX_LENS = 1e9; // products for the guesses of all rows after all blocks; beyond, only the chosen row's are asked for
+const MAX_LENS = 8e9; // products for the guesses of all rows after all blocks, some tenths of a second; the lens has more patience
 
 /** The most probable next tokens after a position: [{id, text, logit, probability}]. */
 export async function nextTokens(app, run, position) {
@@ -21,24 +21,23 @@ export async function nextTokens(app, run, position) {
   return best.map(({ id, logit }, i) => ({ id, logit, text: texts[i], probability: Math.exp(logit - largest) / total }));
 }
 
-const lenses = new WeakMap(); // run -> Map(question -> answer)
+const lenses = new WeakMap(); // run -> promise of the answer
 
 /**
  * What the stream of a row says after each block, if the model ended there: {at: [{text, probability}] for the embedding
- * and every block, rows: the same after the last block for every row, or null}. null where the page cannot ask.
+ * and every block, rows: the same after the last block, for every row}. null where the page cannot ask.
  */
 export async function guesses(app, run, position) {
   const { n_layer, n_embd, vocab_size } = app.config;
-  const isSmall = (n_layer + 1) * run.ids.length * n_embd * vocab_size <= MAX_LENS;
-  const asked = isSmall || !app.start.live ? null : position;
-  if (!lenses.has(run)) lenses.set(run, new Map());
-  const kept = lenses.get(run);
-  if (!kept.has(asked)) kept.set(asked, app.source.ask({ ask: "lens", run: run.run, position: asked, k: 5 }).catch(() => null));
-  const answer = await kept.get(asked);
+  if (app.start.live && (n_layer + 1) * run.ids.length * n_embd * vocab_size > MAX_LENS) return null;
+  if (!lenses.has(run)) lenses.set(run, app.source.ask({ ask: "lens", run: run.run, position: null, k: 5 }).catch(() => null));
+  const answer = await lenses.get(run);
   if (!answer) return null;
   const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });
-  const at = answer.texts.map((_, layer) => best(layer, asked === null ? position : 0));
-  return { at, rows: asked === null ? run.tokens.map((_, row) => best(answer.texts.length - 1, row)) : null };
+  return {
+    at: answer.texts.map((_, layer) => best(layer, position)),
+    rows: run.tokens.map((_, row) => best(answer.texts.length - 1, row)),
+  };
 }
 
 /**

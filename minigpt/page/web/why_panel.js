@@ -3,7 +3,9 @@
 
 import { el, fill, number, place as placeText, token } from "./dom.js";
 import { why } from "./why.js";
+import { bar, signed } from "./why_bar.js";
 import { labelOf } from "./why_numbers.js";
+import { renderTokens } from "./why_tokens.js";
 import { sentence } from "./why_words.js";
 
 const SHOWN = 12; // terms at first
@@ -75,6 +77,7 @@ function contents(app, answer, words) {
   return [
     el("p", { class: "say" }, words),
     answer.note && el("p", { class: "note", role: "note" }, answer.note),
+    answer.name === "logits" && renderTokens(app, ...answer.index, ask),
     el("p", { class: "formula" }, answer.formula),
     answer.numbers && el("pre", { class: "in-numbers" }, answer.numbers.replaceAll(" * ", " × ")),
     terms.length > 0 && [
@@ -131,17 +134,6 @@ function row(app, answer, term, scale, tokensDiffer) {
 
 function bracketed(x) {
   return x < 0 ? `(${number(x)})` : number(x);
-}
-
-function signed(x) {
-  return x > 0 ? `+${number(x)}` : number(x);
-}
-
-/** A bar to the right of the middle for what adds, to the left for what takes away. */
-function bar(share) {
-  const width = `${Math.min(1, Math.abs(share) || 0) * 50}%`;
-  return el("span", { class: "why-bar", "aria-hidden": "true" },
-    el("i", { class: share < 0 ? "minus" : "plus", style: share < 0 ? { right: "50%", width } : { left: "50%", width } }));
 }
 
 /** The numbers that this one depends on without adding them. */
