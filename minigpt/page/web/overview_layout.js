@@ -21,12 +21,12 @@ export function layoutOf({ T, chosen, L, width, limit }) {
   const right = { width: rowGuessWidth + nextWidth + 6, nextX: rowGuessWidth + 6, nextWidth, rowGuessWidth };
 
   const strip = isDeep ? 10 : 24, gap = isDeep ? 2 : 6;
-  const ends = (isDeep ? 18 : 10) + strip + 12 + 8 + strip + 10;
+  const ends = 18 + strip + 12 + 8 + strip + 10;
   const room = width - left.width - right.width - ends;
   const blockWidth = Math.max(isDeep ? 43 : 84, Math.min(170, Math.floor(room / L) - gap));
   const dot = Math.min(step * 0.28, isDeep ? 5 : 8); // the largest radius of a dot
 
-  let x = isDeep ? 18 : 10;
+  let x = 18;
   const embed = { x, width: strip };
   x += strip + 12;
   const blocks = Array.from({ length: L }, () => {

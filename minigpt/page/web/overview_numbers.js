@@ -42,20 +42,18 @@ export async function guesses(app, run, position) {
 
 /**
  * How long the vectors are that attention and the MLP add to each row in each block, and their share of the length of
- * the stream they are added to. scale: nearly the longest; a few rows, often the first, have vectors many times as long.
+ * the stream they are added to: {attention, mlp}, each [layer][position] = {length, share}.
  */
 export async function sizesOf(app, run) {
-  const layers = Array.from({ length: app.config.n_layer }, (_, layer) => layer);
   const lengths = (name) => app.numbers(name, [null, null], run).then(rowLengths);
-  const added = (part, stream) => Promise.all(layers.map(async (layer) => {
+  const added = (part, stream) => Promise.all(Array.from({ length: app.config.n_layer }, async (_, layer) => {
     const [out, before] = await Promise.all([lengths(`h.${layer}.${part}.out`), lengths(stream(layer))]);
     return Array.from(out, (length, t) => ({ length, share: before[t] ? length / before[t] : 0 }));
   }));
   const [attention, mlp] = await Promise.all([
     added("attn", (layer) => (layer ? `h.${layer - 1}.resid` : "embed")),
     added("mlp", (layer) => `h.${layer}.resid_mid`)]);
-  const all = [...attention, ...mlp].flat().map(({ length }) => length).sort((a, b) => a - b);
-  return { attention, mlp, scale: all[Math.floor(0.95 * (all.length - 1))] };
+  return { attention, mlp };
 }
 
 function rowLengths({ data, shape: [T, D] }) {

@@ -55,7 +55,9 @@ function draw(app, place, section, width) {
   const whole = el("div", { class: `whole${layout.isNarrow ? " narrow" : ""}${layout.isDeep ? " deep" : ""}` }, left, scroller, right);
   const moving = layout.isNarrow ? whole : scroller;
   moving.addEventListener("scroll", () => { scrolled = moving.scrollLeft; });
-  const picture = { app, run, layout, board, left, right, chosen, place };
+  const { why } = place;
+  const isAsked = (name, index) => why?.name === name && String(why.index) === String(index);
+  const picture = { app, run, layout, board, left, right, chosen, place, isAsked };
 
   const under = el("svg", { class: "under", width: layout.middle.width, height: layout.height, "aria-hidden": "true" });
   const arcLayer = el("g"), dotLayer = el("g");
@@ -90,8 +92,8 @@ function introduction(app, chosen) {
 function legend() {
   const key = (name, text) => el("span", {}, el("i", { class: `key ${name}` }), text);
   return el("p", { class: "legend" },
-    key("key-arc", "attention: the wider, the more the row takes from there (the strongest head)"),
-    key("key-dot", "how much attention adds"), key("key-square", "how much the MLP adds"),
+    key("key-arc", "attention: the wider, the more the row takes from there"),
+    key("key-dot", "how much attention adds, compared with what is there"), key("key-square", "the same of the MLP"),
     key("key-strip", "numbers of the stream: blue above 0, red below"));
 }
 
@@ -164,7 +166,7 @@ function tokenRows({ app, run, layout, chosen, place }) {
 }
 
 /** The stream before and after every block, pooled to a few cells: a hovered cell names its largest number. */
-async function strips({ app, run, layout, board }) {
+async function strips({ app, run, layout, board, place: { why } }) {
   const columns = [
     { x: layout.embed.x, width: layout.embed.width, name: "embed" },
     ...layout.blocks.map(({ strip }, layer) => ({ ...strip, name: `h.${layer}.resid` })),
@@ -180,6 +182,7 @@ async function strips({ app, run, layout, board }) {
     const { data, shape } = await app.numbers(name, [null, null], run);
     const cells = pooled(data, shape[0], shape[1], layout.cells);
     paintStrip(made[i], cells, layout);
+    if (why?.name === name) markCell(made[i], why.index, shape[1], layout);
     const under = (event) => {
       const box = made[i].getBoundingClientRect();
       const row = layout.rowAt(event.clientY - box.top + layout.top);
@@ -198,17 +201,24 @@ async function strips({ app, run, layout, board }) {
   }));
 }
 
-/** How much attention and the MLP add to each row: the length of what they add, as the area of a dot or a square. */
-async function dots({ app, run, layout, chosen, place }, layer) {
+/** Mark the cell of a strip that has the number whose arithmetic the panel shows. */
+function markCell(strip, [position, i], columns, { step, cells, yOf }) {
+  const width = parseFloat(strip.style.width) / cells;
+  const cell = Math.floor((i * cells) / columns);
+  strip.after(el("div", { class: "asked-cell", style: {
+    left: `${parseFloat(strip.style.left) + cell * width}px`, top: `${yOf(position) - step / 2 + 2}px`, width: `${width}px`, height: `${step - 4}px` } }));
+}
+
+/** How much attention and the MLP add to each row: the length of it, as a share of the stream’s, is the area of a dot or a square. */
+async function dots({ app, run, layout, chosen }, layer) {
   const sizes = await sizesOf(app, run);
-  const scale = sizes.scale || 1;
   const marks = [];
   for (const [block, { attentionX, mlpX }] of layout.blocks.entries()) {
     for (const { y, position } of layout.rows) {
       if (position === null) continue;
       for (const [kind, x] of [["attention", attentionX], ["mlp", mlpX]]) {
         const { length, share } = sizes[kind][block][position];
-        const radius = layout.dot * Math.min(1, Math.max(0.22, Math.sqrt(length / scale)));
+        const radius = layout.dot * Math.min(1, Math.max(0.22, Math.sqrt(share)));
         const title = el("title", {}, `${kind === "mlp" ? "the MLP" : "attention"} of block ${block} adds a vector of length `
           + `${number(length)} to the stream of “${tokenText(run.tokens[position])}”: ${percent(share)} of the stream’s length`);
         const common = { class: `${kind} mark${position === chosen ? " chosen" : ""}`,
@@ -235,7 +245,7 @@ async function drawArcs({ app, run, layout, chosen }, layer, words) {
 }
 
 /** At the right the guess of every row, and all the best ones of the chosen row; below, its guess after every block. */
-async function predictions({ app, run, layout, board, right, chosen }) {
+async function predictions({ app, run, layout, board, right, chosen, isAsked }) {
   const { nextX, nextWidth, rowGuessWidth } = layout.right;
   const box = el("div", { class: "next-box", style: { left: `${nextX}px`, width: `${nextWidth}px`, top: `${layout.nextTop}px` } });
   const below = el("div", { class: "so-far" });
@@ -245,7 +255,7 @@ async function predictions({ app, run, layout, board, right, chosen }) {
   fill(box,
     el("p", {}, "after “", token(run.tokens[chosen]), "”"),
     best.map(({ id, text, probability, logit }) => el("button", {
-      class: "candidate", dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
+      class: `candidate${isAsked("logits", [chosen, id]) ? " asked" : ""}`, dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
       title: `logit ${number(logit)}: ask where it comes from`, onclick: () => app.why("logits", [chosen, id]),
     }, el("i", { style: { width: `${100 * probability}%` } }), token(text), el("span", {}, percent(probability)))));
   if (lens) {

@@ -43,7 +43,7 @@ function partsOf(app, t, v, rival) {
   return answers.get(key);
 }
 
-/** The parts of a logit: {value, says, parts: [{words, value, ask or go, way}]}, the largest first. */
+/** The parts of a logit: {value, says, parts: [{words, value, ask or go, way, isLast}]}, the largest first. */
 async function fromPaths(app, t, v, rival) {
   const { value, tokens, bias, edges, rest } = await pathSums(app, t, v, rival);
   const quoted = (s) => ["“", token(app.run.tokens[s]), "”"];
@@ -55,7 +55,7 @@ async function fromPaths(app, t, v, rival) {
     } : {}),
   }));
   return {
-    value, parts: ordered([...parts, { words: "learnt biases", value: bias }], rest),
+    value, parts: ordered([...parts, { words: "learnt biases", value: bias, isLast: true }], rest),
     says: ["Multiplied out through all blocks, with attention weights, layer norms and neurons’ gates held as they were here, ",
       "it is a sum over the tokens:"],
   };
@@ -79,7 +79,7 @@ async function fromAttribution(app, t, v, rival) {
     ...read,
     { words: ["“", token(app.run.tokens[t]), "” as embedded"], value: answer.wte + answer.wpe },
     { words: "the MLPs", value: sum(answer.mlps), way: [`mostly block ${mlp.layer}: ${signed(mlp.value)}`], go: { view: "mlp", layer: mlp.layer, token: t } },
-    { words: "learnt biases", value: sum(answer.attn_biases) + answer.ln_f_bias },
+    { words: "learnt biases", value: sum(answer.attn_biases) + answer.ln_f_bias, isLast: true },
   ];
   return {
     value: answer.logit, parts: ordered(parts, answer.rest),
@@ -90,8 +90,8 @@ async function fromAttribution(app, t, v, rival) {
 
 function ordered(parts, rest) {
   const total = parts.reduce((size, part) => size + Math.abs(part.value), 0);
-  if (!(Math.abs(rest) <= 1e-4 * total)) parts.push({ words: "not explained: something was changed", value: rest });
-  return parts.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  if (!(Math.abs(rest) <= 1e-4 * total)) parts.push({ words: "not explained: something was changed", value: rest, isLast: true });
+  return parts.sort((a, b) => Boolean(a.isLast) - Boolean(b.isLast) || Math.abs(b.value) - Math.abs(a.value));
 }
 
 function contents(app, t, { value, parts, says }, rival, ask) {
@@ -102,13 +102,16 @@ function contents(app, t, { value, parts, says }, rival, ask) {
   },
   el("span", { class: "value" }, signed(x)), bar(x / scale), el("span", { class: "from" }, words),
   way && el("span", { class: "what" }, el("button", { class: "factor main" }, way)));
-  const list = el("ol", { class: "terms" }, parts.slice(0, SHOWN).map(row));
-  const hidden = parts.slice(SHOWN);
+  const others = parts.filter(({ isLast }) => !isLast);
+  const hidden = others.slice(SHOWN);
+  const together = hidden.reduce((total, part) => total + part.value, 0);
+  const more = hidden.length > 0 && el("li", { class: "term" },
+    el("span", { class: "value" }, signed(together)), bar(together / scale),
+    el("button", { onclick: () => more.replaceWith(...hidden.map(row)) }, `${hidden.length} more`));
+  const list = el("ol", { class: "terms" }, others.slice(0, SHOWN).map(row), more, parts.filter(({ isLast }) => isLast).map(row));
   return [
     el("h3", {}, "Which tokens did it come from?"),
     el("p", { class: "hint" }, rival ? ["Its logit minus that of “", token(rival.text), "” is ", el("b", {}, signed(value)), ". "] : "", says),
     list,
-    hidden.length > 0 && el("button", { onclick: (event) => { list.append(...hidden.map(row)); event.target.remove(); } },
-      `${hidden.length} more: ${signed(hidden.reduce((total, part) => total + part.value, 0))}`),
   ];
 }
