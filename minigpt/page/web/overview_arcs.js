@@ -3,7 +3,7 @@
 import { percent, tokenText } from "./dom.js";
 
 const MAX_ARCS = 5; // in a block
-const SMALLEST = 0.08; // weights below this are not drawn
+const LEAST_ARCS = 2, SMALLEST = 0.08; // weights below this are not drawn, unless there are no larger ones
 
 /** The strongest connections of a row in a block, [{source, head, weight}]: for each source, the head that looks there most. */
 export async function connections(app, run, block, chosen) {
@@ -13,7 +13,8 @@ export async function connections(app, run, block, chosen) {
     for (let h = 1; h < H; h++) if (data[h * T + source] > data[head * T + source]) head = h;
     return { source, head, weight: data[head * T + source] };
   });
-  return links.filter((link) => link.weight >= SMALLEST).sort((a, b) => b.weight - a.weight).slice(0, MAX_ARCS);
+  links.sort((a, b) => b.weight - a.weight);
+  return links.filter((link, i) => i < LEAST_ARCS || link.weight >= SMALLEST).slice(0, MAX_ARCS);
 }
 
 /** The arcs as paths: they leave the stream of their source before the block and end at the chosen row's attention. */

@@ -83,7 +83,7 @@ function introduction(app, chosen) {
   const { config, run } = app;
   return el("p", { class: "lead" },
     "The text goes in at the left, ", run.ids.length === 1 ? "one token" : `${run.ids.length} tokens, a row for each`,
-    `. Each of the ${config.n_layer === 1 ? "model’s one block" : `${config.n_layer} blocks`} lets every row `,
+    `. ${config.n_layer === 1 ? "The one block" : `Each of the ${config.n_layer} blocks`} lets every row `,
     el("b", { class: "is-attention" }, "gather from earlier rows"), " (attention) and ", el("b", { class: "is-mlp" }, "work on what it has"), " (MLP)",
     ", and adds both to the row’s line. At the right, each row guesses its next token. In full: ",
     "“", token(run.tokens[chosen]), "”. Click another token, or any part.");
