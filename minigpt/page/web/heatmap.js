@@ -2,6 +2,7 @@
 
 import { el, number, tokenText } from "./dom.js";
 
+const LABEL = 11; // pixels of height that a name needs
 const MAX_COLUMNS = 1024; // pixels a picture is wide at most; more columns share one, the largest absolute value wins
 
 /**
@@ -83,11 +84,19 @@ export function heatmap({
   );
   if (marked) point(...marked);
 
-  const rowNames = rowLabels && el("div", { class: "rows", style: { height: `${rows * height}px` } },
-    rowLabels.map((text) => el("bdi", { class: "token" }, short(text))));
-  const columnNames = columnLabels && columns * 14 <= 900 && el("div", { class: "columns", style: { width: `${Math.min(columns * width, 900)}px` } },
-    columnLabels.map((text) => el("span", {}, el("bdi", { class: "token" }, short(text)))));
+  const rowNames = rowLabels && el("div", { class: "rows", style: { height: `${rows * height}px` } }, namesOfRows(rowLabels, height));
+  const everyColumn = fill ? 1 : Math.ceil(LABEL / width);
+  const columnNames = columnLabels && (!fill || columns * 14 <= 900) && el("div", { class: "columns", style: { width: `${Math.min(columns * width, 900)}px` } },
+    columnLabels.map((text, i) => el("span", {}, i % everyColumn === 0 && el("bdi", { class: "token" }, short(text)))));
   return el("div", { class: `heatmap${rowNames ? "" : " bare"}${fill ? " fill" : ""}` }, columnNames && el("div", { class: "corner" }), columnNames, rowNames, field);
+}
+
+/** The names of the rows; where rows are lower than a line of text, only every second one is named, or every third ... */
+function namesOfRows(labels, height) {
+  const every = Math.ceil(LABEL / height);
+  if (every === 1) return labels.map((text) => el("bdi", { class: "token" }, short(text)));
+  return labels.map((text, i) => i % every === 0 &&
+    el("bdi", { class: "token", style: { flexGrow: String(Math.min(every, labels.length - i)), alignItems: "flex-start" } }, short(text)));
 }
 
 /** Put a tip above a cell, or below it where there is no room, inside the window. */
