@@ -25,6 +25,8 @@ export async function pathSums(app, t, v, rival) {
     parameter(head, v, null), rival === null ? null : parameter(head, rival, null), app.numbers("logits", [t, null], run)]);
   const value = logits.data[v] - (rival === null ? 0 : logits.data[rival]);
 
+  prefetch(app, run);
+
   let bias = 0;
   const edges = Array(T).fill(null);
   let flow = new Float64Array(T * D);
@@ -104,4 +106,20 @@ export async function pathSums(app, t, v, rival) {
     return sum;
   });
   return { value, tokens, bias, edges, rest: value - bias - tokens.reduce((sum, x) => sum + x, 0) };
+}
+
+/** Ask for everything at once: the questions of one block need not wait for the answers of another. The app keeps them. */
+function prefetch(app, run) {
+  const ask = (name, ...index) => app.parameter(name, index).catch(() => null);
+  for (let layer = app.config.n_layer - 1; layer >= 0; layer--) {
+    const block = `h.${layer}`;
+    for (const matrix of ["mlp.c_proj", "mlp.c_fc", "attn.c_proj", "attn.c_attn"]) {
+      ask(`${block}.${matrix}.weight`, null, null);
+      ask(`${block}.${matrix}.bias`, null);
+    }
+    for (const norm of ["ln_1", "ln_2"]) for (const part of ["weight", "bias"]) ask(`${block}.${norm}.${part}`, null);
+    for (const part of ["mlp.pre", "mlp.act", "attn.weights", "attn.v", "resid_mid", "resid"]) {
+      app.numbers(`${block}.${part}`, null, run).catch(() => null);
+    }
+  }
 }

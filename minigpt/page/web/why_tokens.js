@@ -15,7 +15,8 @@ let alone = false; // whether the reader wants the logit itself, not its differe
  * number. Removed if the page cannot tell.
  */
 export function renderTokens(app, t, v, ask) {
-  const section = el("section", { class: "why-tokens", "aria-label": "Which tokens it came from" });
+  const section = el("section", { class: "why-tokens", "aria-label": "Which tokens it came from" },
+    el("h3", {}, "Which tokens did it come from?"), el("p", { class: "hint" }, "Multiplying out …"));
   const show = async () => {
     const rival = await rivalOf(app, t, v);
     const answer = await partsOf(app, t, v, alone ? null : rival.id);
