@@ -57,7 +57,7 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
 
 /** The path of an arc from one token to another: over the words of a line, or up to a line above. */
 function curve(from, to, room) {
-  if (from === to) return `M ${from.x - 5} ${from.top} c -12 -24 22 -24 10 0`;
+  if (from === to) return `M ${from.x - 9} ${from.top} c -12 -34 30 -34 18 0`;
   if (from.top !== to.top) return `M ${from.x} ${from.top} C ${from.x} ${from.top - 26}, ${to.x} ${to.bottom + 26}, ${to.x} ${to.bottom}`;
   const height = Math.min(room * 1.3, 16 + 0.35 * Math.abs(from.x - to.x)); // a curve rises to three quarters of its handles
   return `M ${from.x} ${from.top} C ${from.x} ${from.top - height}, ${to.x} ${to.top - height}, ${to.x} ${to.top}`;

@@ -1,7 +1,7 @@
 // One head's attention as a matrix, in the four stages in which it is computed, with the arithmetic of one cell below.
 
 import { chooseStage } from "./choose.js";
-import { el, fill, number, place as placeName } from "./dom.js";
+import { el, fill, number, place as placeName, tokenText } from "./dom.js";
 import { figure, largestOf, quoted } from "./figures.js";
 import { heatmap } from "./heatmap.js";
 
@@ -12,6 +12,7 @@ export const STAGES = [
   { id: "softmax", title: "4. softmax", part: "attn.weights" },
 ];
 
+const LONG = 20; // tokens from which on full colour is not a weight of 1: the weights of a long row are small
 const MOST_WRITTEN = 14; // tokens up to which the numbers stand in the cells
 
 /**
@@ -31,13 +32,14 @@ export function matrix(app, { layer, head, token, key, stage, numbers, width }) 
   show(token, key);
 
   const size = cellSize(T, width);
+  const largest = stage === "softmax" ? fullColour(values, T) : largestOf(values);
   const picture = heatmap({
     values, rows: T, columns: T, ...size,
     rowLabels: size.cellHeight >= 12 ? tokens : null, columnLabels: size.cellWidth >= 14 ? tokens : null,
-    largest: stage === "softmax" ? 1 : largestOf(values), signed: stage !== "softmax", cell,
+    largest, signed: stage !== "softmax", cell,
     write: T <= MOST_WRITTEN && size.cellWidth >= 40 ? (t, s) => shortNumber(values[t * T + s]) : null,
     label: `${placeName(`h.${layer}.attn`, [head])}, ${stage}`,
-    describe: (t, s) => `${t} → ${s}:`,
+    describe: (t, s) => `${tokenText(tokens[t])} (${t}) → ${tokenText(tokens[s])} (${s}):`,
     // A masked score is a score; why it is hidden is told by the weight, which is 0.
     onpick: (t, s) => app.why(stage === "masked" && s <= t ? `h.${layer}.attn.scores` : name, [head, t, s], { token: t, key: s, stage }),
     onhover: show, marked: [token, key],
@@ -51,7 +53,8 @@ export function matrix(app, { layer, head, token, key, stage, numbers, width }) 
     el("p", { class: "stage-words" }, words),
     el("div", { class: "scroll" }, picture),
     el("p", { class: "legend" }, "A row for each token that looks back (its query), a column for each token it looks at (its key). ",
-      stage === "softmax" ? "White is 0, blue is 1." : `Blue is above 0, red below; full colour is ${number(largestOf(values))}.`),
+      stage !== "softmax" ? `Blue is above 0, red below; full colour is ${number(largest)}.`
+        : largest === 1 ? "White is 0, blue is 1." : `White is 0; full blue is ${number(largest)} or more.`),
     arithmetic);
 }
 
@@ -67,6 +70,11 @@ function multiply(q, k, T) {
     }
   }
   return products;
+}
+
+/** The weight of full colour: 1, but in a long text the largest weight after its first tokens, which have few to choose from. */
+function fullColour(weights, T) {
+  return T < LONG ? 1 : largestOf(weights.subarray(Math.floor(T / 8) * T)) || 1;
 }
 
 /** What each stage shows: its numbers, the cells that are hidden, and a sentence. */

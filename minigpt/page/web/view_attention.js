@@ -31,8 +31,9 @@ export const view = {
 
     return el("section", { class: "attention", dataset: { layer, head, token } },
       el("div", { class: "bar" }, el("h2", {}, `Attention, block ${layer}, head ${head}`), chooseBlock(app, layer)),
-      el("p", {}, "Attention lets every token look back at the text and take something from the tokens before it. A block has ",
-        app.config.n_head === 1 ? "one head" : `${app.config.n_head} heads`, ", and each head has its own idea of which tokens to look at."),
+      el("p", {}, "Attention lets every token look back at the text and take something from the tokens before it. ",
+        app.config.n_head === 1 ? "A block of this model has one head, which decides which tokens to look at."
+          : `A block has ${app.config.n_head} heads, and each head has its own idea of which tokens to look at.`),
       gallery(app, all.data, T, head),
       el("h3", {}, "Where ", quoted(app.run.tokens[token]), " looks"),
       el("p", { class: "hint" }, "The thicker the arc, the more the token takes; its shares add up to 100 %. Hover over a token to see its arcs; click it to choose it."),
@@ -64,7 +65,10 @@ function gallery(app, weights, T, chosen) {
   return el("fieldset", { class: "gallery" }, el("legend", {}, "Choose a head. Rows look back, columns are looked at; below, where most of its weight goes on average."), pictures);
 }
 
-/** A matrix of weights as a small picture; a large matrix shows the largest weight of each patch. */
+/**
+ * A matrix of weights as a small picture; a large matrix shows the largest weight of each patch. The colour goes by the
+ * square root, so that the small weights of a long text can be seen.
+ */
 function smallPicture(values, T) {
   const size = Math.min(T, PICTURE);
   const canvas = el("canvas", { width: size, height: size, "aria-hidden": "true" });
@@ -79,7 +83,7 @@ function smallPicture(values, T) {
   }
   most.forEach((weight, pixel) => {
     const hidden = pixel % size > Math.floor(pixel / size);
-    image.data.set(hidden ? [128, 128, 128, 40] : colour(weight, false), 4 * pixel);
+    image.data.set(hidden ? [128, 128, 128, 40] : colour(Math.sqrt(weight), false), 4 * pixel);
   });
   context.putImageData(image, 0, 0);
   return canvas;
@@ -129,6 +133,6 @@ function gathered(app, { layer, head, token, row, v, heads }) {
     ],
     el("strong", {}, "sum"),
     el("span", {}, "1"),
-    el("code", { class: "hint" }, `= h.${layer}.attn.heads`),
+    el("code", { class: "hint" }, "attn.heads ="),
     strip(app, { ...sum, values: heads }));
 }

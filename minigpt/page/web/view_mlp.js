@@ -84,7 +84,7 @@ function neurons({ app, token, pre, act, order, writes, name, look }) {
   const withWrites = Boolean(writes[0]);
   const head = (text, title) => el("th", { scope: "col", title }, text);
   return el("div", { class: "scroll" }, el("table", { class: "numbers neurons" },
-    el("thead", {}, el("tr", {}, head("neuron"), head("mlp.pre"), head("mlp.act"), withWrites && head("length"), withWrites && head("share of mlp.out"))),
+    el("thead", {}, el("tr", {}, head("neuron"), head("mlp.pre"), head("mlp.act"), withWrites && head("length"), withWrites && head("share", "of mlp.out"))),
     el("tbody", {}, order.map((f, i) =>
       el("tr", { onpointerenter: () => look(f), onpointerleave: () => look(null), onfocusin: () => look(f), dataset: { neuron: f } },
         el("th", { scope: "row" }, f),
