@@ -7,7 +7,7 @@ import { keepFocus } from "./focus.js";
 import { renderMap } from "./map.js";
 import { openSource } from "./open_source.js";
 import { renderPanel } from "./panel.js";
-import { addToken, buildTop, updateTabs, updateTop } from "./top.js";
+import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
 import { stepBy } from "./view_activation.js";
 import { viewOf } from "./views.js";
 
@@ -108,7 +108,7 @@ function keys(app, event) {
     ArrowLeft: () => stepBy(app, -1),
     Backspace: () => app.back(),
     Escape: () => app.place.why && app.go({ ...app.place, why: undefined }),
-    " ": onButton ? null : () => addToken(app),
+    " ": onButton ? null : () => !(event.repeat && isAdding()) && addToken(app),
   };
   if (!actions[event.key]) return;
   event.preventDefault();

@@ -89,24 +89,40 @@ async function runText(app, text, model = app.run.model) {
   if (run && changes.length < before.changes.length) app.say("changes that belong to the run before are removed");
 }
 
-let busy = false; // a held Space key must not ask for the same token ten times
+const MAX_WAITING = 8; // tokens that can be asked for while one is being computed
+let waiting = 0;
 
-/** Add the most probable token to the text. */
+/** Add the most probable token to the text; asked for again in the meantime, one more after that. */
 export async function addToken(app) {
+  waiting = Math.min(waiting + 1, MAX_WAITING);
+  if (waiting > 1) return; // the loop below is running
+  while (waiting > 0) {
+    if (!(await addOne(app))) waiting = 1;
+    waiting--;
+  }
+}
+
+/** Whether a token is being computed: a key that is held down asks for no more. */
+export function isAdding() {
+  return waiting > 0;
+}
+
+async function addOne(app) {
   const { run } = app;
   const T = run.ids.length;
-  if (busy) return;
-  if (T >= app.start.max_tokens || T >= app.config.n_positions) return app.say("the text has as many tokens as fit", true);
-  busy = true;
-  await attempt(app, async () => {
+  if (T >= app.start.max_tokens || T >= app.config.n_positions) {
+    app.say("the text has as many tokens as fit", true);
+    return false;
+  }
+  return attempt(app, async () => {
     const { data } = await app.numbers("logits", [T - 1, null]);
     const best = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
     const sum = data.reduce((total, x) => total + Math.exp(x - data[best]), 0);
     const grown = await app.newRun({ ids: [...run.ids, best], changes: withoutCopies(run.changes) });
     const dropped = grown.changes.length < run.changes.length ? "; copied activations belong to the text before and are removed" : "";
     app.say(["added ", token(grown.tokens.at(-1)), ` with probability ${percent(1 / sum)}${dropped}`]);
+    return true;
   });
-  busy = false;
 }
 
 /** Take the last token away. */
