@@ -21,7 +21,15 @@ export async function nextTokens(app, run, position) {
   return best.map(({ id, logit }, i) => ({ id, logit, text: texts[i], probability: Math.exp(logit - largest) / total }));
 }
 
-const lenses = new WeakMap(); // run -> promise of the answer
+const kept = new WeakMap(); // run -> Map(key -> what was made): another token of the same run needs no new computation
+
+/** What make() returns, made once for a run. */
+export function once(run, key, make) {
+  if (!kept.has(run)) kept.set(run, new Map());
+  const made = kept.get(run);
+  if (!made.has(key)) made.set(key, make());
+  return made.get(key);
+}
 
 /**
  * What the stream of a row says after each block, if the model ended there: {at: [{text, probability}] for the embedding
@@ -30,8 +38,7 @@ const lenses = new WeakMap(); // run -> promise of the answer
 export async function guesses(app, run, position) {
   const { n_layer, n_embd, vocab_size } = app.config;
   if (app.start.live && (n_layer + 1) * run.ids.length * n_embd * vocab_size > MAX_LENS) return null;
-  if (!lenses.has(run)) lenses.set(run, app.source.ask({ ask: "lens", run: run.run, position: null, k: 5 }).catch(() => null));
-  const answer = await lenses.get(run);
+  const answer = await once(run, "lens", () => app.source.ask({ ask: "lens", run: run.run, position: null, k: 5 }).catch(() => null));
   if (!answer) return null;
   const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });
   return {

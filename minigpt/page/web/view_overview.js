@@ -5,7 +5,7 @@
 import { el, fill, number, percent, place as placeText, token, tokenText } from "./dom.js";
 import { arcs, arcTitle, connections } from "./overview_arcs.js";
 import { layoutOf } from "./overview_layout.js";
-import { guesses, nextTokens, sizesOf } from "./overview_numbers.js";
+import { guesses, nextTokens, once, sizesOf } from "./overview_numbers.js";
 import { paintStrip, pooled } from "./overview_strip.js";
 
 const WAIT = 200; // milliseconds for the first numbers; later ones are drawn into the picture as they come
@@ -180,7 +180,7 @@ async function strips({ app, run, layout, board, place: { why } }) {
   });
   await Promise.all(columns.map(async ({ name }, i) => {
     const { data, shape } = await app.numbers(name, [null, null], run);
-    const cells = pooled(data, shape[0], shape[1], layout.cells);
+    const cells = once(run, `${name} in ${layout.cells}`, () => pooled(data, shape[0], shape[1], layout.cells));
     paintStrip(made[i], cells, layout);
     if (why?.name === name) markCell(made[i], why.index, shape[1], layout);
     const under = (event) => {
@@ -211,7 +211,7 @@ function markCell(strip, [position, i], columns, { step, cells, yOf }) {
 
 /** How much attention and the MLP add to each row: the length of it, as a share of the stream’s, is the area of a dot or a square. */
 async function dots({ app, run, layout, chosen }, layer) {
-  const sizes = await sizesOf(app, run);
+  const sizes = await once(run, "sizes", () => sizesOf(app, run));
   const marks = [];
   for (const [block, { attentionX, mlpX }] of layout.blocks.entries()) {
     for (const { y, position } of layout.rows) {
