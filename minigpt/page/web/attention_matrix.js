@@ -28,7 +28,13 @@ export function matrix(app, { layer, head, token, key, stage, numbers, width }) 
   const { part } = STAGES.find(({ id }) => id === stage);
   const name = `h.${layer}.${part}`;
   const arithmetic = el("div", { class: "arithmetic", id: "cell-arithmetic" });
-  const show = (t, s) => fill(arithmetic, cellWords(at, stage, t ?? token, t === null ? key : s));
+  let shown = null;
+  function show(t, s) {
+    const cell = t === null ? [token, key] : [t, s];
+    if (String(cell) === String(shown)) return; // a button that is being clicked must not be replaced
+    shown = cell;
+    fill(arithmetic, cellWords(at, stage, ...cell));
+  }
   show(token, key);
 
   const size = cellSize(T, width);

@@ -77,7 +77,9 @@ export function heatmap({
       role: "application", "aria-roledescription": "matrix of numbers",
       "aria-label": `${label ?? "numbers"}: ${rows} by ${columns}. Arrow keys read the numbers${onpick ? ", Enter asks where one comes from" : ""}.`,
       onpointermove: (event) => { const place = find(event); place ? show(...place) : hide(); },
-      onpointerleave: hide, onblur: hide, onkeydown: keys,
+      onpointerleave: hide, onkeydown: keys,
+      // What the reader has gone to with the keys stays, so that Tab leads on to what the view says about it.
+      onblur: () => { tip.hidden = true; },
       onclick: (event) => { const place = find(event); if (place && onpick) onpick(...place); },
     },
     canvas, write && written({ values, rows, columns, largest: largest || 1, signed, cell, write }), cursor, tip, spoken,

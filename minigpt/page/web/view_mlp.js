@@ -25,8 +25,11 @@ export const view = {
     const chosen = ["mlp.pre", "mlp.act"].some((part) => asked?.name === name(part)) && asked.index[0] === token ? asked.index[1] : order[0];
     const line = el("p", { class: "sum", id: "neuron-arithmetic" });
     const curve = activationCurve({ kind, pre, act, onhover: look, onpick: (f) => app.why(name("mlp.act"), [token, f]) });
+    let shown = null;
     function look(neuron) {
       const f = neuron ?? chosen;
+      if (f === shown) return; // a button that is being clicked must not be replaced
+      shown = f;
       curve.mark(f);
       fill(line, `Neuron ${f}: ${kind}(`, figure(app, name("mlp.pre"), [token, f], pre[f], { where: "neuron" }), ") = ",
         figure(app, name("mlp.act"), [token, f], act[f], { where: "neuron" }));

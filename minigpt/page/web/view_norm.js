@@ -26,8 +26,11 @@ export const view = {
     const asked = place.why;
     const chosen = asked && [name, source].includes(asked.name) && asked.index[0] === token ? asked.index[1] : furthest(scaled);
     const line = el("div", { class: "arithmetic", id: "norm-arithmetic" });
+    let shown = null;
     function look(i) {
       const d = i ?? chosen;
+      if (d === shown) return; // a button that is being clicked must not be replaced
+      shown = d;
       const computed = weight && scaled[d] * weight[d] + bias[d];
       const changed = weight && Math.abs(computed - after[d]) > 1e-3 * Math.max(1, Math.abs(computed));
       const result = figure(app, name, [token, d], after[d], { where: "line", more: stay });

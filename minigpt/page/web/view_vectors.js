@@ -86,8 +86,11 @@ function scoreOf({ app, layer, head, token, key, K, name, q, k, score, weight },
     values: products, onhover: look, onpick: (i) => app.why(name("scores"), [head, token, key], { token, key, entry: i }),
     label: `The running sum of ${K} products, from 0 to ${number(dot)}`,
   });
+  let shown = null;
   function look(i) {
     const at = i ?? chosen;
+    if (at === shown) return; // a button that is being clicked must not be replaced
+    shown = at;
     const before = products.subarray(0, at).reduce((sum, x) => sum + x, 0);
     bars.mark(at);
     fill(line, `Number ${at}: q × k = `, product(at, "product"), `; the sum so far goes from ${number(before)} to ${number(before + products[at])}.`);
