@@ -4,7 +4,6 @@
 // token that falls. Probabilities and their sums are in double precision.
 
 const FALLEN = -Infinity;
-const FEW = 1024; // tokens that are sorted at once: most of the probability lies in the first few
 
 /** softmax(x)_i = exp(x_i) / sum_j exp(x_j); subtracting the maximum keeps exp from overflowing. [V] -> Float64Array [V]. */
 export function softmax(scores) {
@@ -30,34 +29,20 @@ export function topK(scores, k, minKeep = 1) {
 
 /** Keep the most probable tokens whose mass first reaches p: a token stays if those above it hold less than p. */
 export function topP(scores, p, minKeep = 1) {
-  const probs = softmax(scores);
-  for (let n = FEW; ; n *= 8) {
-    const order = highestLast(scores, n);
-    // The sum from the least probable token up to this one is 1 - (mass above it).
-    let sum = 0;
-    if (order.length < scores.length) {
-      const above = scores[order[0]];
-      for (let i = 0; i < scores.length; i++) if (scores[i] < above) sum += probs[i];
-      // The first token that stays is not among these, but below them: more tokens have to be sorted.
-      if (sum > 1 - p) continue;
-    }
-    const kept = scores.slice().fill(FALLEN);
-    for (const [rank, token] of order.entries()) {
-      sum += probs[token];
-      if (sum > 1 - p || rank >= order.length - minKeep) kept[token] = scores[token];
-    }
-    return kept;
-  }
+  const sorted = scores.slice().sort(); // the least probable first; a typed array sorts by size, and fast
+  const probs = softmax(sorted);
+  // The sum from the least probable token up to this one is 1 - (mass above it).
+  let fallen = 0, sum = 0;
+  while (fallen < scores.length - minKeep && (sum += probs[fallen]) <= 1 - p) fallen++;
+  return keepHighest(scores, scores.length - fallen, sorted);
 }
 
 /** Keep the tokens with at least p times the probability of the most probable one. */
 export function minP(scores, p, minKeep = 1) {
   const probs = softmax(scores);
   const bound = p * maximum(probs);
-  const kept = scores.map((x, i) => (probs[i] >= bound ? x : FALLEN));
-  const order = highestLast(scores, minKeep);
-  for (const token of order.slice(Math.max(0, order.length - minKeep))) kept[token] = scores[token];
-  return kept;
+  const count = probs.reduce((n, x) => n + (x >= bound), 0);
+  return keepHighest(scores, Math.min(Math.max(count, minKeep), scores.length));
 }
 
 /**
@@ -93,7 +78,7 @@ function keepAmongLeft(scores, keep) {
 
 /** The most probable token; of several, the first in the vocabulary. */
 export function greedy(scores) {
-  return topIndices(scores, 1)[0];
+  return scores.indexOf(maximum(scores));
 }
 
 /** The indices of the n highest scores, highest first; of equal ones, the first in the vocabulary comes first. */
@@ -114,16 +99,19 @@ export function drawToken(scores, uniform) {
   return candidates[drawn];
 }
 
-/** The n highest scores and all that tie with the last, the highest last. */
-function highestLast(scores, n) {
-  const bound = nthHighest(scores, Math.min(n, scores.length));
-  const order = indicesWhere(scores, (x) => x >= bound);
-  // NumPy's stable argsort: of equal scores, the first in the vocabulary comes first, so the last one stays longest.
-  return order.sort((a, b) => scores[a] - scores[b] || a - b);
+/** Keep n tokens. Of equal scores those last in the vocabulary stay, because NumPy's stable argsort puts them last. */
+function keepHighest(scores, n, sorted = scores.slice().sort()) {
+  const bound = sorted[scores.length - n];
+  let ties = n - scores.reduce((count, x) => count + (x > bound), 0);
+  const kept = scores.slice().fill(FALLEN);
+  for (let i = scores.length - 1; i >= 0; i--) {
+    if (scores[i] > bound || (scores[i] === bound && ties-- > 0)) kept[i] = scores[i];
+  }
+  return kept;
 }
 
 function nthHighest(values, n) {
-  return values.slice().sort()[values.length - n]; // a typed array sorts numbers by their size, and fast
+  return values.slice().sort()[values.length - n];
 }
 
 function indicesWhere(scores, test) {
