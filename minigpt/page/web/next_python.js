@@ -2,9 +2,13 @@
 
 import { samplingOptions, settings } from "./next_settings.js";
 
+const IMPORTS = ["import numpy as np", "from minigpt.generation.options import GenerationConfig", "from minigpt.generation.sampling import apply_filters, draw_token"];
+
 /** Python that draws the token after a position with the present settings. */
 export function pythonLines(app, position) {
-  return [loading(app), "", ...(app.run.changes.length ? fromLogits(app, position) : fromText(app, position))].join("\n");
+  if (!app.run.changes.length) return [loading(app), "", ...fromText(app, position)].join("\n");
+  if (!samplingOptions().do_sample) return [loading(app), "", app.run.code, `print(tokenizer.decode([logits[${position}].argmax()]))`].join("\n");
+  return [...IMPORTS, loading(app), "", ...fromLogits(app, position)].join("\n");
 }
 
 function fromText(app, position) {
@@ -17,10 +21,8 @@ function fromText(app, position) {
 /** generate() runs the model without this run's changes: its own filters and its draw, on the logits of the changed run. */
 function fromLogits(app, position) {
   const { run } = app;
-  if (!samplingOptions().do_sample) return [run.code, `print(tokenizer.decode([logits[${position}].argmax()]))`];
   return [
-    "import numpy as np", "from minigpt.generation.options import GenerationConfig", "from minigpt.generation.sampling import apply_filters, draw_token",
-    "", run.code, "",
+    run.code, "",
     `options = GenerationConfig(${argumentsOf()})`,
     `scores = apply_filters(logits[None, ${position}], [ids[:${position + 1}]], options)`,
     `token_id = draw_token(scores[0], np.random.default_rng([${settings.seed}, 0]))  # as generate does for its first text`,
