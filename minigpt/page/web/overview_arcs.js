@@ -5,7 +5,7 @@ import { percent, tokenText } from "./dom.js";
 const MAX_ARCS = 5; // in a block
 const LEAST_ARCS = 2, SMALLEST = 0.08; // weights below this are not drawn, unless there are no larger ones
 
-/** The strongest connections of a row in a block, [{source, head, weight}]: for each source, the head that looks there most. */
+/** The strongest connections of a row in a block, [{source, head, weight}]: of each source, the head that takes most. */
 export async function connections(app, run, block, chosen) {
   const { data, shape: [H, T] } = await app.numbers(`h.${block}.attn.weights`, [null, chosen, null], run);
   const links = Array.from({ length: chosen + 1 }, (_, source) => {

@@ -3,7 +3,8 @@
 import { vocabularyTexts } from "./vocabulary.js";
 
 const BEST = 7; // next tokens
-const MAX_LENS = 8e9; // products for the guesses of all rows after all blocks, some tenths of a second; the lens has more patience
+// Products for the guesses of all rows after all blocks: some tenths of a second. Beyond, there is the view of the lens.
+const MAX_LENS = 8e9;
 
 /** The most probable next tokens after a position: [{id, text, logit, probability}]. */
 export async function nextTokens(app, run, position) {
@@ -38,7 +39,8 @@ export function once(run, key, make) {
 export async function guesses(app, run, position) {
   const { n_layer, n_embd, vocab_size } = app.config;
   if (app.start.live && (n_layer + 1) * run.ids.length * n_embd * vocab_size > MAX_LENS) return null;
-  const answer = await once(run, "lens", () => app.source.ask({ ask: "lens", run: run.run, position: null, k: 5 }).catch(() => null));
+  const question = { ask: "lens", run: run.run, position: null, k: 5 };
+  const answer = await once(run, "lens", () => app.source.ask(question).catch(() => null));
   if (!answer) return null;
   const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });
   return {

@@ -51,8 +51,11 @@ function draw(app, place, section, width) {
   const layout = layoutOf({ T, chosen, L: config.n_layer, width, limit: unfolded === run.run ? Infinity : UNFOLDED });
   const part = (name, { width: wide }) => el("div", { class: name, style: { width: `${wide}px`, height: `${layout.height}px` } });
   const board = part("board", layout.middle), left = part("tokens", layout.left), right = part("guesses", layout.right);
-  const scroller = el("div", { class: "scroller", tabindex: layout.scrolls ? "0" : null, role: "group", "aria-label": "the blocks of the model" }, board);
-  const whole = el("div", { class: `whole${layout.isNarrow ? " narrow" : ""}${layout.isDeep ? " deep" : ""}` }, left, scroller, right);
+  const scroller = el("div", {
+    class: "scroller", tabindex: layout.scrolls ? "0" : null, role: "group", "aria-label": "the blocks of the model",
+  }, board);
+  const kind = `${layout.isNarrow ? " narrow" : ""}${layout.isDeep ? " deep" : ""}`;
+  const whole = el("div", { class: `whole${kind}` }, left, scroller, right);
   const moving = layout.isNarrow ? whole : scroller;
   moving.addEventListener("scroll", () => { scrolled = moving.scrollLeft; });
   const { why } = place;
@@ -65,7 +68,8 @@ function draw(app, place, section, width) {
   board.append(under, ...headers(picture));
   left.append(...tokenRows(picture));
   right.append(el("button", {
-    class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" }, onclick: () => app.go({ view: "next", token: place.token }),
+    class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" },
+    onclick: () => app.go({ view: "next", token: place.token }),
   }, layout.isDeep || layout.isNarrow ? "next token" : "guess for the next token"));
   fill(section, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
   requestAnimationFrame(() => { moving.scrollLeft = scrolled; });
@@ -84,7 +88,8 @@ function introduction(app, chosen) {
   return el("p", { class: "lead" },
     "The text goes in at the left, ", run.ids.length === 1 ? "one token" : `${run.ids.length} tokens, a row for each`,
     `. ${config.n_layer === 1 ? "The one block" : `Each of the ${config.n_layer} blocks`} lets every row `,
-    el("b", { class: "is-attention" }, "gather from earlier rows"), " (attention) and ", el("b", { class: "is-mlp" }, "work on what it has"), " (MLP)",
+    el("b", { class: "is-attention" }, "gather from earlier rows"), " (attention) and ",
+    el("b", { class: "is-mlp" }, "work on what it has"), " (MLP)",
     ", and adds both to the row’s line. At the right, each row guesses its next token. In full: ",
     "“", token(run.tokens[chosen]), "”. Click another token, or any part.");
 }
@@ -119,12 +124,14 @@ function headers({ app, layout, place }) {
     class: `column ${kind}`, title, "aria-label": title, style, onclick: () => app.go({ ...kept, ...to }),
   }, label);
   const list = [
-    open("embed", { view: "activation", name: "embed" }, "the vectors that the tokens start with", at(layout.embed.x + layout.embed.width / 2 - 24, 48, 22)),
+    open("embed", { view: "activation", name: "embed" }, "the vectors that the tokens start with",
+      at(layout.embed.x + layout.embed.width / 2 - 24, 48, 22)),
     open("ln_f", { view: "norm", name: "ln_f" }, "the last layer norm", at(layout.final.x + layout.final.width / 2 - 18, 36, 22)),
   ];
   for (const [layer, { x, width, isWide, half }] of blocks.entries()) {
     list.push(
-      open(layout.isDeep ? String(layer) : `block ${layer}`, { view: "stream", layer }, `the stream through block ${layer}`, at(x, width, 0), "of-block"),
+      open(layout.isDeep ? String(layer) : `block ${layer}`, { view: "stream", layer }, `the stream through block ${layer}`,
+        at(x, width, 0), "of-block"),
       open(isWide ? "attention" : "attn", { view: "attention", layer, head: 0 }, `the attention of block ${layer}`,
         at(x, half, 22), "is-attention"),
       open("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, at(x + half, width - half, 22), "is-mlp"));
@@ -205,11 +212,12 @@ async function strips({ app, run, layout, board, place: { why } }) {
 function markCell(strip, [position, i], columns, { step, cells, yOf }) {
   const width = parseFloat(strip.style.width) / cells;
   const cell = Math.floor((i * cells) / columns);
-  strip.after(el("div", { class: "asked-cell", style: {
-    left: `${parseFloat(strip.style.left) + cell * width}px`, top: `${yOf(position) - step / 2 + 2}px`, width: `${width}px`, height: `${step - 4}px` } }));
+  const left = parseFloat(strip.style.left) + cell * width, top = yOf(position) - step / 2 + 2;
+  strip.after(el("div", { class: "asked-cell",
+    style: { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${step - 4}px` } }));
 }
 
-/** How much attention and the MLP add to each row: the length of it, as a share of the stream’s, is the area of a dot or a square. */
+/** How much attention and the MLP add to each row: the length of it, as a share of the stream’s, is the mark’s area. */
 async function dots({ app, run, layout, chosen }, layer) {
   const sizes = await once(run, "sizes", () => sizesOf(app, run));
   const marks = [];
@@ -237,11 +245,11 @@ async function drawArcs({ app, run, layout, chosen }, layer, words) {
   const perBlock = await Promise.all(layout.blocks.map((_, block) => connections(app, run, block, chosen)));
   fill(layer, perBlock.flatMap((links, block) => arcs(layout, block, chosen, links).map(({ path, link, width }) =>
     el("path", {
-      class: `arc${link.source === chosen ? " own" : ""}`, d: path, "stroke-width": width, style: { opacity: String(0.35 + 0.6 * link.weight) },
+      class: "arc", d: path, "stroke-width": width, style: { opacity: String(0.35 + 0.6 * link.weight) },
       dataset: { name: `h.${block}.attn.weights`, index: [link.head, chosen, link.source].join(","), value: String(link.weight) },
       onclick: () => app.go({ view: "attention", layer: block, head: link.head, token: chosen }),
     }, el("title", {}, arcTitle(run, block, chosen, link))))));
-  words.textContent = perBlock.map((links, block) => links.slice(0, 1).map((link) => arcTitle(run, block, chosen, link))).flat().join(". ");
+  words.textContent = perBlock.map(([strongest], block) => arcTitle(run, block, chosen, strongest)).join(". ");
 }
 
 /** At the right the guess of every row, and all the best ones of the chosen row; below, its guess after every block. */
@@ -255,14 +263,16 @@ async function predictions({ app, run, layout, board, right, chosen, isAsked }) 
   fill(box,
     el("p", {}, "after “", token(run.tokens[chosen]), "”"),
     best.map(({ id, text, probability, logit }) => el("button", {
-      class: `candidate${isAsked("logits", [chosen, id]) ? " asked" : ""}`, dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
+      class: `candidate${isAsked("logits", [chosen, id]) ? " asked" : ""}`,
+      dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
       title: `logit ${number(logit)}: ask where it comes from`, onclick: () => app.why("logits", [chosen, id]),
     }, el("i", { style: { width: `${100 * probability}%` } }), token(text), el("span", {}, percent(probability)))));
   if (lens) {
     fill(below,
       layout.lensColumns.map(({ x, width }, i) => el("button", {
         class: "guess-so-far", style: { left: `${x}px`, width: `${width}px`, top: `${layout.bottom + 12}px` },
-        title: `if the model ended ${i ? `after block ${i - 1}` : "before the first block"}: “${tokenText(lens.at[i].text)}” with ${percent(lens.at[i].probability)}`,
+        title: `if the model ended ${i ? `after block ${i - 1}` : "before the first block"}: `
+          + `“${tokenText(lens.at[i].text)}” with ${percent(lens.at[i].probability)}`,
         onclick: () => app.go({ view: "lens", token: chosen, layer: i ? i - 1 : undefined }),
       }, token(lens.at[i].text), el("span", {}, percent(lens.at[i].probability)))));
     if (lens.rows && rowGuessWidth) {

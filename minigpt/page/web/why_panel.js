@@ -69,7 +69,8 @@ function contents(app, answer, words) {
       el("span", { class: "value" }, signed(hidden.reduce((sum, term) => sum + term.value, 0))),
       bar(hidden.reduce((sum, term) => sum + term.value, 0) / scale),
       el("span", {}, `${hidden.length} more, together`),
-      el("button", { id: "why-more", onclick: () => more(MORE) }, next === hidden.length ? `show all ${terms.length}` : `show ${next} more`),
+      el("button", { id: "why-more", onclick: () => more(MORE) },
+        next === hidden.length ? `show all ${terms.length}` : `show ${next} more`),
     ]);
   };
   more(SHOWN);
@@ -89,7 +90,8 @@ function contents(app, answer, words) {
         }, "Follow the largest")),
       rows, rest,
       terms.length > 1 && el("p", { class: "total" }, el("span", { class: "value" }, `= ${number(total)}`), " all terms together"),
-      !largest && el("p", { class: "end" }, "Here the way ends. These numbers were not computed from the text: they were learnt in training."),
+      !largest && el("p", { class: "end" },
+        "Here the way ends. These numbers were not computed from the text: they were learnt in training."),
     ],
     also(app, answer),
   ];
@@ -127,9 +129,12 @@ function row(app, answer, term, scale, tokensDiffer) {
     onclick: target && (() => ask(app, target)),
   },
   el("span", { class: "value" }, signed(term.value)), bar(term.value / scale),
-  el("span", { class: "at" }, showToken ? token(term.token) : isShort && values, !target && term.factors.length > 0 && el("em", {}, " learnt")),
+  el("span", { class: "at" },
+    showToken ? token(term.token) : isShort && values,
+    !target && term.factors.length > 0 && el("em", {}, " learnt")),
   el("span", { class: "what" },
-    el("span", {}, isWeight ? ["exp(", factors[0], " − max) / sum"] : factors.length ? factors : term.label), (showToken || !isShort) && values));
+    el("span", {}, isWeight ? ["exp(", factors[0], " − max) / sum"] : factors.length ? factors : term.label),
+    (showToken || !isShort) && values));
 }
 
 function bracketed(x) {
@@ -140,15 +145,18 @@ function bracketed(x) {
 function also(app, { also: factors, name }) {
   if (!factors.length) return null;
   const constants = factors.filter((factor) => factor.kind === "constant");
-  const numbers = factors.filter((factor) => factor.kind === "activation").sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const numbers = factors.filter((factor) => factor.kind === "activation");
+  numbers.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   const prefix = /^h\.\d+\./.exec(name)?.[0] ?? "";
   const isScore = (factor) => /scores$/.test(factor.name);
-  const list = (shown) => shown.map((factor) => el("li", {}, el("button", { class: "factor main", onclick: () => ask(app, factor) },
-    el("code", {}, labelOf(factor, prefix))), ` ${number(factor.value)} `, isScore(factor) && token(app.run.tokens[factor.index[2]])));
+  const list = (shown) => shown.map((factor) => el("li", {},
+    el("button", { class: "factor main", onclick: () => ask(app, factor) }, el("code", {}, labelOf(factor, prefix))),
+    ` ${number(factor.value)} `, isScore(factor) && token(app.run.tokens[factor.index[2]])));
+  const words = constants.map((c) => `${c.name} ${number(c.value)}`).join(", ");
   const items = el("ul", {}, list(numbers.slice(0, SHOWN)));
   return el("details", { class: "also" },
-    el("summary", {}, constants.length ? ["It also depends on ", constants.map((c) => `${c.name} ${number(c.value)}`).join(", "),
-      `, of ${numbers.length} numbers`] : `It also depends on ${numbers.length} other number${numbers.length === 1 ? "" : "s"}`),
+    el("summary", {}, "It also depends on ",
+      words ? `${words}, of ${numbers.length} numbers` : `${numbers.length} other number${numbers.length === 1 ? "" : "s"}`),
     items,
     numbers.length > SHOWN && el("button", {
       onclick: (event) => { items.append(...list(numbers.slice(SHOWN))); event.target.remove(); },
@@ -168,8 +176,9 @@ function ask(app, { name, index }) {
 /** Whoever goes on by the keyboard finds the focus at the same button, or else at the title of the next number. */
 function focusAfter() {
   const { id } = document.activeElement ?? {};
-  const isInPanel = document.activeElement?.closest?.(".why");
-  if (isInPanel) setTimeout(() => (document.getElementById(id) ?? document.getElementById("why-title"))?.focus({ preventScroll: true }), 150);
+  if (!document.activeElement?.closest?.(".why")) return;
+  const same = () => document.getElementById(id) ?? document.getElementById("why-title");
+  setTimeout(() => same()?.focus({ preventScroll: true }), 150);
 }
 
 /** The view that shows an activation; the number asked is marked in it. */

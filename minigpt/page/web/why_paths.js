@@ -34,7 +34,8 @@ export async function pathSums(app, t, v, rival) {
 
   /** From what a layer norm puts out to what it reads, its spread held. */
   const throughNorm = async (name, input, back) => {
-    const [weight, shift, x] = await Promise.all([parameter(`${name}.weight`, null), parameter(`${name}.bias`, null), numbers(input)]);
+    const [weight, shift, x] = await Promise.all([
+      parameter(`${name}.weight`, null), parameter(`${name}.bias`, null), numbers(input)]);
     const read = new Float64Array(T * D);
     for (let p = 0; p < T; p++) {
       let mean = 0, square = 0, middle = 0;

@@ -113,7 +113,9 @@ async function weights(at, h, t, s) {
 
 async function heads(at, h, t, k) {
   const formula = "attn.heads[h, t, k] = Σ_s attn.weights[h, t, s] * attn.v[h, s, k], s from 0 to t";
-  if (!at.app.step(at.full("attn.weights"), at.run)) return { formula, terms: [], note: "The replaced attention does not tap its weights." };
+  if (!at.app.step(at.full("attn.weights"), at.run)) {
+    return { formula, terms: [], note: "The replaced attention does not tap its weights." };
+  }
   const [w, v] = await Promise.all([at.numbers("attn.weights", h, t, null), at.numbers("attn.v", h, null, k)]);
   const terms = Array.from(w.subarray(0, t + 1), (weight, s) =>
     at.term([at.activation("attn.weights", [h, t, s], weight), at.activation("attn.v", [h, s, k], v[s])]));
@@ -136,7 +138,8 @@ function stream(name) {
     const parts = ["embed", ...added];
     // A row is kept by the page, so that the next number of this token needs no question.
     const vectors = await Promise.all(parts.map((part) => at.numbers(part, t, null)));
-    const terms = parts.map((part, i) => at.term([at.activation(part, [t, d], vectors[i][d])], { label: `${part}[${t}, ${d}]` }));
+    const terms = parts.map((part, i) =>
+      at.term([at.activation(part, [t, d], vectors[i][d])], { label: `${part}[${t}, ${d}]` }));
     return { formula: `${name}[t, d] = embed[t, d] + every attn.out[t, d] and mlp.out[t, d] up to here`, terms };
   };
 }

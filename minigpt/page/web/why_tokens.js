@@ -79,7 +79,10 @@ async function fromAttribution(app, t, v, rival) {
   const parts = [
     ...read,
     { words: ["“", token(app.run.tokens[t]), "” as embedded"], value: answer.wte + answer.wpe },
-    { words: "the MLPs", value: sum(answer.mlps), way: [`mostly block ${mlp.layer}: ${signed(mlp.value)}`], go: { view: "mlp", layer: mlp.layer, token: t } },
+    {
+      words: "the MLPs", value: sum(answer.mlps), way: [`mostly block ${mlp.layer}: ${signed(mlp.value)}`],
+      go: { view: "mlp", layer: mlp.layer, token: t },
+    },
     { words: "learnt biases", value: sum(answer.attn_biases) + answer.ln_f_bias, isLast: true },
   ];
   return {
@@ -109,10 +112,12 @@ function contents(app, t, { value, parts, says }, rival, ask) {
   const more = hidden.length > 0 && el("li", { class: "term" },
     el("span", { class: "value" }, signed(together)), bar(together / scale),
     el("button", { onclick: () => more.replaceWith(...hidden.map(row)) }, `${hidden.length} more`));
-  const list = el("ol", { class: "terms" }, others.slice(0, SHOWN).map(row), more, parts.filter(({ isLast }) => isLast).map(row));
+  const list = el("ol", { class: "terms" },
+    others.slice(0, SHOWN).map(row), more, parts.filter(({ isLast }) => isLast).map(row));
   return [
     el("h3", {}, "Which tokens did it come from?"),
-    el("p", { class: "hint" }, rival ? ["Its logit minus that of “", token(rival.text), "” is ", el("b", {}, signed(value)), ". "] : "", says),
+    el("p", { class: "hint" },
+      rival && ["Its logit minus that of “", token(rival.text), "” is ", el("b", {}, signed(value)), ". "], says),
     list,
   ];
 }

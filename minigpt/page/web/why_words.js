@@ -42,15 +42,17 @@ export function sentence(app, name, index) {
       return [...vector, `what the attention of block ${block} adds to the stream of `, here,
         ": what all its heads gathered, each number times a learnt weight."];
     case "resid_mid": case "resid":
-      return [...vector, "the stream of ", here, part === "resid" ? ` after block ${block}` : ` after the attention of block ${block}`,
+      return [...vector, "the stream of ", here, ` after ${part === "resid" ? "" : "the attention of "}block ${block}`,
         ". Nothing in the stream is overwritten: it is the sum of all that was added to it so far."];
     case "mlp.pre":
       return ["How strongly neuron ", String(i), ` of the MLP of block ${block} responds to `, here,
         ": the token’s numbers after the layer norm, each times a learnt weight."];
     case "mlp.act":
-      return ["How much of the response of neuron ", String(i), " to ", here, ` counts: ${activation} lets large numbers pass and stops negative ones.`];
+      return ["How much of the response of neuron ", String(i), " to ", here,
+        ` counts: ${activation} lets large numbers pass and stops negative ones.`];
     case "mlp.out":
-      return [...vector, `what the MLP of block ${block} adds to the stream of `, here, ": all its neurons, each times a learnt weight."];
+      return [...vector, `what the MLP of block ${block} adds to the stream of `, here,
+        ": all its neurons, each times a learnt weight."];
     case "logits":
       return logit(app, t, i, here);
     default:
