@@ -8,29 +8,51 @@ const THICKEST = 10; // pixels, of a weight of 1
 const FAINTEST = 0.005; // smaller weights have no arc
 
 /**
- * name: "h.2.attn.weights". weights: T * T, row by row. token: the position whose row is drawn while no other is hovered.
- * onchoose(position): a token was chosen.
+ * name: "h.2.attn.weights". weights: T * T, row by row. token: the position whose row is drawn while no other is
+ * hovered. onchoose(position): a token was chosen.
  */
 export function arcs(app, { name, head, weights, token, onchoose }) {
   const { tokens } = app.run;
   const T = tokens.length;
   const curves = el("svg", { class: "curves", "aria-hidden": "true" });
-  const shares = tokens.map((_, s) => el("span", { class: "share" }, s <= token ? figure(app, name, [head, token, s], weights[token * T + s], {
-    where: "arc", text: share(weights[token * T + s]), tabindex: -1, // the matrix below has these numbers for the keyboard
-  }) : null));
+  const shares = tokens.map((_, s) =>
+    el(
+      "span",
+      { class: "share" },
+      s <= token
+        ? figure(app, name, [head, token, s], weights[token * T + s], {
+            where: "arc",
+            text: share(weights[token * T + s]),
+            tabindex: -1, // the matrix below has these numbers for the keyboard
+          })
+        : null,
+    ),
+  );
   const words = tokens.map((text, position) =>
-    el("div", { class: "place", onpointerenter: () => draw(position), onfocusin: () => draw(position) },
-      tokenRadio({ id: "arc-token", text, position, chosen: position === token, change: onchoose }), shares[position]));
-  const frame = el("div", { class: "arcs", onpointerleave: () => draw(token) },
+    el(
+      "div",
+      { class: "place", onpointerenter: () => draw(position), onfocusin: () => draw(position) },
+      tokenRadio({ id: "arc-token", text, position, chosen: position === token, change: onchoose }),
+      shares[position],
+    ),
+  );
+  const frame = el(
+    "div",
+    { class: "arcs", onpointerleave: () => draw(token) },
     curves,
-    el("div", { class: "places", role: "radiogroup", "aria-label": "the token that looks back" }, words));
+    el("div", { class: "places", role: "radiogroup", "aria-label": "the token that looks back" }, words),
+  );
   let spots = [];
 
   /** Find where the tokens stand: one line, or several if the text is long. */
   function measure() {
     const lines = new Set(words.map((word) => word.offsetTop)).size;
     frame.classList.toggle("one-line", lines === 1);
-    spots = words.map((word) => ({ x: word.offsetLeft + word.offsetWidth / 2, top: word.offsetTop, bottom: word.offsetTop + word.offsetHeight }));
+    spots = words.map((word) => ({
+      x: word.offsetLeft + word.offsetWidth / 2,
+      top: word.offsetTop,
+      bottom: word.offsetTop + word.offsetHeight,
+    }));
     draw(token);
   }
 
@@ -46,9 +68,19 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
     });
     if (!spots.length) return;
     const room = spots[0].top - 6;
-    fill(curves, Array.from(row.subarray(0, t + 1), (weight, s) => weight > FAINTEST && el("path", {
-      d: curve(spots[t], spots[s], room), "stroke-width": (1 + (THICKEST - 1) * weight).toFixed(2), dataset: { from: t, to: s, value: weight },
-    })));
+    fill(
+      curves,
+      Array.from(
+        row.subarray(0, t + 1),
+        (weight, s) =>
+          weight > FAINTEST &&
+          el("path", {
+            d: curve(spots[t], spots[s], room),
+            "stroke-width": (1 + (THICKEST - 1) * weight).toFixed(2),
+            dataset: { from: t, to: s, value: weight },
+          }),
+      ),
+    );
   }
 
   new ResizeObserver(measure).observe(frame);
@@ -58,8 +90,10 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
 /** The path of an arc from one token to another: over the words of a line, or up to a line above. */
 function curve(from, to, room) {
   if (from === to) return `M ${from.x - 9} ${from.top} c -12 -34 30 -34 18 0`;
-  if (from.top !== to.top) return `M ${from.x} ${from.top} C ${from.x} ${from.top - 26}, ${to.x} ${to.bottom + 26}, ${to.x} ${to.bottom}`;
-  const height = Math.min(room * 1.3, 16 + 0.35 * Math.abs(from.x - to.x)); // a curve rises to three quarters of its handles
+  if (from.top !== to.top)
+    return `M ${from.x} ${from.top} C ${from.x} ${from.top - 26}, ${to.x} ${to.bottom + 26}, ${to.x} ${to.bottom}`;
+  // A curve rises to three quarters of its handles.
+  const height = Math.min(room * 1.3, 16 + 0.35 * Math.abs(from.x - to.x));
   return `M ${from.x} ${from.top} C ${from.x} ${from.top - height}, ${to.x} ${to.top - height}, ${to.x} ${to.top}`;
 }
 

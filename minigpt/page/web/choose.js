@@ -3,11 +3,16 @@
 import { el, token as tokenElement } from "./dom.js";
 import { positionOf } from "./token_strip.js";
 
-/** The layer, head and token of a place; what it does not say is block 0, head 0, the last token. T: how many tokens there are. */
+/** The layer, head and token of a place; what it does not say is block 0, head 0, the last token. T: the number of tokens. */
 export function spot(app, place) {
   const within = (value, size) => (Number.isInteger(value) && value >= 0 && value < size ? value : 0);
   const layer = within(place.layer ?? layerOf(place.name), app.config.n_layer);
-  return { layer, head: within(place.head, app.config.n_head), token: positionOf(app, place), T: app.run.tokens.length };
+  return {
+    layer,
+    head: within(place.head, app.config.n_head),
+    token: positionOf(app, place),
+    T: app.run.tokens.length,
+  };
 }
 
 /** The position of the key that a place looks at; if it does not say, the one with the largest weight of the row. */
@@ -37,7 +42,9 @@ export function chooseBlock(app, layer) {
 
 /** A list to choose the head from. */
 export function chooseHead(app, head) {
-  return chooser("head", app.config.n_head, head, (event) => app.go({ ...app.place, head: Number(event.target.value), why: undefined }));
+  return chooser("head", app.config.n_head, head, (event) =>
+    app.go({ ...app.place, head: Number(event.target.value), why: undefined }),
+  );
 }
 
 function chooser(what, count, chosen, onchange) {
@@ -47,18 +54,41 @@ function chooser(what, count, chosen, onchange) {
 
 /** One token as a radio button. */
 export function tokenRadio({ id, text, position, chosen, change, faint = false }) {
-  return el("label", { class: `word${faint ? " faint" : ""}`, title: `position ${position}` },
+  return el(
+    "label",
+    { class: `word${faint ? " faint" : ""}`, title: `position ${position}` },
     el("input", {
-      type: "radio", class: "sr-only", name: id, id: `${id}-${position}`, value: position, checked: chosen,
+      type: "radio",
+      class: "sr-only",
+      name: id,
+      id: `${id}-${position}`,
+      value: position,
+      checked: chosen,
       onchange: () => change(position),
     }),
-    tokenElement(text));
+    tokenElement(text),
+  );
 }
 
 /** A few stages as a radio group in one row: [{id, title}]. */
 export function chooseStage({ id, label, stages, chosen, onchange }) {
-  return el("div", { class: "stages", role: "radiogroup", "aria-label": label }, stages.map((stage) =>
-    el("label", { class: "stage" },
-      el("input", { type: "radio", class: "sr-only", name: id, id: `${id}-${stage.id}`, checked: stage.id === chosen, onchange: () => onchange(stage.id) }),
-      el("span", {}, stage.title))));
+  return el(
+    "div",
+    { class: "stages", role: "radiogroup", "aria-label": label },
+    stages.map((stage) =>
+      el(
+        "label",
+        { class: "stage" },
+        el("input", {
+          type: "radio",
+          class: "sr-only",
+          name: id,
+          id: `${id}-${stage.id}`,
+          checked: stage.id === chosen,
+          onchange: () => onchange(stage.id),
+        }),
+        el("span", {}, stage.title),
+      ),
+    ),
+  );
 }

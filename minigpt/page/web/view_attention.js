@@ -3,7 +3,7 @@
 import { arcs } from "./attention_arcs.js";
 import { matrix, STAGES } from "./attention_matrix.js";
 import { chooseBlock, keyOf, spot } from "./choose.js";
-import { el, percent } from "./dom.js";
+import { el, number, percent } from "./dom.js";
 import { figure, largestOf, quoted, strip } from "./figures.js";
 import { colour } from "./heatmap.js";
 
@@ -29,23 +29,43 @@ export const view = {
     const numbers = { K, q: q.data, k: k.data, scores: scores.data, weights };
     const width = (document.getElementById("view")?.clientWidth ?? 800) - 32;
 
-    return el("section", { class: "attention", dataset: { layer, head, token } },
+    return el(
+      "section",
+      { class: "attention", dataset: { layer, head, token } },
       el("div", { class: "bar" }, el("h2", {}, `Attention, block ${layer}, head ${head}`), chooseBlock(app, layer)),
-      el("p", {}, "Attention lets every token look back at the text and take something from the tokens before it. ",
-        app.config.n_head === 1 ? "A block of this model has one head, which decides which tokens to look at."
-          : `A block has ${app.config.n_head} heads, and each head has its own idea of which tokens to look at.`),
+      el(
+        "p",
+        {},
+        "Attention lets every token look back at the text and take something from the tokens before it. ",
+        app.config.n_head === 1
+          ? "A block of this model has one head, which decides which tokens to look at."
+          : `A block has ${app.config.n_head} heads, and each head has its own idea of which tokens to look at.`,
+      ),
       gallery(app, all.data, T, head),
       el("h3", {}, "Where ", quoted(app.run.tokens[token]), " looks"),
-      el("p", { class: "hint" }, "The thicker the arc, the more the token takes; its shares add up to 100 %. Hover over a token to see its arcs; click it to choose it."),
+      el(
+        "p",
+        { class: "hint" },
+        "The thicker the arc, the more the token takes; its shares add up to 100 %. ",
+        "Hover over a token to see its arcs; click it to choose it.",
+      ),
       arcs(app, {
-        name: name("weights"), head, weights, token,
+        name: name("weights"),
+        head,
+        weights,
+        token,
         onchoose: (to) => app.replace({ ...app.place, token: to, key: undefined, why: undefined }),
       }),
       el("h3", {}, "How the shares are computed"),
       matrix(app, { layer, head, token, key, stage, numbers, width }),
       el("h3", {}, "What the head gathers for ", quoted(app.run.tokens[token])),
-      el("p", {}, `Every token offers a value vector of ${K} numbers. The head multiplies each by its share and adds them up.`),
-      gathered(app, { layer, head, token, row, v: v.data, heads: heads.data }));
+      el(
+        "p",
+        {},
+        `Every token offers a value vector of ${K} numbers. The head multiplies each by its share and adds them up.`,
+      ),
+      gathered(app, { layer, head, token, row, v: v.data, heads: heads.data }),
+    );
   },
 };
 
@@ -53,16 +73,33 @@ export const view = {
 function gallery(app, weights, T, chosen) {
   const pictures = Array.from({ length: app.config.n_head }, (_, head) => {
     const values = weights.subarray(head * T * T, (head + 1) * T * T);
-    return el("label", { class: "head-picture" },
+    return el(
+      "label",
+      { class: "head-picture" },
       el("input", {
-        type: "radio", class: "sr-only", name: "head", id: `head-${head}`, value: head, checked: head === chosen,
+        type: "radio",
+        class: "sr-only",
+        name: "head",
+        id: `head-${head}`,
+        value: head,
+        checked: head === chosen,
         onchange: () => app.go({ ...app.place, head, key: undefined, why: undefined }),
       }),
       smallPicture(values, T),
       el("span", { class: "name" }, `head ${head}`),
-      el("span", { class: "habit" }, habit(values, T)));
+      el("span", { class: "habit" }, habit(values, T)),
+    );
   });
-  return el("fieldset", { class: "gallery" }, el("legend", {}, "Choose a head. Rows look back, columns are looked at; below, where most of its weight goes on average."), pictures);
+  return el(
+    "fieldset",
+    { class: "gallery" },
+    el(
+      "legend",
+      {},
+      "Choose a head. Rows look back, columns are looked at; below, where most of its weight goes on average.",
+    ),
+    pictures,
+  );
 }
 
 /**
@@ -114,15 +151,30 @@ function gathered(app, { layer, head, token, row, v, heads }) {
   const scaled = shown.map((s, i) => values[i].map((x) => x * row[s]));
   const others = new Float32Array(K);
   for (const s of rest) for (let i = 0; i < K; i++) others[i] += row[s] * v[s * K + i];
-  const largestValue = largestOf(...values), largest = largestOf(heads, others, ...scaled);
+  const largestValue = largestOf(...values),
+    largest = largestOf(heads, others, ...scaled);
+  const isSum = heads.every(
+    (x, i) => Math.abs(scaled.reduce((total, part) => total + part[i], others[i]) - x) <= 1e-3 * (largest || 1),
+  );
   const sum = { name: `h.${layer}.attn.heads`, index: [head, token, null], largest };
   const parts = (what) => (i) => `${what}[${i}]:`;
-  return el("div", { class: "gathered", role: "group", "aria-label": "weights times values" },
-    el("span", { class: "column" }, "token"), el("span", { class: "column" }, "weight"), el("span", { class: "column" }, "value v"), el("span", { class: "column" }, "weight × v"),
+  return el(
+    "div",
+    { class: "gathered", role: "group", "aria-label": "weights times values" },
+    el("span", { class: "column" }, "token"),
+    el("span", { class: "column" }, "weight"),
+    el("span", { class: "column" }, "value v"),
+    el("span", { class: "column" }, "weight × v"),
     shown.map((s, i) => [
       quoted(tokens[s]),
       figure(app, `h.${layer}.attn.weights`, [head, token, s], row[s], { where: "gathered" }),
-      strip(app, { name: `h.${layer}.attn.v`, index: [head, s, null], values: values[i], largest: largestValue, where: "value" }),
+      strip(app, {
+        name: `h.${layer}.attn.v`,
+        index: [head, s, null],
+        values: values[i],
+        largest: largestValue,
+        where: "value",
+      }),
       strip(app, { ...sum, values: scaled[i], where: `from ${s} to`, describe: parts("weight × v") }),
     ]),
     rest.length > 0 && [
@@ -132,7 +184,8 @@ function gathered(app, { layer, head, token, row, v, heads }) {
       strip(app, { ...sum, values: others, where: "from the others to", describe: parts("others, weight × v") }),
     ],
     el("strong", {}, "sum"),
-    el("span", {}, "1"),
-    el("code", { class: "hint" }, "attn.heads ="),
-    strip(app, { ...sum, values: heads }));
+    el("span", {}, number(Number(row.reduce((total, x) => total + x, 0).toFixed(4)))),
+    el("code", { class: "hint" }, isSum ? "attn.heads =" : "attn.heads, changed ="),
+    strip(app, { ...sum, values: heads }),
+  );
 }

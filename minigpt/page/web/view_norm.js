@@ -14,7 +14,9 @@ export const view = {
     const name = normOf(app, place);
     const source = readBy(app, name);
     const token = positionOf(app, place);
-    const [before, after] = (await Promise.all([source, name].map((one) => app.numbers(one, [token, null])))).map(({ data }) => data);
+    const [before, after] = (await Promise.all([source, name].map((one) => app.numbers(one, [token, null])))).map(
+      ({ data }) => data,
+    );
     const [weight, bias] = await Promise.all(["weight", "bias"].map((part) => parameter(app, `${name}.${part}`)));
     const D = before.length;
     const { mean, variance } = statistics(before);
@@ -24,7 +26,8 @@ export const view = {
     const scaled = centred.map((x) => x / s);
     const stay = { norm: name }; // a click on a number of the stream must not lead to another layer norm
     const asked = place.why;
-    const chosen = asked && [name, source].includes(asked.name) && asked.index[0] === token ? asked.index[1] : furthest(scaled);
+    const chosen =
+      asked && [name, source].includes(asked.name) && asked.index[0] === token ? asked.index[1] : furthest(scaled);
     const line = el("div", { class: "arithmetic", id: "norm-arithmetic" });
     let shown = null;
     function look(i) {
@@ -34,55 +37,109 @@ export const view = {
       const computed = weight && scaled[d] * weight[d] + bias[d];
       const changed = weight && Math.abs(computed - after[d]) > 1e-3 * Math.max(1, Math.abs(computed));
       const result = figure(app, name, [token, d], after[d], { where: "line", more: stay });
-      fill(line,
+      fill(
+        line,
         el("p", {}, `Number ${d} of ${D}, counted from 0:`),
-        el("p", { class: "sum" }, "(", figure(app, source, [token, d], before[d], { where: "line", more: stay }), ` − ${inBrackets(mean)}) / ${number(s)}`,
-          ` = ${number(scaled[d])}`),
-        el("p", { class: "sum" }, weight ? `${number(scaled[d])} × ${inBrackets(weight[d])} + ${inBrackets(bias[d])}` : `${number(scaled[d])} × weight + bias`,
-          changed ? ", but a change made it " : " = ", result));
+        el(
+          "p",
+          { class: "sum" },
+          "(",
+          figure(app, source, [token, d], before[d], { where: "line", more: stay }),
+          ` − ${inBrackets(mean)}) / ${number(s)}`,
+          ` = ${number(scaled[d])}`,
+        ),
+        el(
+          "p",
+          { class: "sum" },
+          weight
+            ? `${number(scaled[d])} × ${inBrackets(weight[d])} + ${inBrackets(bias[d])}`
+            : `${number(scaled[d])} × weight + bias`,
+          changed ? ", but a change made it " : " = ",
+          result,
+        ),
+      );
     }
     look(null);
     const size = (values) => el("span", { class: "column" }, `± ${number(largestOf(values))}`);
     const part = (values, label, title, words) => [
       el("div", { class: "what" }, title, el("span", { class: "column" }, words)),
-      strip(app, { name, index: [token, null], values, where: label, describe: (i) => `${label}[${i}]:`, onhover: look, more: stay }),
-      size(values),
-    ];
-    const learnt = (values, label) => values && [
-      el("div", { class: "what" }, label, el("span", { class: "column" }, "learnt")),
-      heatmap({
-        values, rows: 1, columns: D, largest: largestOf(values), cellWidth: "fill", cellHeight: 12, label: `${name}.${label}`,
-        describe: (_, i) => `${name}.${label}[${i}]`, onhover: (_, i) => look(i),
+      strip(app, {
+        name,
+        index: [token, null],
+        values,
+        where: label,
+        describe: (i) => `${label}[${i}]:`,
+        onhover: look,
+        more: stay,
       }),
       size(values),
     ];
+    const learnt = (values, label) =>
+      values && [
+        el("div", { class: "what" }, label, el("span", { class: "column" }, "learnt")),
+        heatmap({
+          values,
+          rows: 1,
+          columns: D,
+          largest: largestOf(values),
+          cellWidth: "fill",
+          cellHeight: 12,
+          label: `${name}.${label}`,
+          describe: (_, i) => `${name}.${label}[${i}]`,
+          onhover: (_, i) => look(i),
+        }),
+        size(values),
+      ];
     const result = statistics(after);
-    return el("section", { class: "norm", dataset: { name, token } },
+    return el(
+      "section",
+      { class: "norm", dataset: { name, token } },
       el("div", { class: "bar" }, el("h2", {}, "Layer norm"), chooseNorm(app, name)),
-      el("p", {}, "Every block adds to a token’s vector, so that its numbers grow. Before attention, the MLP or the head reads it, a layer norm ",
-        "brings the numbers to the same size: mean 0 and variance 1. Then each is multiplied by a learnt weight, and a learnt bias is added."),
+      el(
+        "p",
+        {},
+        "Every block adds to a token’s vector, so that its numbers grow. Before attention, the MLP or the head ",
+        "reads it, a layer norm brings the numbers to the same size: mean 0 and variance 1. Then each is multiplied by ",
+        "a learnt weight, and a learnt bias is added.",
+      ),
       tokenStrip(app, place, "the token whose vector is shown"),
-      el("div", { class: "flow with-size" },
+      el(
+        "div",
+        { class: "flow with-size" },
         el("div", { class: "what" }, el("code", {}, source), el("span", { class: "column" }, "x, before")),
         strip(app, { name: source, index: [token, null], values: before, onhover: look, more: stay }),
         size(before),
         part(centred, "x − mean", "x − mean", `mean = ${number(mean)}`),
         part(scaled, "(x − mean) / s", "(x − mean) / s", `s = ${number(s)}`),
-        learnt(weight, "weight"), learnt(bias, "bias"),
+        learnt(weight, "weight"),
+        learnt(bias, "bias"),
         el("div", { class: "what" }, el("code", {}, name), el("span", { class: "column" }, "× weight + bias")),
         strip(app, { name, index: [token, null], values: after, onhover: look, more: stay }),
-        size(after)),
+        size(after),
+      ),
       line,
       el("h3", {}, "Mean, variance and s of ", quoted(app.run.tokens[token])),
-      el("dl", { class: "statistics" },
+      el(
+        "dl",
+        { class: "statistics" },
         statistic("mean", mean, `sum of the ${D} numbers / ${D} = ${number(mean * D)} / ${D}`),
         statistic("variance", variance, `mean of the squares of x − mean = ${number(variance * D)} / ${D}`),
-        statistic("s", s, `√(variance + ${epsilon}); the ${epsilon} keeps s from being 0`)),
-      el("div", { class: "pictures histograms" },
+        statistic("s", s, `√(variance + ${epsilon}); the ${epsilon} keeps s from being 0`),
+      ),
+      el(
+        "div",
+        { class: "pictures histograms" },
         histogram({ values: before, mean, deviation: Math.sqrt(variance), title: `before: ${source}` }),
-        histogram({ values: after, mean: result.mean, deviation: Math.sqrt(result.variance), title: `after: ${name}` })),
-      el("p", { class: "legend" }, "How many of the numbers lie where. The shaded band is one standard deviation to both sides of the mean. ",
-        "In the strips blue is above 0 and red below; ± says what full colour is. Weight and bias change mean and variance once more."));
+        histogram({ values: after, mean: result.mean, deviation: Math.sqrt(result.variance), title: `after: ${name}` }),
+      ),
+      el(
+        "p",
+        { class: "legend" },
+        "How many of the numbers lie where. The shaded band is one standard deviation to both sides of the mean. ",
+        "In the strips blue is above 0 and red below; ± says what full colour is. ",
+        "Weight and bias change mean and variance once more.",
+      ),
+    );
   },
 };
 
@@ -115,13 +172,20 @@ function chooseNorm(app, chosen) {
     const layer = layerOf(name);
     app.go({ ...app.place, ...(layer === null ? {} : { layer }), name, norm: undefined, why: undefined });
   };
-  return el("select", { id: "choose-norm", "aria-label": "layer norm", onchange: change }, normNames(app).map((name) => el("option", { value: name, selected: name === chosen }, name)));
+  return el(
+    "select",
+    { id: "choose-norm", "aria-label": "layer norm", onchange: change },
+    normNames(app).map((name) => el("option", { value: name, selected: name === chosen }, name)),
+  );
 }
 
 /** A vector of the parameters; null where a file holds the numbers of a run and not the model's parameters. */
 async function parameter(app, name) {
   if (app.start.has_parameters === false) return null;
-  return app.parameter(name, [null]).then(({ data }) => data, () => null);
+  return app.parameter(name, [null]).then(
+    ({ data }) => data,
+    () => null,
+  );
 }
 
 function statistics(values) {
@@ -139,5 +203,8 @@ function inBrackets(x) {
 }
 
 function statistic(name, value, words) {
-  return [el("dt", {}, name), el("dd", { dataset: { statistic: name, value: String(value) } }, el("strong", {}, number(value)), " = ", words)];
+  return [
+    el("dt", {}, name),
+    el("dd", { dataset: { statistic: name, value: String(value) } }, el("strong", {}, number(value)), " = ", words),
+  ];
 }
