@@ -29,10 +29,11 @@ export function tokenStrip(app, place, label) {
     onclick: () => choose(position),
   }, token(text)));
   const strip = el("div", { class: "token-strip", role: "radiogroup", "aria-label": label, onkeydown: keys }, buttons);
-  // A long text scrolls inside its row. The row is measured as soon as it is on the page.
-  requestAnimationFrame(() => {
+  // A long text scrolls inside its row, to the chosen token as soon as the row is on the page and has a size.
+  new ResizeObserver((_, observer) => {
     const button = buttons[chosen];
     strip.scrollLeft = button.offsetLeft - strip.offsetLeft - (strip.clientWidth - button.offsetWidth) / 2;
-  });
+    observer.disconnect();
+  }).observe(strip);
   return strip;
 }

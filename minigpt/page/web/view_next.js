@@ -13,7 +13,7 @@ import { vocabularyTexts } from "./vocabulary.js";
 
 const SHOWN = 20; // tokens that get a bar of their own
 const FULL_BARS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]; // what a bar of full width may mean
-const REASONS = { top_k: "top-k", top_p: "top-p", min_p: "min-p", greedy: "not the best" };
+const REASONS = { top_k: "top-k", top_p: "top-p", min_p: "min-p", greedy: "greedy" };
 
 export const view = {
   id: "next",
