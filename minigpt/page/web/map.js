@@ -14,10 +14,12 @@ export function renderMap(app, element) {
   const blocks = Array.from({ length: L }, (_, i) => L - 1 - i).map((layer) => {
     const head = place.layer === layer ? (place.head ?? 0) : 0;
     const here = layerOf(place) === layer;
+    // The model is read from below to above, and in a line of its own from left to right.
+    const mlp = button("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, here && isOf(place, "mlp", /\.mlp\./));
+    const attention = button(many ? "attn" : "attention", { view: "attention", layer, head }, `the attention of block ${layer}`,
+      here && isOf(place, "attention", /\.attn\./));
     return el("div", { class: "block", role: "group", "aria-label": `block ${layer}`, dataset: { layer } },
-      el("span", { class: "name" }, many ? layer : `block ${layer}`),
-      button("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, here && isOf(place, "mlp", /\.mlp\./)),
-      button(many ? "attn" : "attention", { view: "attention", layer, head }, `the attention of block ${layer}`, here && isOf(place, "attention", /\.attn\./)));
+      el("span", { class: "name" }, many ? layer : `block ${layer}`), many ? [attention, mlp] : [mlp, attention]);
   });
   const scrolled = [element.scrollLeft, element.scrollTop];
   fill(element, el("div", { class: `parts${many ? " many" : ""}` },

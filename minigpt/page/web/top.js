@@ -111,7 +111,7 @@ async function addOne(app) {
   const { run } = app;
   const T = run.ids.length;
   if (T >= app.start.max_tokens || T >= app.config.n_positions) {
-    app.say("the text has as many tokens as fit", true);
+    app.say(app.start.live ? `the text has ${T} tokens, as many as fit` : `this saved page holds ${T} tokens and no more`, true);
     return false;
   }
   return attempt(app, async () => {

@@ -9,6 +9,8 @@ import { askable, differencePerToken, largestDifference, nextTokens, nextTokensT
 
 export { changeButton, headOff, mlpOff } from "./changes.js";
 
+const MAX_NARROW = 8; // heads whose switches fit into half of the page
+
 export const view = {
   id: "changes",
   title: "Changes",
@@ -18,16 +20,20 @@ export const view = {
     const outcome = await nextTokens(app, base, app.run);
     const python = codeBlock(app, "The same in Python");
     python.set(app.run.code);
+    const switches = [el("h3", {}, "Switch parts off"), switchboard(app)];
+    const isWide = app.config.n_head > MAX_NARROW;
     return el("section", { class: "changes" },
       el("h2", {}, "Change something, and see what follows"),
       el("p", {}, "An attention map shows where a head looks; only a change shows whether it matters. Every change runs the same model ",
         "on the same text again, and replaces one activation on the way."),
+      verdict(outcome),
+      isWide && switches,
       el("div", { class: "halves" },
         el("div", {},
-          el("h3", {}, "Switch parts off"), switchboard(app),
+          !isWide && switches,
           el("h3", {}, "Any other change"), changeForm(app, place)),
         el("div", {},
-          el("h3", {}, "The next token, before and after"), verdict(outcome),
+          el("h3", {}, "The next token, before and after"),
           nextTokensTable(app, outcome, ["before", "after"]),
           el("h3", {}, "The changes of this run"), changeList(app), python.element)),
       downstream(app, base));
@@ -73,7 +79,7 @@ function changeList(app) {
     el("button", { type: "button", "aria-label": `remove: ${inWords(app, change)}`, onclick: () => runWith(app, changes.filter((_, i) => i !== at)) }, "Remove"))));
 }
 
-/** One sentence on what became of the next token. It has two lines' room, so that nothing below moves. */
+/** One sentence on what became of the next token. */
 function verdict({ rows }) {
   const best = [0, 1].map((side) => rows.reduce((a, b) => (b.p[side] > a.p[side] ? b : a)));
   const words = best[0].id === best[1].id
@@ -113,6 +119,7 @@ async function streamPicture(app, base, names) {
   const values = Float32Array.from(rows.flat(), ({ relative }) => relative);
   const largest = values.reduce((a, b) => Math.max(a, b), 0);
   const T = app.run.ids.length;
+  const cell = Math.min(40, Math.floor((document.getElementById("view").clientWidth - 150) / T));
   const { why } = app.place;
   const marked = why && names.includes(why.name) && String(rows[names.indexOf(why.name)][why.index[0]]?.index) === String(why.index)
     ? [names.indexOf(why.name), why.index[0]] : null;
@@ -120,7 +127,7 @@ async function streamPicture(app, base, names) {
     el("p", { class: "legend" }, "How far the stream moved at each token: the largest difference of its vector, relative to the vector's largest number. ",
       largest ? `Full colour is ${share(largest)}.` : "Nothing in the stream differs."),
     heatmap({
-      values, rows: names.length, columns: T, largest, signed: false, cellHeight: STRIP_CELL, cellWidth: Math.max(5, Math.min(40, Math.floor(620 / T))),
+      values, rows: names.length, columns: T, largest, signed: false, cellHeight: STRIP_CELL, cellWidth: cell < 4 ? "fill" : cell,
       rowLabels: names.map((name) => name.replace(/^h\./, "")), columnLabels: app.run.tokens, label: "relative difference of the stream", marked,
       describe: (row, t) => `${names[row]}, token ${t} ${tokenText(app.run.tokens[t])}, relative difference`,
       onpick: (row, t) => app.why(names[row], rows[row][t].index),
