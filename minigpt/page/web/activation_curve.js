@@ -24,9 +24,9 @@ function erf(x) {
   return Math.sign(x) * (1 - sum * Math.exp(-x * x));
 }
 
-/** Round numbers between two others, about five: multiples of 1, 2 or 5 times a power of ten. */
-function ticks(low, high) {
-  const rough = (high - low) / 5;
+/** Round numbers between two others, at most so many: multiples of 1, 2 or 5 times a power of ten. */
+function ticks(low, high, most) {
+  const rough = (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
   const first = Math.ceil(low / step),
@@ -67,8 +67,8 @@ export function activationCurve({ kind, pre, act, onhover, onpick }) {
     },
     el("line", { class: "axis", x1: MARGIN, x2: WIDTH - MARGIN, y1: y(0), y2: y(0) }),
     el("line", { class: "axis", x1: x(0), x2: x(0), y1: MARGIN / 2, y2: HEIGHT - MARGIN + 6 }),
-    ticks(left, right).map((tick) => el("text", { x: x(tick), y: HEIGHT - 8, "text-anchor": "middle" }, number(tick))),
-    ticks(0, top)
+    ticks(left, right, 9).map((tick) => el("text", { x: x(tick), y: HEIGHT - 8, "text-anchor": "middle" }, number(tick))),
+    ticks(0, top, 5)
       .filter((tick) => tick > 0)
       .map((tick) => el("text", { x: x(0) - 5, y: y(tick) + 4, "text-anchor": "end" }, number(tick))),
     el("text", { x: WIDTH - 4, y: y(0) - 6, "text-anchor": "end" }, "mlp.pre"),

@@ -4,7 +4,7 @@ import { tokenRadio } from "./choose.js";
 import { el, fill, percent } from "./dom.js";
 import { figure } from "./figures.js";
 
-const THICKEST = 10; // pixels, of a weight of 1
+const THICKEST = 14; // pixels, of a weight of 1
 const FAINTEST = 0.005; // smaller weights have no arc
 
 /**
