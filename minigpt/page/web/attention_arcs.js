@@ -5,7 +5,7 @@ import { el, fill, percent } from "./dom.js";
 import { figure } from "./figures.js";
 
 const THICKEST = 14; // pixels, of a weight of 1
-const FAINTEST = 0.005; // smaller weights have no arc
+const FAINTEST = 0.01; // smaller weights have no arc
 
 /**
  * name: "h.2.attn.weights". weights: T * T, row by row. token: the position whose row is drawn while no other is

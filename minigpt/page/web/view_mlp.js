@@ -44,11 +44,12 @@ export const view = {
       if (f === shown) return; // a button that is being clicked must not be replaced
       shown = f;
       curve.mark(f);
+      const changed = Math.abs(FUNCTIONS[kind].at(pre[f]) - act[f]) > 1e-3 * Math.max(1, Math.abs(act[f]));
       fill(
         line,
         `Neuron ${f}: ${kind}(`,
         figure(app, name("mlp.pre"), [token, f], pre[f], { where: "neuron" }),
-        ") = ",
+        changed ? "), but a change made it " : ") = ",
         figure(app, name("mlp.act"), [token, f], act[f], { where: "neuron" }),
       );
     }
