@@ -1,0 +1,117 @@
+// Activation patching, as in minigpt/looking/patching.py: how much of the second text's answer do copied activations
+// bring into this text?  effect = (difference now - difference without) / (difference of the second text - without),
+// where difference = logit(answer) - logit(wrong): 0 is this text's own answer, 1 is the second text's.
+
+import { toggleChange } from "./changes.js";
+import { el, fill, number, token, tokenText } from "./dom.js";
+import { heatmap } from "./heatmap.js";
+import { askable, lastLogits, nextTokens } from "./outcome.js";
+import { topIndices } from "./sampling.js";
+
+/** The two answers that are weighed: the second text's and this one's likeliest, unless the place names others. */
+export async function answersOf(app, place, base, other) {
+  const { rows, logits: [own, second] } = await nextTokens(app, base, other);
+  const known = (id) => rows.some((row) => row.id === id);
+  const answer = known(place.answer) ? place.answer : topIndices(second, 1)[0];
+  const ownBest = topIndices(own, Math.min(2, own.length));
+  const wrong = known(place.wrong) ? place.wrong : ownBest.find((id) => id !== answer) ?? answer;
+  return { rows, answer, wrong, without: own[answer] - own[wrong], second: second[answer] - second[wrong] };
+}
+
+/** From 0, this text's own answer, to 1, the second text's. */
+export function effectOf(difference, { without, second }) {
+  return (difference - without) / (second - without);
+}
+
+/** Where the answer stands between the two texts, as a scale and in numbers. */
+export async function movedAnswer(app, place, base, answers) {
+  const { rows, answer, wrong, without, second } = answers;
+  const logits = await lastLogits(app, app.run);
+  const now = logits[answer] - logits[wrong];
+  const T = app.run.ids.length;
+  const choose = (id, label, chosen, key) => el("label", {}, `${label} `, el("select", { id, onchange: (event) => app.replace({ ...app.place, [key]: Number(event.target.value) }) },
+    rows.map((row) => el("option", { value: row.id, selected: row.id === chosen }, tokenText(row.text).slice(0, 24)))));
+  const text = (id) => token(rows.find((row) => row.id === id)?.text ?? `id ${id}`);
+  const choice = el("div", { class: "bar" }, choose("patch-answer", "Answer", answer, "answer"), choose("patch-wrong", "against", wrong, "wrong"));
+  if (answer === wrong) return [choice, el("p", { class: "hint" }, "Choose two different tokens to weigh against each other.")];
+  const effect = effectOf(now, answers);
+  const line = (label, difference, position, kind) => el("tr", {}, el("th", { scope: "row" }, label),
+    el("td", { class: "number", dataset: { value: difference } }, number(difference)),
+    el("td", { class: "effect" }, el("span", { class: `dot ${kind}`, "aria-hidden": "true", style: { left: `${100 * Math.max(0, Math.min(1, (position + 0.25) / 1.5))}%` } })));
+  return [
+    choice,
+    el("table", { class: "numbers moved" },
+      el("thead", {}, el("tr", {}, el("td", {}), el("th", { scope: "col" }, "logit difference"), el("th", { scope: "col" }, el("span", { class: "sr-only" }, "on a scale from this text to the second")))),
+      el("tbody", {}, line("second text", second, 1, "end"), line("this text, now", now, Number.isFinite(effect) ? effect : 0, "now"), line("without changes", without, 0, "end"))),
+    el("p", { id: "patch-effect", dataset: { value: effect } },
+      "now: ", text(answer), " ", askable(app, "logits", [T - 1, answer], number(logits[answer]), logits[answer]), " − ",
+      text(wrong), " ", askable(app, "logits", [T - 1, wrong], number(logits[wrong]), logits[wrong]), ` = ${number(now)}. `,
+      Number.isFinite(effect)
+        ? el("strong", {}, app.run.changes.length ? `The changes go ${Math.round(100 * effect)} % of the way to the second text's answer.` : "Nothing is copied yet: 0 % of the way.")
+        : "Both texts have the same difference: there is nothing to restore."),
+  ];
+}
+
+const bodies = new Map(); // what stands below the heading, by the two runs, the activation and the answers
+let turn = 0; // a map that is being made stops as soon as another begins
+
+/** The effect of every block and position: as many runs of the model, made when the button is pressed. */
+export function patchingMap(app, place, base, name, answers) {
+  const part = /^h\.\d+\.(.*)$/.exec(name)?.[1] ?? "resid";
+  const { n_layer: L } = app.config;
+  const T = base.ids.length;
+  const { run: source } = app.other;
+  const key = JSON.stringify([base.run, source, part, answers.answer, answers.wrong]);
+  const heading = [
+    el("h3", {}, "Where is the difference kept?"),
+    el("p", {}, "For every block and every token: copy ", el("code", {}, part), " there, and nowhere else, and see how far the answer moves."),
+  ];
+  if (bodies.has(key)) return [...heading, bodies.get(key)]; // measured, or being measured
+  const body = el("div", { class: "patching-map" });
+  const isUseless = answers.answer === answers.wrong || answers.second === answers.without;
+
+  const draw = (effects) => fill(body,
+    el("p", { class: "legend" }, "Blue: towards the second text's answer, full colour is all the way or more; red: away from it. A click makes the change."),
+    heatmap({
+      values: effects, rows: L, columns: T, largest: 1, cellHeight: 22, cellWidth: Math.max(6, Math.min(40, Math.floor(600 / T))),
+      rowLabels: Array.from({ length: L }, (_, row) => `block ${L - 1 - row}`),
+      columnLabels: app.run.tokens.map((text, t) => (app.run.ids[t] === app.other.ids[t] ? text : `${text}/${app.other.tokens[t]}`)),
+      label: `effect of ${part}`, describe: (row, t) => `h.${L - 1 - row}.${part}, token ${t} ${tokenText(app.run.tokens[t])}: effect`,
+      onpick: (row, t) => toggleChange(app, { kind: "copy", name: `h.${L - 1 - row}.${part}`, position: t, run: source }),
+    }));
+
+  const measure = async () => {
+    const mine = ++turn;
+    const effects = new Float32Array(L * T);
+    for (let i = 0; i < L * T; i++) {
+      const row = Math.floor(i / T), t = i % T;
+      const changes = [{ kind: "copy", name: `h.${L - 1 - row}.${part}`, position: t, run: source }];
+      const run = await app.source.ask({ ask: "run", ids: base.ids, changes, model: base.model });
+      const answer = await app.source.ask({ ask: "numbers", run: run.run, name: "logits", index: [T - 1, null] });
+      // The run that is shown may be one of these; the others are done with.
+      if (run.run !== app.run.run) app.source.ask({ ask: "forget", run: run.run }).catch(() => {});
+      if (mine !== turn || app.place.view !== "compare") return offer();
+      const { data } = answer.arrays[0];
+      effects[i] = effectOf(data[answers.answer] - data[answers.wrong], answers);
+      progress.value = i + 1;
+    }
+    draw(effects);
+    app.say(`${L * T} runs measured`);
+  };
+  const progress = el("progress", { max: L * T, value: 0, "aria-label": "runs" });
+  const start = () => {
+    if (bodies.size > 20) bodies.clear();
+    bodies.set(key, body);
+    fill(body, el("p", {}, "Measuring … ", progress));
+    measure().catch((error) => {
+      offer();
+      app.say(error.message, true);
+    });
+  };
+  const offer = () => {
+    bodies.delete(key);
+    fill(body, el("button", { id: "patch-all", disabled: isUseless, onclick: start }, `Try every block and token: ${L * T} runs`));
+  };
+  offer();
+  return [...heading, body];
+}
