@@ -26,13 +26,17 @@ export function partsOf(answer) {
   ];
   answer.heads.forEach((heads, layer) => {
     heads.forEach((value, head) => parts.push({
-      name: `h.${layer} head ${head}`, title: `block ${layer}, head ${head}`, value, layer, to: { view: "attention", layer, head }, reads: answer.by_token[layer][head],
+      name: `h.${layer} head ${head}`, title: `block ${layer}, head ${head}`, value,
+      to: { view: "attention", layer, head }, reads: answer.by_token[layer][head],
     }));
-    const name = `h.${layer}.attn.out`;
-    parts.push({ name: `h.${layer}.attn.c_proj.bias`, title: `block ${layer}, attention's bias`, value: answer.attn_biases[layer], layer, to: { view: "activation", name } });
-    parts.push({ name: `h.${layer}.mlp`, title: `block ${layer}, MLP`, value: answer.mlps[layer], layer, to: { view: "mlp", layer } });
+    parts.push({
+      name: `h.${layer}.attn.c_proj.bias`, title: `block ${layer}, attention's bias`, value: answer.attn_biases[layer],
+      to: { view: "activation", name: `h.${layer}.attn.out` },
+    });
+    parts.push({ name: `h.${layer}.mlp`, title: `block ${layer}, MLP`, value: answer.mlps[layer], to: { view: "mlp", layer } });
   });
-  parts.push({ name: "ln_f.bias", title: "bias of the last layer norm", value: answer.ln_f_bias, to: { view: "norm", name: "ln_f" } });
+  const bias = { view: "norm", name: "ln_f" };
+  parts.push({ name: "ln_f.bias", title: "bias of the last layer norm", value: answer.ln_f_bias, to: bias });
   // Rounding alone is not worth a line; what a change of the run adds is.
   const rest = { name: "rest", title: "what changes of the run add", value: answer.rest, to: { view: "changes" } };
   return Math.abs(answer.rest) > 1e-3 * Math.max(1, Math.abs(answer.logit)) ? [...parts, rest] : parts;

@@ -2,27 +2,34 @@
 
 import { samplingOptions, settings } from "./next_settings.js";
 
-const IMPORTS = ["import numpy as np", "from minigpt.generation.options import GenerationConfig", "from minigpt.generation.sampling import apply_filters, draw_token"];
+const IMPORTS = [
+  "import numpy as np",
+  "from minigpt.generation.options import GenerationConfig",
+  "from minigpt.generation.sampling import apply_filters, draw_token",
+];
 
 /** Python that draws the token after a position with the present settings. */
 export function pythonLines(app, position) {
-  if (!app.run.changes.length) return [loading(app), "", ...fromText(app, position)].join("\n");
-  if (!samplingOptions().do_sample) return [loading(app), "", app.run.code, `print(tokenizer.decode([logits[${position}].argmax()]))`].join("\n");
-  return [...IMPORTS, loading(app), "", ...fromLogits(app, position)].join("\n");
+  const isChanged = app.run.changes.length > 0;
+  const lines = isChanged ? fromLogits(app, position) : fromText(app, position);
+  const imports = isChanged && samplingOptions().do_sample ? IMPORTS : [];
+  return [...imports, loading(app), "", ...lines].join("\n");
 }
 
 function fromText(app, position) {
   const { run } = app;
   const [ids] = run.code.match(/^ids = .*$/m);
   const cut = position < run.ids.length - 1 ? [`ids = ids[:${position + 1}]`] : [];
-  return [ids, ...cut, `ids = model.generate(ids, max_new_tokens=1, ${argumentsOf(["seed", settings.seed])})`, "print(tokenizer.decode(ids[0, -1:]))"];
+  const call = `ids = model.generate(ids, max_new_tokens=1, ${argumentsOf(["seed", settings.seed])})`;
+  return [ids, ...cut, call, "print(tokenizer.decode(ids[0, -1:]))"];
 }
 
 /** generate() runs the model without this run's changes: its own filters and its draw, on the logits of the changed run. */
 function fromLogits(app, position) {
-  const { run } = app;
+  const { code } = app.run;
+  if (!samplingOptions().do_sample) return [code, `print(tokenizer.decode([logits[${position}].argmax()]))`];
   return [
-    run.code, "",
+    code, "",
     `options = GenerationConfig(${argumentsOf()})`,
     `scores = apply_filters(logits[None, ${position}], [ids[:${position + 1}]], options)`,
     `token_id = draw_token(scores[0], np.random.default_rng([${settings.seed}, 0]))  # as generate does for its first text`,
@@ -35,12 +42,16 @@ function argumentsOf(...more) {
   if (!do_sample) return "do_sample=False";
   // top_k is always there, because generate's own default is 50.
   const options = [["temperature", temperature, 1], ["top_k", top_k], ["top_p", top_p, 1], ["min_p", min_p, null], ...more];
-  return ["do_sample=True", ...options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `${name}=${value}`)].join(", ");
+  const changed = options.filter(([, value, usual]) => value !== usual);
+  return ["do_sample=True", ...changed.map(([name, value]) => `${name}=${value}`)].join(", ");
 }
 
 function loading(app) {
   const { start, run } = app;
   if ((run.model ?? start.model) === start.model) return start.python;
   const name = JSON.stringify(run.model);
-  return `from minigpt import GPT2, Tokenizer\n\nmodel = GPT2.from_pretrained(${name})\ntokenizer = Tokenizer.from_pretrained(${name})`;
+  return [
+    "from minigpt import GPT2, Tokenizer", "",
+    `model = GPT2.from_pretrained(${name})`, `tokenizer = Tokenizer.from_pretrained(${name})`,
+  ].join("\n");
 }

@@ -29,7 +29,10 @@ export function samplingControls(V, f) {
   const sliders = [
     slider("temperature", { min: 0, max: 2, step: 0.05 }, "temperature", {
       words: (x) => (x === 0 ? "0" : x.toFixed(2)),
-      meaning: (x) => (x === 0 ? "always the best: greedy" : x < 1 ? "sharper: the best grow" : x > 1 ? "flatter: the rare grow" : "as the model says"),
+      meaning(x) {
+        if (x === 0) return "always the best: greedy";
+        return x < 1 ? "sharper: the best grow" : x > 1 ? "flatter: the rare grow" : "as the model says";
+      },
     }),
     slider("top_k", { min: 0, max: counts.length - 1, step: 1 }, "top-k", {
       toSlider: nearest, fromSlider: (x) => counts[x], words: (k) => (k ? String(k) : "off"),
@@ -50,10 +53,12 @@ export function samplingControls(V, f) {
     if (!asked) requestAnimationFrame(() => { asked = false; f(); });
     asked = true;
   };
-  const reset = el("button", {
-    id: "reset-sampling", type: "button",
-    onclick: () => { Object.assign(settings, { temperature: 1, top_k: 0, top_p: 1, min_p: 0 }); for (const s of sliders) s.read(); settings.changed(); },
-  }, "Reset");
+  const turnOff = () => {
+    Object.assign(settings, { temperature: 1, top_k: 0, top_p: 1, min_p: 0 });
+    for (const s of sliders) s.read();
+    settings.changed();
+  };
+  const reset = el("button", { id: "reset-sampling", type: "button", onclick: turnOff }, "Reset");
   return {
     element: el("div", { class: "sampling", role: "group", "aria-labelledby": "sampling-label" },
       el("div", { class: "bar" }, el("span", { id: "sampling-label", class: "hint" }, "Sampling, in this order:"), reset),
@@ -67,7 +72,11 @@ export function samplingControls(V, f) {
 }
 
 function slider(name, range, label, { words, meaning, toSlider = (x) => x, fromSlider = (x) => x }) {
-  const input = el("input", { ...range, id: name, type: "range", oninput: () => { settings[name] = fromSlider(Number(input.value)); settings.changed(); } });
+  const moved = () => {
+    settings[name] = fromSlider(Number(input.value));
+    settings.changed();
+  };
+  const input = el("input", { ...range, id: name, type: "range", oninput: moved });
   const value = el("output", { for: name });
   const says = el("span", { class: "hint" });
   const read = () => { input.value = String(toSlider(settings[name])); };

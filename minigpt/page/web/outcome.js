@@ -97,7 +97,7 @@ export function askable(app, name, index, text, value) {
   const asked = app.place.why;
   const marked = asked?.name === name && String(asked.index) === String(index);
   return el("button", {
-    class: `number${marked ? " marked" : ""}`, dataset: { name, index: index.join(","), value },
+    class: `number${marked ? " marked" : ""}`, dataset: { name, index: index.join(","), ...(value !== undefined && { value }) },
     title: `${name}[${index.join(", ")}]`, onclick: () => app.why(name, index),
   }, text ?? number(value));
 }

@@ -39,7 +39,7 @@ export function once(run, key, make) {
 export async function guesses(app, run, position) {
   const { n_layer, n_embd, vocab_size } = app.config;
   if (app.start.live && (n_layer + 1) * run.ids.length * n_embd * vocab_size > MAX_LENS) return null;
-  const question = { ask: "lens", run: run.run, position: null, k: 5 };
+  const question = { ask: "lens", run: run.run, position: null, k: Math.min(5, vocab_size) };
   const answer = await once(run, "lens", () => app.source.ask(question).catch(() => null));
   if (!answer) return null;
   const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });

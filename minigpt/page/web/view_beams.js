@@ -19,8 +19,9 @@ export const view = {
     const result = el("div", { class: "beams-result" });
     const element = el("section", { class: "beams" },
       el("h2", {}, "Which text is the most probable?"),
-      el("p", {}, "Taking the best token at every step need not give the best text. Beam search goes on with a few texts at a time, the beams: " +
-        "each is continued by its best tokens, and the texts with the highest scores stay. The score is the sum of the logarithms of the probabilities."),
+      el("p", {}, "Taking the best token at every step need not give the best text. Beam search goes on with a few texts " +
+        "at a time, the beams: each is continued by its best tokens, and the texts with the highest scores stay. The " +
+        "score is the sum of the logarithms of the probabilities."),
       app.start.live && controls(app, () => search(app, result)),
       result);
     await search(app, result);
@@ -54,7 +55,9 @@ async function search(app, result) {
     (tree) => current() && fill(result, picture(app, tree)),
     (error) => current() && fill(result, el("p", { class: "bad" }, error.message)));
   const waiting = new Promise((resolve) => setTimeout(resolve, PATIENCE, "waiting"));
-  if ((await Promise.race([draw, waiting])) === "waiting" && !result.children.length) fill(result, el("p", { role: "status" }, "The model searches …"));
+  if ((await Promise.race([draw, waiting])) === "waiting" && !result.children.length) {
+    fill(result, el("p", { role: "status" }, "The model searches …"));
+  }
 }
 
 function askOnce(app, num_beams, steps) {
@@ -90,13 +93,19 @@ function picture(app, tree) {
   });
   const [width, height] = [x(steps) + NODE + 0.3, rows * ROW];
   const buttons = nodes.map((node, index) => el("button", {
-    id: `beam-${index}`, type: "button", class: `beam ${node.state}${best.has(index) ? " best" : ""}`, tabindex: index === tree.best.at(-1) ? "0" : "-1",
+    id: `beam-${index}`, type: "button", class: `beam ${node.state}${best.has(index) ? " best" : ""}`,
+    tabindex: index === tree.best.at(-1) ? "0" : "-1",
     style: { left: `${x(node.step)}rem`, top: `${y(index) + 0.15}rem`, width: `${NODE}rem`, height: `${ROW - 0.3}rem` },
     dataset: { node: index, value: String(node.score), p: String(Math.exp(node.logprob)) },
     "aria-label": label(node, best.has(index)),
     onpointerenter: () => show(index), onfocus: () => show(index), onclick: () => take(app, node),
   }, token(node.token), el("span", { class: "p" }, shortProbability(Math.exp(node.logprob)))));
-  const last = app.run.tokens.at(-1);
+  const root = el("span", {
+    class: "root", title: tokenText(app.run.text), style: { top: `${y(null)}rem`, width: `${ROOT - 1.1}rem`, height: `${ROW}rem` },
+  }, app.run.tokens.length > 1 && "… ", token(app.run.tokens.at(-1)));
+  const names = Array.from({ length: steps }, (_, i) => el("span", {
+    class: "step", "aria-hidden": "true", style: { left: `${x(i + 1)}rem`, top: `${height}rem`, width: `${NODE}rem` },
+  }, `step ${i + 1}`));
   return [
     el("p", { class: "legend beam-legend" },
       el("span", { class: "beam best" }, "the result"), el("span", { class: "beam kept" }, "goes on"),
@@ -104,11 +113,14 @@ function picture(app, tree) {
       el("span", {}, "The number is p(token).")),
     details,
     el("div", { class: "tree-frame" },
-      el("div", { class: "tree", role: "group", "aria-label": "beam search; arrow keys go through the tree", style: { width: `${width}rem`, height: `${height + 1.6}rem` }, onkeydown: (event) => keys(event, nodes, heights) },
-        el("svg", { viewBox: `0 0 ${unit(width)} ${unit(height)}`, style: { width: `${width}rem`, height: `${height}rem` }, "aria-hidden": "true" }, lines),
-        el("span", { class: "root", title: app.run.text, style: { top: `${y(null)}rem`, width: `${ROOT - 1.1}rem`, height: `${ROW}rem` } }, app.run.tokens.length > 1 && "… ", token(last)),
-        buttons,
-        Array.from({ length: steps }, (_, i) => el("span", { class: "step", "aria-hidden": "true", style: { left: `${x(i + 1)}rem`, top: `${height}rem`, width: `${NODE}rem` } }, `step ${i + 1}`)))),
+      el("div", {
+        class: "tree", role: "group", "aria-label": "beam search; arrow keys go through the tree",
+        style: { width: `${width}rem`, height: `${height + 1.6}rem` }, onkeydown: (event) => keys(event, nodes, heights),
+      },
+      el("svg", {
+        viewBox: `0 0 ${unit(width)} ${unit(height)}`, style: { width: `${width}rem`, height: `${height}rem` }, "aria-hidden": "true",
+      }, lines),
+      root, buttons, names)),
     el("p", {}, "The result: ", el("strong", {}, token(tree.text)), ` with the score ${number(nodes[tree.best.at(-1)].score)}, `,
       `${number(nodes[tree.best.at(-1)].score / tree.best.length)} for each token.`),
     el("details", {}, el("summary", {}, "The tree as a list"), list(app, tree, null, best)),
@@ -133,13 +145,15 @@ function describe(app, tree, index) {
   const node = tree.nodes[index];
   return [
     el("div", { class: "text" }, "… ", token(app.run.tokens.at(-1)), el("strong", {}, textOf(app, node, tree.nodes))),
-    el("div", {}, `score ${number(node.score)}: the log p of ${node.step} new ${node.step === 1 ? "token" : "tokens"} added up, the last log ${number(Math.exp(node.logprob))} = ${number(node.logprob)}; `,
+    el("div", {}, `score ${number(node.score)}: the log p of ${node.step} new ${node.step === 1 ? "token" : "tokens"} added up, `,
+      `the last log ${number(Math.exp(node.logprob))} = ${number(node.logprob)}; `,
       `${number(node.score / node.step)} for each token; ${STATES[node.state]}`),
   ];
 }
 
 function label(node, isBest) {
-  return `step ${node.step}: ${tokenText(node.token)}, probability ${number(Math.exp(node.logprob))}, score ${number(node.score)}, ${node.state}${isBest ? ", part of the result" : ""}`;
+  const numbers = `probability ${number(Math.exp(node.logprob))}, score ${number(node.score)}`;
+  return `step ${node.step}: ${tokenText(node.token)}, ${numbers}, ${node.state}${isBest ? ", in the result" : ""}`;
 }
 
 async function take(app, node) {
@@ -153,9 +167,10 @@ async function take(app, node) {
 function keys(event, nodes, heights) {
   const index = Number(event.target.dataset.node);
   if (Number.isNaN(index)) return;
-  const column = nodes.map((_, i) => i).filter((i) => nodes[i].step === nodes[index].step).sort((a, b) => heights.get(b) - heights.get(a));
+  const downwards = (test) => nodes.map((_, i) => i).filter((i) => test(nodes[i])).sort((a, b) => heights.get(b) - heights.get(a));
+  const column = downwards((node) => node.step === nodes[index].step);
   const at = column.indexOf(index);
-  const children = nodes.map((_, i) => i).filter((i) => nodes[i].parent === index).sort((a, b) => heights.get(b) - heights.get(a));
+  const children = downwards((node) => node.parent === index);
   const moves = { ArrowUp: column[at - 1], ArrowDown: column[at + 1], ArrowLeft: nodes[index].parent, ArrowRight: children[0] };
   if (!(event.key in moves)) return;
   event.preventDefault();
@@ -168,6 +183,7 @@ function list(app, tree, parent, best) {
   return children.length > 0 && el("ol", {}, children.map((index) => {
     const node = tree.nodes[index];
     return el("li", { class: best.has(index) ? "best" : null }, token(node.token),
-      ` p = ${number(Math.exp(node.logprob))}, score ${number(node.score)}, ${node.state}${best.has(index) ? ", in the result" : ""}`, list(app, tree, index, best));
+      ` p = ${number(Math.exp(node.logprob))}, score ${number(node.score)}, ${node.state}${best.has(index) ? ", in the result" : ""}`,
+      list(app, tree, index, best));
   }));
 }

@@ -46,8 +46,9 @@ function askOnce(app) {
 function intro() {
   return [
     el("h2", {}, "What would the model say if it stopped here?"),
-    el("p", {}, "Every block adds to each token's vector. The logit lens gives the vector after each block to the last layer norm and the " +
-      "head, as if the blocks above did not exist. Read from the bottom up: a guess from the token alone becomes the model's prediction."),
+    el("p", {}, "Every block adds to each token's vector. The logit lens gives the vector after each block to the last " +
+      "layer norm and the head, as if the blocks above did not exist. Read from the bottom up: a guess from the token " +
+      "alone becomes the model's prediction."),
   ];
 }
 
@@ -73,10 +74,11 @@ function table(app, place, lens) {
   const cell = (row, t) => {
     const text = lens.texts[row][t][0], p = lens.probabilities[row][t][0];
     const here = row === chosenRow && t === chosen;
+    const label = `${rowName(row)}, after ${tokenText(tokens[t])}: ${tokenText(text)}, ${percent(p)}`;
     return el("td", { role: "gridcell", "aria-selected": String(here) }, el("button", {
       id: `lens-${row}-${t}`, type: "button", class: here ? "chosen" : null, tabindex: here ? "0" : "-1",
       dataset: { row, token: t, value: String(p) }, style: { "--p": p },
-      title: `after ${rowName(row)}, at ${tokenText(tokens[t])}: ${tokenText(text)} ${percent(p)}`, "aria-label": `${rowName(row)}, after ${tokenText(tokens[t])}: ${tokenText(text)}, ${percent(p)}`,
+      title: label, "aria-label": label,
       onclick: () => open(row, t),
     }, token(text)));
   };
@@ -84,8 +86,10 @@ function table(app, place, lens) {
     el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, rowName(row)), positions.map((t) => cell(row, t))));
   const names = el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, "after"),
     positions.map((t) => el("th", { scope: "col", role: "columnheader", title: `position ${t}` }, token(tokens[t]))));
-  const grid = el("table", { role: "grid", class: "lens-table", "aria-label": "the most probable next token after each block (rows) and each token (columns)", onkeydown: keys },
-    el("tbody", { role: "rowgroup" }, rows), el("tfoot", { role: "rowgroup" }, names));
+  const grid = el("table", {
+    role: "grid", class: "lens-table", onkeydown: keys,
+    "aria-label": "the most probable next token after each block (rows) and each token (columns)",
+  }, el("tbody", { role: "rowgroup" }, rows), el("tfoot", { role: "rowgroup" }, names));
 
   // The cells follow the arrow keys; Enter opens one, as a click does.
   function keys(event) {
@@ -98,8 +102,10 @@ function table(app, place, lens) {
     document.getElementById(`lens-${Number(row) + up}-${Number(t) + right}`)?.focus();
   }
   return [
-    positions.length < T && el("p", { class: "hint" }, `Tokens ${positions[0]} to ${positions.at(-1)} of ${T}; choose others here:`),
-    positions.length < T && tokenStrip(app, place, "the token whose column is shown"),
+    positions.length < T && [
+      el("p", { class: "hint" }, `Tokens ${positions[0]} to ${positions.at(-1)} of ${T}; choose others here:`),
+      tokenStrip(app, place, "the token whose column is shown"),
+    ],
     el("div", { class: "lens-frame" }, grid),
     el("div", { class: "legend lens-legend" }, "Each cell holds the best next token. Its probability: ",
       el("span", { class: "samples" }, [0, 0.25, 0.5, 0.75, 1].map((p) => el("span", { style: { "--p": p } }, `${100 * p} %`)))),
@@ -118,17 +124,19 @@ async function detail(app, place, lens) {
   const t = positionOf(app, place), row = rowOf(app, place), L = app.config.n_layer;
   const name = row === 0 ? "embed" : `h.${row - 1}.resid`;
   const vector = await app.numbers(name, [t, null]);
+  const from = row === 0 ? "From the embedding alone, after "
+    : row === L ? `After block ${row - 1}, the last: what the model predicts after ` : `After block ${row - 1}, after `;
   const best = lens.texts[row][t].map((text, i) => [text, lens.probabilities[row][t][i]]);
   return el("section", { class: "lens-detail", "aria-live": "polite" },
-    el("h3", {}, row === 0 ? "From the embedding alone, after " : row === L ? `After block ${row - 1}, the last: what the model predicts after ` : `After block ${row - 1}, after `,
-      token(app.run.tokens[t]), ":"),
+    el("h3", {}, from, token(app.run.tokens[t]), ":"),
     el("table", { class: "lens-best" },
       el("caption", { class: "sr-only" }, "the most probable next tokens"),
       el("tbody", {}, best.map(([text, p]) => el("tr", {},
         el("th", { scope: "row" }, token(text)),
         el("td", { class: "bars", "aria-hidden": "true" }, el("span", { style: { width: `${100 * p}%` } })),
         el("td", { title: String(p), dataset: { value: String(p) } }, percent(p)))))),
-    el("p", {}, "Read from the vector ", el("code", {}, `${name}[${t}]`), `, ${vector.data.length} numbers; click one to see where it comes from:`),
+    el("p", {}, "Read from the vector ", el("code", {}, `${name}[${t}]`),
+      `, ${vector.data.length} numbers; click one to see where it comes from:`),
     heatmap({
       values: vector.data, rows: 1, columns: vector.data.length, cellWidth: "fill", cellHeight: 24,
       largest: vector.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0), label: `${name}[${t}]`,
@@ -136,6 +144,8 @@ async function detail(app, place, lens) {
       marked: place.why?.name === name && place.why.index[0] === t ? [0, place.why.index[1]] : null,
     }),
     el("div", { class: "bar" },
-      el("button", { id: "lens-stream", type: "button", onclick: () => app.go({ view: "stream", token: t, layer: row - 1 }) }, `What was added up to here (stream, ${rowName(row)})`),
-      row === L && el("button", { id: "lens-next", type: "button", onclick: () => app.go({ view: "next", token: t }) }, "All probabilities (next token)")));
+      el("button", { id: "lens-stream", type: "button", onclick: () => app.go({ view: "stream", token: t, layer: row - 1 }) },
+        `What was added up to here (stream, ${rowName(row)})`),
+      row === L && el("button", { id: "lens-next", type: "button", onclick: () => app.go({ view: "next", token: t }) },
+        "All probabilities (next token)")));
 }

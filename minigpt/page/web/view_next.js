@@ -23,13 +23,15 @@ export const view = {
     const { data: logits } = await app.numbers("logits", [position, null]);
     const intro = [
       el("h2", {}, "Which token comes next?"),
-      el("p", {}, "At every position the model gives each token of its vocabulary a score, the logit; softmax turns the scores into " +
-        "probabilities. Sampling draws one token with these probabilities. The sliders change them first: tokens fall, the others grow."),
+      el("p", {}, "At every position the model gives each token of its vocabulary a score, the logit; softmax turns the " +
+        "scores into probabilities. Sampling draws one token with these probabilities. The sliders change them first: " +
+        "tokens fall, the others grow."),
       el("p", { class: "hint", }, "The next token after:"),
       tokenStrip(app, place, "the position whose next token is shown"),
     ];
     if (!logits.every(Number.isFinite)) {
-      return el("section", { class: "next" }, intro, el("p", { class: "bad" }, "Some logits are not finite numbers: there are no probabilities."));
+      const sentence = "Some logits are not finite numbers: there are no probabilities.";
+      return el("section", { class: "next" }, intro, el("p", { class: "bad" }, sentence));
     }
     const tokens = tokensWithBars(app, place, logits, position);
     const texts = await vocabularyTexts(app, tokens);
@@ -65,10 +67,10 @@ function bars(app, place, { logits, position, tokens, texts }) {
     const full = FULL_BARS.find((share) => share >= largest) ?? 1;
     scale.textContent = `0 to ${percent(full)}`;
     rows.forEach((row) => row.update(after[row.id], reasons[row.id], full));
-    const [before, then] = [probs, after].map((p) => 1 - tokens.reduce((sum, id) => sum + p[id], 0));
+    const [before, then] = [probs, after].map((p) => Math.max(0, 1 - tokens.reduce((sum, id) => sum + p[id], 0)));
     const left = scores.reduce((count, x) => count + (x > -Infinity), 0);
-    fill(rest, V > tokens.length && `${count(V - tokens.length, "more token")}, together ${percent(Math.max(0, before))} → ${percent(Math.max(0, then))}. `,
-      `${left} of ${V} tokens stay.`);
+    const others = `${count(V - tokens.length, "more token")}, together ${percent(before)} → ${percent(then)}. `;
+    fill(rest, V > tokens.length && others, `${left} of ${V} tokens stay.`);
     controls.show(reasons);
     python.set(pythonLines(app, position));
     draw.update(scores, after, options);
@@ -97,7 +99,10 @@ function bars(app, place, { logits, position, tokens, texts }) {
 /** Temperature 0, which generate calls do_sample=False: the best token stays, all others fall. */
 function onlyBest(logits) {
   const best = greedy(logits);
-  return { scores: logits.map((x, i) => (i === best ? x : -Infinity)), reasons: Array.from(logits, (_, i) => (i === best ? "" : "greedy")) };
+  return {
+    scores: logits.map((x, i) => (i === best ? x : -Infinity)),
+    reasons: Array.from(logits, (_, i) => (i === best ? "" : "greedy")),
+  };
 }
 
 function tokenRow(app, place, { id, text, logit, p, position }) {
@@ -110,15 +115,20 @@ function tokenRow(app, place, { id, text, logit, p, position }) {
   const chance = el("td", { class: "chance" });
   const add = isLast ? `add ${tokenText(text)} to the text` : `continue the text after position ${position} with ${tokenText(text)}`;
   const element = el("tr", { dataset: { token: id }, class: follows ? "follows" : null },
-    el("th", { scope: "row", title: `token ${id}${follows ? "; it comes next in the text" : ""}` }, token(text), follows && el("span", { class: "note" }, " in the text")),
+    el("th", { scope: "row", title: `token ${id}${follows ? "; it comes next in the text" : ""}` },
+      token(text), follows && el("span", { class: "note" }, " in the text")),
     el("td", { class: "bars", "aria-hidden": "true" }, before, now),
     el("td", { dataset: { value: String(p) }, title: String(p) }, percent(p)),
     chance,
     el("td", {}, el("button", {
-      id: `logit-${id}`, type: "button", class: `value${asked ? " marked" : ""}`, "aria-pressed": String(asked), title: `${name} = ${logit}: where does it come from?`,
-      dataset: { name: "logits", index: `${position},${id}`, value: String(logit) }, onclick: () => app.why("logits", [position, id]),
+      id: `logit-${id}`, type: "button", class: `value${asked ? " marked" : ""}`, "aria-pressed": String(asked),
+      title: `${name} = ${logit}: where does it come from?`,
+      dataset: { name: "logits", index: `${position},${id}`, value: String(logit) },
+      onclick: () => app.why("logits", [position, id]),
     }, number(logit))),
-    el("td", {}, el("button", { id: `add-${id}`, type: "button", class: "plus", title: add, "aria-label": add, onclick: () => addTo(app, position, id) }, "+")));
+    el("td", {}, el("button", {
+      id: `add-${id}`, type: "button", class: "plus", title: add, "aria-label": add, onclick: () => addTo(app, position, id),
+    }, "+")));
   function update(after, reason, full) {
     const width = (share) => `${(100 * share) / full}%`;
     before.style.width = width(p);
@@ -136,8 +146,10 @@ function arithmetic(logits, probs, id, text, position) {
   const best = logits[greedy(logits)];
   const sum = logits.reduce((total, x) => total + Math.exp(x - best), 0);
   return el("p", { class: "softmax" }, "p(", token(text), ") = ",
-    el("code", {}, `exp(logit − largest) / sum = exp(${number(logits[id])} − ${number(best)}) / ${number(sum)} = ${number(probs[id])}`),
-    el("span", { class: "hint" }, ` — the sum is over exp(logit − largest) of all ${logits.length} tokens at position ${position}.`));
+    el("code", {}, "exp(logit − largest) / sum = ",
+      `exp(${number(logits[id])} − ${number(best)}) / ${number(sum)} = ${number(probs[id])}`),
+    el("span", { class: "hint" },
+      ` — the sum is over exp(logit − largest) of all ${logits.length} tokens at position ${position}.`));
 }
 
 /** Draw one token: the random number, where it falls among the probabilities, and the token. */
@@ -146,7 +158,9 @@ function drawing(app, { tokens, texts, position, rows }) {
   // Asking for a logit draws this view anew: what was drawn stays.
   const here = `${app.run.run} ${position}`;
   const drawn = () => settings.drawnAt === here;
-  const seed = el("input", { id: "seed", type: "number", min: "0", step: "1", value: settings.seed, oninput: () => setSeed(Number(seed.value)) });
+  const seed = el("input", {
+    id: "seed", type: "number", min: "0", step: "1", value: settings.seed, oninput: () => setSeed(Number(seed.value)),
+  });
   const button = el("button", { id: "draw", type: "button", onclick: () => drawOne() }, "Draw one");
   const result = el("div", { class: "result", role: "status" });
   const line = el("div", { class: "line", "aria-hidden": "true" });
@@ -165,12 +179,17 @@ function drawing(app, { tokens, texts, position, rows }) {
     last = { scores, after, options };
     const u = options.do_sample ? uniforms([settings.seed, 0], 1)[0] : null;
     const id = options.do_sample ? drawToken(scores, u) : greedy(scores);
-    fill(line, slices(after, tokens, texts, drawn() ? id : null), drawn() && u !== null && el("span", { class: "mark", style: { left: `${100 * u}%` } }));
+    fill(line, slices(after, tokens, texts, drawn() ? id : null),
+      drawn() && u !== null && el("span", { class: "mark", style: { left: `${100 * u}%` } }));
     rows.forEach((row) => row.element.classList.toggle("drawn", drawn() && row.id === id));
-    if (!drawn()) return fill(result, el("span", { class: "hint" }, "The line is all probabilities side by side, in the order of the vocabulary; a random number falls on one of them."));
+    if (!drawn()) {
+      return fill(result, el("span", { class: "hint" }, "The line is all probabilities side by side, in the order of the " +
+        "vocabulary; a random number falls on one of them."));
+    }
     const [text] = await vocabularyTexts(app, [id]);
-    if (last.scores !== scores) return;
-    fill(result, u === null ? "Greedy, nothing is random: " : `Seed ${settings.seed} gives the random number ${number(u)}, which falls on `,
+    if (last.scores !== scores) return null;
+    const draw = `Seed ${settings.seed} gives the random number ${number(u ?? 0)}, which falls on `;
+    return fill(result, u === null ? "Greedy, nothing is random: " : draw,
       token(text), el("span", { class: "nowrap" }, ` (${percent(after[id])}). `),
       el("button", { id: "add-drawn", type: "button", onclick: () => addTo(app, position, id) }, "Add it"));
   }

@@ -26,26 +26,36 @@ export const view = {
       return { ...row, addedNumbers: added.data, afterNumbers: after.data };
     }));
     const choice = await chosenTokens(app, place, t);
-    const attribution = choice && (await attributionOf(app, t, choice.id, choice.other).catch((error) => ({ error: error.message })));
-    const answer = attribution?.error || !attribution ? null : attribution;
+    const { answer = null, problem = null } = choice ? await pushesOf(app, t, choice) : {};
     return el("section", { class: "stream" },
       el("h2", {}, "What made this vector, and what does it push?"),
-      el("p", {}, "Every token has one vector, the residual stream. It begins as the embedding, and every attention and every MLP adds to it; " +
-        "nothing is ever replaced. The last sum decides which token comes next, so each part's share in that can be counted. Read from the bottom up."),
+      el("p", {}, "Every token has one vector, the residual stream. It begins as the embedding, and every attention and " +
+        "every MLP adds to it; nothing is ever replaced. The last sum decides which token comes next, so each part's " +
+        "share in that can be counted. Read from the bottom up."),
       tokenStrip(app, place, "the token whose stream is shown"),
       el("div", { class: "bar" }, choice && choosers(app, choice), coloursSwitch(app)),
-      attribution?.error && el("p", { class: "hint" }, `What each part pushes cannot be shown: ${attribution.error}`),
+      problem && el("p", { class: "hint" }, `What each part pushes cannot be shown: ${problem}`),
       table(app, place, t, rows, answer, choice),
       answer && partsList(app, t, answer, choice));
   },
 };
 
+/** The attribution as {answer}, or why there is none as {problem}: the rest of the view does not depend on it. */
+async function pushesOf(app, t, choice) {
+  try {
+    return { answer: await attributionOf(app, t, choice.id, choice.other) };
+  } catch (error) {
+    return { problem: error.message };
+  }
+}
+
 /** The rows from the last block down to the embedding: what was added, and the stream after it. */
 function rowsOf(L) {
   const rows = [];
   for (let layer = L - 1; layer >= 0; layer--) {
-    rows.push({ layer, title: "MLP", added: `h.${layer}.mlp.out`, after: `h.${layer}.resid`, to: { view: "mlp", layer } });
-    rows.push({ layer, title: "attention", added: `h.${layer}.attn.out`, after: `h.${layer}.resid_mid`, to: { view: "attention", layer, head: 0 } });
+    const [mlp, attention] = [{ view: "mlp", layer }, { view: "attention", layer, head: 0 }];
+    rows.push({ layer, title: "MLP", added: `h.${layer}.mlp.out`, after: `h.${layer}.resid`, to: mlp });
+    rows.push({ layer, title: "attention", added: `h.${layer}.attn.out`, after: `h.${layer}.resid_mid`, to: attention });
   }
   return [...rows, { layer: -1, title: "embedding", added: "embed", after: "embed", to: { view: "activation", name: "embed" } }];
 }
@@ -66,8 +76,9 @@ async function chosenTokens(app, place, t) {
 function choosers(app, { ids, texts, probs, id, other }) {
   const options = (chosen, without) => ids.map((each, i) => each !== without &&
     el("option", { value: each, selected: each === chosen }, `${tokenText(texts[i])}  ${percent(probs[each])}`));
+  const choose = (name, value) => app.go({ ...app.place, [name]: value === "" ? undefined : Number(value), why: undefined });
   const select = (name, chosen, without, none) => el("select", {
-    id: name, onchange: (event) => app.go({ ...app.place, [name]: event.target.value === "" ? undefined : Number(event.target.value), why: undefined }),
+    id: name, onchange: (event) => choose(name, event.target.value),
   }, none && el("option", { value: "", selected: chosen === null }, none), options(chosen, without));
   return [
     el("label", {}, "What pushes ", select("pushed", id)),
@@ -77,9 +88,12 @@ function choosers(app, { ids, texts, probs, id, other }) {
 
 /** The stream grows on its way: the same colours in all rows show how much, colours of their own show every row. */
 function coloursSwitch(app) {
-  return el("label", {}, el("input", {
-    id: "same-colours", type: "checkbox", checked: sameColours, onchange: (event) => { sameColours = event.target.checked; app.replace({ ...app.place }); },
-  }), " same colours in all rows");
+  const change = (event) => {
+    sameColours = event.target.checked;
+    app.replace({ ...app.place });
+  };
+  return el("label", {},
+    el("input", { id: "same-colours", type: "checkbox", checked: sameColours, onchange: change }), " same colours in all rows");
 }
 
 function table(app, place, t, rows, answer, choice) {
@@ -93,22 +107,32 @@ function table(app, place, t, rows, answer, choice) {
   const body = rows.map((row, i) => {
     const first = i === 0 || rows[i - 1].layer !== row.layer;
     return el("tr", { class: `${first ? "first" : ""}${row.layer === place.layer ? " here" : ""}`, dataset: { name: row.added } },
-      el("th", { scope: "row" }, el("button", { id: `part-${row.added}`, type: "button", title: `open ${row.added}`, onclick: () => app.go({ ...row.to, token: t }) },
+      el("th", { scope: "row" }, opener(app, t, row.added, row.to,
         row.layer >= 0 && el("span", { class: "block" }, `block ${row.layer} `), row.title)),
       el("td", { class: "size" },
         el("span", { class: "size-bar", "aria-hidden": "true" }, el("i", { style: { width: `${(100 * sizes[i]) / largest}%` } })),
-        el("span", { title: `‖${row.added}[${t}]‖ = ${sizes[i]}`, dataset: { value: String(sizes[i]) } }, number(rounded(sizes[i])))),
-      el("td", { class: "after" }, strip(app, { name: row.after, index: [t, null], values: row.afterNumbers, largest: full[i], where: "stream" })),
+        el("span", { title: `‖${row.added}[${t}]‖ = ${sizes[i]}`, dataset: { value: String(sizes[i]) } },
+          threeDigits(sizes[i]))),
+      el("td", { class: "after" }, strip(app, {
+        name: row.after, index: [t, null], values: row.afterNumbers, largest: full[i], where: "stream",
+      })),
       answer && el("td", { class: "push" }, pushCell(app, row, t, pushes[i], most, text)));
   });
   return el("div", { class: "scroll" }, el("table", { class: "stream-table" },
     el("caption", { class: "sr-only" }, "what every part added to the stream, from the last block down to the embedding"),
     el("thead", {}, el("tr", {},
-      el("th", { scope: "col" }, "part"), el("th", { scope: "col", title: "the square root of the sum of its squared numbers" }, "size of what it added"),
-      el("th", { scope: "col", title: sameColours ? `full colour is ${number(full[0])}` : "full colour is a number that 99 of 100 in a row stay below" },
+      el("th", { scope: "col" }, "part"),
+      el("th", { scope: "col", title: "the square root of the sum of its squared numbers" }, "size of what it added"),
+      el("th", { scope: "col", title: sameColours ? `full colour is ${number(full[0])}` : "99 of 100 numbers in a row stay below full colour" },
         "the stream after it, blue above 0, red below"),
-      answer && el("th", { scope: "col" }, "pushes ", quoted(choice.text), choice.other !== null && [" rather than ", quoted(choice.otherText)]))),
+      answer && el("th", { scope: "col" }, "pushes ", quoted(choice.text),
+        choice.other !== null && [" rather than ", quoted(choice.otherText)]))),
     el("tbody", {}, body)));
+}
+
+/** A part's name, which opens the part. */
+function opener(app, t, name, to, ...words) {
+  return el("button", { id: `part ${name}`, type: "button", title: `open ${name}`, onclick: () => app.go({ ...to, token: t }) }, words);
 }
 
 function pushCell(app, row, t, push, most, text) {
@@ -124,27 +148,33 @@ function partsList(app, t, answer, choice) {
   const most = Math.abs(parts[0].value) || 1;
   const text = decimals(most);
   const rows = parts.map((part, i) => el("tr", { dataset: { name: part.name }, hidden: i >= MOST && !showsAll },
-    el("th", { scope: "row" }, el("button", { id: `part ${part.name}`, type: "button", title: `open ${part.name}`, onclick: () => app.go({ ...part.to, token: t }) }, part.title)),
-    el("td", { class: "push" }, el("span", { class: "push-button", title: String(part.value), dataset: { value: String(part.value) } }, bar(part.value / most), el("span", { class: "value" }, text(part.value)))),
-    el("td", { class: "reads" }, part.reads && mostRead(part.reads, READS).map(({ position, value }) => el("span", { class: "read" },
-      token(app.run.tokens[position]), el("sub", { title: `position ${position}` }, position), ` ${text(value)}`)))));
+    el("th", { scope: "row" }, opener(app, t, part.name, part.to, part.title)),
+    el("td", { class: "push" },
+      el("span", { class: "push-button", title: String(part.value), dataset: { value: String(part.value) } },
+        bar(part.value / most), el("span", { class: "value" }, text(part.value)))),
+    el("td", { class: "reads" }, part.reads && mostRead(part.reads, READS).map(({ position, value }) =>
+      el("span", { class: "read" },
+        token(app.run.tokens[position]), el("sub", { title: `position ${position}` }, position), ` ${text(value)}`)))));
   const hidden = parts.slice(MOST);
   const rest = el("p", { class: "hint" });
   const button = el("button", { id: "all-parts", type: "button", onclick: () => { showsAll = !showsAll; show(); } });
   function show() {
     rows.slice(MOST).forEach((row) => (row.hidden = !showsAll));
     button.textContent = showsAll ? "Show fewer" : `Show all ${parts.length}`;
-    rest.textContent = showsAll ? "" : `and ${hidden.length} more, together ${text(hidden.reduce((sum, part) => sum + part.value, 0))}`;
+    const together = hidden.reduce((sum, part) => sum + part.value, 0);
+    rest.textContent = showsAll ? "" : `and ${hidden.length} more, together ${text(together)}`;
   }
   show();
   const logit = (id) => figure(app, "logits", [t, id], choice.logits[id], { where: "pushed" });
   return el("section", {},
     el("h3", {}, "The parts that push most"),
-    el("p", {}, "All parts sum to ", choice.other === null ? ["the logit of ", quoted(choice.text), ", ", logit(choice.id)]
-      : ["the logit of ", quoted(choice.text), ` minus that of `, quoted(choice.otherText), ": ", logit(choice.id), " − ", logit(choice.other), ` = ${number(rounded(answer.logit))}`],
-    ". The last layer norm divides every part by the same number; how the parts change that number is not counted."),
+    el("p", {}, "All parts sum to the logit of ", quoted(choice.text),
+      choice.other === null ? [", ", logit(choice.id)] : [
+        " minus that of ", quoted(choice.otherText), ": ", logit(choice.id), " − ", logit(choice.other), ` = ${number(answer.logit)}`,
+      ],
+      ". The last layer norm divides every part by the same number; how the parts change that number is not counted."),
     el("div", { class: "scroll" }, el("table", { class: "stream-parts" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "part"), el("th", { scope: "col" }, "adds to the logit"), el("th", { scope: "col" }, "a head reads it from"))),
+      el("thead", {}, el("tr", {}, ["part", "adds to the logit", "a head reads it from"].map((title) => el("th", { scope: "col" }, title)))),
       el("tbody", {}, rows))),
     hidden.length > 0 && [rest, button]);
 }
@@ -154,8 +184,8 @@ function norm(numbers) {
 }
 
 /** Three digits are enough beside a bar. */
-function rounded(x) {
-  return Number(x.toPrecision(3));
+function threeDigits(x) {
+  return x >= 0.001 && x < 1000 ? x.toPrecision(3) : number(Number(x.toPrecision(3)));
 }
 
 /** A function that writes numbers with their sign, and with the same decimals for all: four digits of the largest. */
