@@ -3,7 +3,9 @@
 import { toggleChange } from "./changes.js";
 import { el, fill, number, place as placeName, tokenText } from "./dom.js";
 
-const KINDS = [["zero", "switch off"], ["scale", "multiply"], ["copy", "copy from the second text"], ["set", "set one number"]];
+const KINDS = [
+  ["zero", "switch off"], ["scale", "multiply"], ["copy", "copy from the second text"], ["set", "set one number"],
+];
 
 // What the reader has chosen so far; it outlives the drawing of the view.
 const draft = { kind: "scale", name: null, head: null, position: null, factor: 2, index: "", value: 0, from: "" };
@@ -19,15 +21,22 @@ export function changeForm(app, place) {
       head: hasHeads ? asked.index[0] : null, position: asked.index[hasHeads ? 1 : 0],
     });
   }
-  if (!app.step(draft.name)) Object.assign(draft, { name: `h.${app.config.n_layer - 1}.mlp.out`, head: null, position: null, index: "0, 0" });
+  if (!app.step(draft.name)) {
+    Object.assign(draft, { name: `h.${app.config.n_layer - 1}.mlp.out`, head: null, position: null, index: "0, 0" });
+  }
   if (draft.position >= app.run.ids.length) draft.position = null;
   if (draft.head >= app.config.n_head) draft.head = null;
 
   const details = el("div", { class: "fields" });
   const redraw = () => fill(details, fieldsOf(app, redraw));
   const kinds = el("fieldset", {}, el("legend", {}, "What to do"), KINDS.map(([kind, words]) => el("label", {},
-    el("input", { type: "radio", name: "change-kind", id: `change-${kind}`, value: kind, checked: draft.kind === kind, onchange: () => { draft.kind = kind; redraw(); } }),
-    " ", words)));
+    el("input", {
+      type: "radio", name: "change-kind", id: `change-${kind}`, value: kind, checked: draft.kind === kind,
+      onchange: () => {
+        draft.kind = kind;
+        redraw();
+      },
+    }), " ", words)));
   const name = el("label", {}, "Activation ", activationSelect(app, "change-name", draft.name, (value) => {
     draft.name = value;
     draft.index = app.step(value).shape.map(() => 0).join(", ");
@@ -56,16 +65,30 @@ export function activationSelect(app, id, chosen, onchange) {
 
 /** A select with the tokens of the run, and "all tokens" first if that is asked for. */
 export function tokenSelect(app, id, chosen, onchange, all = true) {
-  return el("select", { id, onchange: (event) => onchange(event.target.value === "" ? null : Number(event.target.value)) },
-    all && el("option", { value: "", selected: chosen === null }, "all tokens"),
-    app.run.tokens.map((text, t) => el("option", { value: t, selected: chosen === t }, `${t} ${tokenText(text).slice(0, 24)}`)));
+  const names = app.run.tokens.map((text, t) => `${t} ${tokenText(text).slice(0, 24)}`);
+  return numberSelect(id, names, all && "all tokens", chosen, onchange);
 }
 
 /** A select with the heads, and "all heads" first if that is asked for. */
 export function headSelect(app, id, chosen, onchange, all = true) {
-  return el("select", { id, onchange: (event) => onchange(event.target.value === "" ? null : Number(event.target.value)) },
-    all && el("option", { value: "", selected: chosen === null }, "all heads"),
-    Array.from({ length: app.config.n_head }, (_, head) => el("option", { value: head, selected: chosen === head }, `head ${head}`)));
+  const names = Array.from({ length: app.config.n_head }, (_, head) => `head ${head}`);
+  return numberSelect(id, names, all && "all heads", chosen, onchange);
+}
+
+/** A select whose options are numbered from 0; before them one for null, if it has a name. */
+function numberSelect(id, names, nameOfAll, chosen, onchange) {
+  const change = (event) => onchange(event.target.value === "" ? null : Number(event.target.value));
+  return el("select", { id, onchange: change },
+    nameOfAll && el("option", { value: "", selected: chosen === null }, nameOfAll),
+    names.map((name, i) => el("option", { value: i, selected: chosen === i }, name)));
+}
+
+/** A field for a number of the draft. */
+function numberField(id, key) {
+  return el("input", {
+    id, type: "number", step: "any", required: true, value: draft[key],
+    oninput: (event) => { draft[key] = event.target.valueAsNumber; },
+  });
 }
 
 /** The fields that depend on what is chosen. */
@@ -74,10 +97,10 @@ function fieldsOf(app, redraw) {
   if (draft.kind === "set") return setFields(app, step);
   if (draft.kind === "copy" && !canCopy(app)) return copyHint(app);
   return [
-    step.shape.length === 3 && el("label", {}, "Head ", headSelect(app, "change-head", draft.head, (head) => { draft.head = head; })),
-    el("label", {}, "Token ", tokenSelect(app, "change-token", draft.position, (position) => { draft.position = position; })),
-    draft.kind === "scale" && el("label", {}, "Factor ",
-      el("input", { id: "change-factor", type: "number", step: "any", required: true, value: draft.factor, oninput: (event) => { draft.factor = event.target.valueAsNumber; } })),
+    step.shape.length === 3 &&
+      el("label", {}, "Head ", headSelect(app, "change-head", draft.head, (head) => { draft.head = head; })),
+    el("label", {}, "Token ", tokenSelect(app, "change-token", draft.position, (t) => { draft.position = t; })),
+    draft.kind === "scale" && el("label", {}, "Factor ", numberField("change-factor", "factor")),
     el("button", { id: "change-do" }, "Change"),
   ];
 }
@@ -97,8 +120,7 @@ function setFields(app, step) {
         id: "change-index", type: "text", size: "9", value: draft.index, "aria-describedby": "change-now",
         oninput: (event) => { draft.index = event.target.value; tell().catch((error) => fill(now, error.message)); },
       })),
-    el("label", {}, "New value ",
-      el("input", { id: "change-value", type: "number", step: "any", required: true, value: draft.value, oninput: (event) => { draft.value = event.target.valueAsNumber; } })),
+    el("label", {}, "New value ", numberField("change-value", "value")),
     el("button", { id: "change-do" }, "Change"), now,
   ];
 }
@@ -106,8 +128,8 @@ function setFields(app, step) {
 /** The index that is typed in, or null if it is none of this activation. */
 function indexOf(step) {
   const index = draft.index.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
-  const fits = index.length === step.shape.length && index.every((i, axis) => Number.isInteger(i) && i >= 0 && i < step.shape[axis]);
-  return fits ? index : null;
+  const isWithin = (i, axis) => Number.isInteger(i) && i >= 0 && i < step.shape[axis];
+  return index.length === step.shape.length && index.every(isWithin) ? index : null;
 }
 
 function canCopy(app) {
@@ -119,7 +141,8 @@ function copyHint(app) {
     el("p", {}, app.other
       ? `The second text has ${app.other.ids.length} tokens, this one ${app.run.ids.length}: copying needs equally many.`
       : "There is no second text yet to copy from."),
-    el("button", { type: "button", onclick: () => app.go({ view: "compare", name: draft.name }) }, app.other ? "Change the second text" : "Enter a second text"),
+    el("button", { type: "button", onclick: () => app.go({ view: "compare", name: draft.name }) },
+      app.other ? "Change the second text" : "Enter a second text"),
   ];
 }
 

@@ -20,7 +20,8 @@ export function sameChange(a, b) {
 }
 
 function asKey(change) {
-  return JSON.stringify(Object.entries(change).filter(([, value]) => (value ?? null) !== null).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const fields = Object.entries(change).filter(([, value]) => (value ?? null) !== null);
+  return JSON.stringify(fields.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Whether the present run has this change. */
@@ -42,7 +43,7 @@ export function toggleChange(app, change) {
 
 /** Whether a change makes an earlier one pointless: the same numbers, set to something else. */
 function replaces(change, present) {
-  const target = ({ name, head = null, position = null, index = null }) => JSON.stringify([name, head ?? null, position ?? null, index ?? null]);
+  const target = ({ name, head, position, index }) => JSON.stringify([name, head ?? null, position ?? null, index ?? null]);
   return change.kind !== "scale" && target(change) === target(present);
 }
 

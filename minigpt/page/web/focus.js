@@ -8,7 +8,8 @@ export function keepFocus(container) {
   const path = pathTo(active, container);
   const selection = selectionOf(active);
   return () => {
-    if (container.contains(document.activeElement) && document.activeElement !== container) return; // it chose a place itself
+    const now = document.activeElement;
+    if (container.contains(now) && now !== container) return; // what was drawn chose a place itself
     const same = (id && document.getElementById(id)) || follow(path, container);
     if (!same || same.tagName !== tagName || same.disabled) return container.focus({ preventScroll: true });
     same.focus({ preventScroll: true });
@@ -18,7 +19,9 @@ export function keepFocus(container) {
 
 function pathTo(element, container) {
   const path = [];
-  for (let at = element; at !== container; at = at.parentElement) path.unshift([...at.parentElement.children].indexOf(at));
+  for (let at = element; at !== container; at = at.parentElement) {
+    path.unshift([...at.parentElement.children].indexOf(at));
+  }
   return path;
 }
 
@@ -29,7 +32,8 @@ function follow(path, container) {
 /** The selection of a text field; other elements have none, and a field for numbers refuses to tell. */
 function selectionOf(element) {
   try {
-    return element.selectionStart === null || element.selectionStart === undefined ? null : [element.selectionStart, element.selectionEnd];
+    const { selectionStart: start, selectionEnd: end } = element;
+    return (start ?? null) === null ? null : [start, end];
   } catch {
     return null;
   }

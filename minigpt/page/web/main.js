@@ -75,7 +75,8 @@ function redraw(element, draw) {
 
 /** Another view begins at its beginning, wherever the reader had scrolled to in the one before. */
 function scrollToStart(element) {
-  if (element.getBoundingClientRect().top < at("top").getBoundingClientRect().bottom) element.scrollIntoView({ block: "start" });
+  const isAbove = element.getBoundingClientRect().top < at("top").getBoundingClientRect().bottom;
+  if (isAbove) element.scrollIntoView({ block: "start" });
 }
 
 let clicked = null; // how far down in the window the reader has clicked in the view
@@ -87,7 +88,8 @@ addEventListener("click", (event) => {
 /** On a small screen the panel comes up from below: what was clicked must not vanish behind it. */
 function keepClickInSight() {
   const { top } = at("panel").getBoundingClientRect();
-  if (clicked !== null && getComputedStyle(at("panel")).position === "fixed" && clicked > top - 30) scrollBy(0, clicked - top + 60);
+  const isOver = getComputedStyle(at("panel")).position === "fixed";
+  if (isOver && clicked !== null && clicked > top - 30) scrollBy(0, clicked - top + 60);
   clicked = null;
 }
 

@@ -10,17 +10,22 @@ export function renderMap(app, element) {
   const L = app.config.n_layer;
   const many = L > MAX_HIGH;
   const button = (label, to, title, isHere = matches(place, to)) =>
-    el("button", { class: "part", title, "aria-label": many ? title : null, "aria-current": isHere ? "location" : "false", onclick: () => app.go(to) }, label);
+    el("button", {
+      class: "part", title, "aria-label": many ? title : null, "aria-current": isHere ? "location" : "false",
+      onclick: () => app.go(to),
+    }, label);
   const blocks = Array.from({ length: L }, (_, i) => L - 1 - i).map((layer) => {
     const head = place.layer === layer ? (place.head ?? 0) : 0;
     const here = layerOf(place) === layer;
     // The model is read from below to above, and in a line of its own from left to right.
     const mlp = button("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, here && isOf(place, "mlp", /\.mlp\./));
-    const attention = button(many ? "attn" : "attention", { view: "attention", layer, head }, `the attention of block ${layer}`,
+    const attention = button(
+      many ? "attn" : "attention", { view: "attention", layer, head }, `the attention of block ${layer}`,
       here && isOf(place, "attention", /\.attn\./));
     return el("div", { class: "block", role: "group", "aria-label": `block ${layer}`, dataset: { layer } },
       el("span", { class: "name" }, many ? layer : `block ${layer}`), many ? [attention, mlp] : [mlp, attention]);
   });
+  const T = app.run.tokens.length;
   const scrolled = [element.scrollLeft, element.scrollTop];
   fill(element, el("div", { class: `parts${many ? " many" : ""}` },
     button("next token", { view: "next" }, "the probabilities of the next token"),
@@ -28,7 +33,7 @@ export function renderMap(app, element) {
     button("ln_f", { view: "norm", name: "ln_f" }, "ln_f: the last layer norm"),
     el("div", { class: "blocks" }, blocks),
     button("embed", { view: "activation", name: "embed" }, "embed: a vector for every token"),
-    button(`${app.run.tokens.length} ${app.run.tokens.length === 1 ? "token" : "tokens"}`, { view: "overview" }, "the tokens: the text and the whole model")));
+    button(`${T} ${T === 1 ? "token" : "tokens"}`, { view: "overview" }, "the tokens: the text and the whole model")));
   [element.scrollLeft, element.scrollTop] = scrolled;
   reveal(element.querySelector('[aria-current="location"]'), element);
 }

@@ -9,7 +9,7 @@ export async function lastLogits(app, run) {
   return (await app.numbers("logits", [run.ids.length - 1, null], run)).data;
 }
 
-/** The most probable next tokens of either run: {rows: [{id, text, p: [of a, of b]}], logits: [a, b]}, likeliest first. */
+/** The likeliest next tokens of either run, likeliest first: {rows: [{id, text, p: [of a, of b]}], logits: [a, b]}. */
 export async function nextTokens(app, a, b, count = 10) {
   const logits = await Promise.all([lastLogits(app, a), lastLogits(app, b)]);
   const probabilities = logits.map(softmax);
@@ -20,7 +20,7 @@ export async function nextTokens(app, a, b, count = 10) {
   return { rows: rows.slice(0, count), logits };
 }
 
-/** A table of the next tokens of two runs. The second one's numbers can be asked where they come from, if it is app.run. */
+/** A table of the next tokens of two runs. asks: which of them is app.run, whose numbers can be asked about. */
 export function nextTokensTable(app, { rows }, names, asks = [false, true]) {
   const position = app.run.ids.length - 1;
   const asked = app.place.why;
@@ -28,18 +28,30 @@ export function nextTokensTable(app, { rows }, names, asks = [false, true]) {
     const p = row.p[side];
     const attributes = { class: "p", dataset: { value: p, id: row.id } };
     const marked = asks[side] && asked?.name === "logits" && asked.index[1] === row.id && asked.index[0] === position;
-    const text = asks[side]
-      ? el("button", { class: `number${marked ? " marked" : ""}`, title: `where the logit of ${tokenText(row.text)} comes from`, onclick: () => app.why("logits", [position, row.id]) }, percent(p))
-      : el("span", { class: "number" }, percent(p));
-    return el("td", attributes, el("span", { class: "amount", "aria-hidden": "true" }, el("span", { style: { width: `${100 * p}%` } })), text);
+    const text = !asks[side] ? el("span", { class: "number" }, percent(p))
+      : el("button", {
+        class: `number${marked ? " marked" : ""}`, title: `where the logit of ${tokenText(row.text)} comes from`,
+        onclick: () => app.why("logits", [position, row.id]),
+      }, percent(p));
+    return el("td", attributes, amount(p), text);
   };
   return el("table", { class: "numbers outcome" },
     el("caption", { class: "sr-only" }, `The most probable next tokens: ${names.join(", ")}, and the difference`),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "next token"), names.map((name) => el("th", { scope: "col" }, name)),
-      el("th", { scope: "col" }, "difference"))),
+    headings(["next token", ...names, "difference"]),
     el("tbody", {}, rows.map((row) => el("tr", {},
       el("th", { scope: "row" }, token(row.text)), cell(row, 0), cell(row, 1),
       el("td", { class: "difference", dataset: { value: row.p[1] - row.p[0] } }, points(row.p[1] - row.p[0]))))));
+}
+
+/** The head of a table with these columns. */
+export function headings(names) {
+  return el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name))));
+}
+
+/** A bar beside a number, from 0 to 1. */
+export function amount(part) {
+  const width = `${100 * Math.min(1, part)}%`;
+  return el("span", { class: "amount", "aria-hidden": "true" }, el("span", { style: { width } }));
 }
 
 /** A difference of probabilities in percentage points, with its sign. */
@@ -67,7 +79,8 @@ export async function largestDifference(app, name, a, b) {
     const apart = Math.abs(after.data[i] - before.data[i]);
     if (apart > difference) [difference, place] = [apart, i];
   }
-  const index = shape.map((_, axis) => Math.floor(place / shape.slice(axis + 1).reduce((x, y) => x * y, 1)) % shape[axis]);
+  const stride = (axis) => shape.slice(axis + 1).reduce((product, n) => product * n, 1);
+  const index = shape.map((n, axis) => Math.floor(place / stride(axis)) % n);
   return { difference, size, index: select ? [select[0], ...index] : index };
 }
 
@@ -89,7 +102,8 @@ export async function differencePerToken(app, name, a, b) {
 
 /** A share as a percentage with a sign for "exactly the same". */
 export function share(x) {
-  return x === 0 ? "same" : x < 0.0001 ? "< 0.01 %" : x < 0.1 ? `${(100 * x).toFixed(2)} %` : `${(100 * x).toFixed(0)} %`;
+  if (x === 0) return "same";
+  return x < 0.0001 ? "< 0.01 %" : `${(100 * x).toFixed(x < 0.1 ? 2 : 0)} %`;
 }
 
 /** A number that can be asked where it comes from. */

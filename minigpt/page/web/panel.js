@@ -13,8 +13,12 @@ export function renderPanel(app, element) {
   element.dataset.asked = asked;
   fill(element,
     why && el("div", { class: "bar ask" },
-      app.start.live && el("button", { id: "change-number", onclick: () => app.go({ ...app.place, view: "changes" }) }, "Change this number"),
-      el("button", { id: "close-why", title: "close the arithmetic (Escape)", onclick: () => app.go({ ...app.place, why: undefined }) }, "Close")),
+      app.start.live && el("button", { id: "change-number", onclick: () => app.go({ ...app.place, view: "changes" }) },
+        "Change this number"),
+      el("button", {
+        id: "close-why", title: "close the arithmetic (Escape)",
+        onclick: () => app.go({ ...app.place, why: undefined }),
+      }, "Close")),
     why && renderWhy(app, why.name, why.index),
     step && el("section", { class: "details" },
       el("h2", {}, el("code", {}, step.name)),

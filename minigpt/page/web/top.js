@@ -13,7 +13,8 @@ export function buildTop(app, element) {
   const { live, models, model: first } = app.start;
   const text = el("textarea", {
     id: "text", rows: "1", dir: "auto", "aria-label": "text", spellcheck: "false", readonly: !live,
-    title: live ? "Enter runs the model, Shift + Enter begins a new line" : "a saved page holds one text; `minigpt step --open` takes any",
+    title: live ? "Enter runs the model, Shift + Enter begins a new line"
+      : "a saved page holds one text; `minigpt step --open` takes any",
   });
   const submit = (event) => {
     event?.preventDefault();
@@ -23,15 +24,21 @@ export function buildTop(app, element) {
     // While a Chinese or Japanese word is being composed, Enter accepts it and belongs to the input method.
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   });
-  const model = el("select", { id: "model", "aria-label": "model", onchange: (event) => runText(app, text.value, event.target.value) },
+  const choose = (event) => runText(app, text.value, event.target.value);
+  const model = el("select", { id: "model", "aria-label": "model", onchange: choose },
     [...new Set([first, ...models])].map((name) => el("option", { value: name }, name)));
   fill(element,
     el("form", { onsubmit: submit },
       el("h1", {}, "minigpt"), text,
       live && el("button", { id: "run" }, "Run"),
       live && model,
-      el("button", { type: "button", id: "remove", title: "take the last token away", "aria-label": "take the last token away", onclick: () => removeToken(app) }, "−"),
-      el("button", { type: "button", id: "add", title: "add the most probable token to the text (Space)", onclick: () => addToken(app) }, "+ next token")),
+      el("button", {
+        type: "button", id: "remove", title: "take the last token away", "aria-label": "take the last token away",
+        onclick: () => removeToken(app),
+      }, "−"),
+      el("button", {
+        type: "button", id: "add", title: "add the most probable token to the text (Space)", onclick: () => addToken(app),
+      }, "+ next token")),
     el("div", { class: "tools" },
       el("button", { id: "back", title: "back to where you were (Backspace)", onclick: () => app.back() }, "Back"),
       el("button", { id: "tour", onclick: () => startTour(app) }, "Tour"),
@@ -41,8 +48,11 @@ export function buildTop(app, element) {
       el("button", { id: "show-changes", onclick: () => app.go({ view: "changes", ...kept(app.place) }) }, "no changes"),
       el("button", { id: "undo-all", onclick: () => attempt(app, () => app.newRun({ ids: app.run.ids })) }, "Undo all")),
     el("nav", { id: "tabs", "aria-label": "Views" },
-      VIEWS.map((view) => el("button", { dataset: { view: view.id }, onclick: () => app.go({ view: view.id, ...kept(app.place) }) }, view.title))));
-  new ResizeObserver(() => document.documentElement.style.setProperty("--top", `${element.offsetHeight}px`)).observe(element);
+      VIEWS.map(({ id, title }) => el("button", {
+        dataset: { view: id }, onclick: () => app.go({ view: id, ...kept(app.place) }),
+      }, title))));
+  const measure = () => document.documentElement.style.setProperty("--top", `${element.offsetHeight}px`);
+  new ResizeObserver(measure).observe(element);
 }
 
 /** Show the present run's text, model and changes. */
@@ -51,7 +61,8 @@ export function updateTop(app) {
   at("text").value = run.text;
   if (at("model")) {
     const name = run.model ?? app.start.model;
-    if (![...at("model").options].some((option) => option.value === name)) at("model").append(el("option", { value: name }, name));
+    const isKnown = [...at("model").options].some((option) => option.value === name);
+    if (!isKnown) at("model").append(el("option", { value: name }, name));
     at("model").value = name;
   }
   at("remove").disabled = run.ids.length < 2;
@@ -75,7 +86,8 @@ export function updateTabs(app) {
 
 /** What a place hands on when the reader opens another tab. */
 export function kept({ layer, head, token: position, name }) {
-  return Object.fromEntries(Object.entries({ layer, head, token: position, name }).filter(([, value]) => value !== undefined));
+  const all = Object.entries({ layer, head, token: position, name });
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined));
 }
 
 /** Run the model on a text. Copied activations belong to the text before and are left behind. */
@@ -111,7 +123,8 @@ async function addOne(app) {
   const { run } = app;
   const T = run.ids.length;
   if (T >= app.start.max_tokens || T >= app.config.n_positions) {
-    app.say(app.start.live ? `the text has ${T} tokens, as many as fit` : `this saved page holds ${T} tokens and no more`, true);
+    const { live } = app.start;
+    app.say(live ? `the text has ${T} tokens, as many as fit` : `this saved page holds ${T} tokens and no more`, true);
     return false;
   }
   return attempt(app, async () => {
@@ -119,8 +132,9 @@ async function addOne(app) {
     const best = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
     const sum = data.reduce((total, x) => total + Math.exp(x - data[best]), 0);
     const grown = await app.newRun({ ids: [...run.ids, best], changes: withoutCopies(run.changes) });
-    const dropped = grown.changes.length < run.changes.length ? "; copied activations belong to the text before and are removed" : "";
-    app.say(["added ", token(grown.tokens.at(-1)), ` with probability ${percent(1 / sum)}${dropped}`]);
+    const hasDropped = grown.changes.length < run.changes.length;
+    app.say(["added ", token(grown.tokens.at(-1)), ` with probability ${percent(1 / sum)}`,
+      hasDropped ? "; copied activations belong to the text before and are removed" : ""]);
     return true;
   });
 }

@@ -43,8 +43,10 @@ function build(app) {
       el("span", { id: "tour-count", class: "hint" }),
       el("span", { class: "grow" }),
       el("button", { id: "tour-back", onclick: () => goTo(app, at - 1) }, "Back"),
-      el("button", { id: "tour-next", class: "main", onclick: () => (at === STOPS.length - 1 ? endTour() : goTo(app, at + 1)) }, "Next"),
-      el("button", { id: "tour-again", title: "back to the place that this stop is about", onclick: () => goTo(app, at) }, "Show it again"),
+      el("button", { id: "tour-next", class: "main", onclick: () => (isLast(at) ? endTour() : goTo(app, at + 1)) }, "Next"),
+      el("button", {
+        id: "tour-again", title: "back to the place that this stop is about", onclick: () => goTo(app, at),
+      }, "Show it again"),
       el("button", { id: "tour-close", onclick: endTour }, "Close")),
     el("div", { id: "tour-text", "aria-live": "polite" }));
   box().onkeydown = (event) => {
@@ -83,7 +85,7 @@ async function tell(app, stop) {
   if (!found || stop !== at) return found;
   document.getElementById("tour-count").textContent = `Stop ${stop + 1} of ${STOPS.length}`;
   document.getElementById("tour-back").disabled = stop === 0;
-  document.getElementById("tour-next").textContent = stop === STOPS.length - 1 ? "Finish" : "Next";
+  document.getElementById("tour-next").textContent = isLast(stop) ? "Finish" : "Next";
   fill(document.getElementById("tour-text"),
     el("h2", {}, title), el("p", {}, say(found)),
     el("p", { class: "try" }, el("strong", {}, "Try: "), attemptThis(found)),
@@ -91,7 +93,11 @@ async function tell(app, stop) {
   return found;
 }
 
-/** Frame what the stop talks about. */
+function isLast(stop) {
+  return stop === STOPS.length - 1;
+}
+
+/** Mark what the stop talks about. */
 function mark(selector) {
   for (const element of document.querySelectorAll(".tour-look")) element.classList.remove("tour-look");
   if (selector) document.querySelector(selector)?.classList.add("tour-look");

@@ -50,14 +50,17 @@ export const view = {
     const richer = richerView(name);
     return el("section", {},
       el("div", { class: "bar" },
-        el("label", {}, "Activation ", el("select", { id: "activation", onchange: (event) => app.go({ view: "activation", name: event.target.value }) }, steps)),
+        el("label", {}, "Activation ", el("select", {
+          id: "activation", onchange: (event) => app.go({ view: "activation", name: event.target.value }),
+        }, steps)),
         el("button", { onclick: () => stepBy(app, -1), title: "the activation before (←)" }, "←"),
         el("button", { onclick: () => stepBy(app, 1), title: "the next activation (→)" }, "→"),
         richer && el("button", { onclick: () => app.go(richer) }, "Open it")),
       el("h2", {}, el("code", {}, name), " ", el("span", { class: "shape" }, `[${step.shape.join(", ")}]`)),
       el("p", { class: "formula" }, "= ", step.formula),
       el("p", {}, step.meaning),
-      el("p", { class: "legend" }, step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From white, 0, to blue, 1.",
+      el("p", { class: "legend" },
+        step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From white, 0, to blue, 1.",
         " One row for each token. Click a number to see where it comes from."),
       el("div", { class: "pictures" }, pictures));
   },

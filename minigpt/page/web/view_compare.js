@@ -9,10 +9,11 @@ import { heatmap } from "./heatmap.js";
 import { nextTokens, nextTokensTable } from "./outcome.js";
 import { answersOf, movedAnswer, patchingMap } from "./patching.js";
 
-// Two texts for a start, from notebooks/11_looking_inside.ipynb: only the name differs, and the name is what comes next.
+// Two texts for a start, from notebooks/11_looking_inside.ipynb. Only the name differs, and the name is what comes next.
 // The small model that comes with minigpt knows children's stories; an official one, English.
 const EXAMPLES = {
-  stories: (name) => `One sunny morning Anna and her friend${name} found a red ball in the forest. It lay under a tree. "I saw it first," said Anna. "No, it is mine," said`,
+  stories: (name) => `One sunny morning Anna and her friend${name} found a red ball in the forest. It lay under a tree. ` +
+    '"I saw it first," said Anna. "No, it is mine," said',
   others: (name) => `When${name} and John went to the store, John gave a drink to`,
 };
 const NAMES = { stories: [" Ben", " Tom"], others: [" Alice", " Mary"] };
@@ -24,16 +25,19 @@ export const view = {
     const { other } = app;
     const head = [
       el("h2", {}, "Two texts side by side"),
-      el("p", {}, "Two texts that differ in one word, and in what should come next: where does the model keep the difference? ",
-        "Copy an activation from the second text into the first. If the answer changes sides, what it depends on was there."),
+      el("p", {}, "Two texts that differ in one word, and in what should come next: where does the model keep the ",
+        "difference? Copy an activation from the second text into the first. If the answer changes sides, what it depends ",
+        "on was there."),
     ];
     if (!app.start.live && !other) {
       return el("section", { class: "compare" }, head,
-        el("p", {}, "This page is a saved run of one text. The live page, ", el("code", {}, "minigpt step --open"), " or a notebook, takes a second one."));
+        el("p", {}, "This page is a saved run of one text. The live page, ", el("code", {}, "minigpt step --open"),
+          " or a notebook, takes a second one."));
     }
     if (!other) {
       return el("section", { class: "compare" }, head, secondText(app),
-        el("p", { class: "hint" }, "Change one word, and keep the number of tokens: then every position of one text corresponds to that of the other."));
+        el("p", { class: "hint" },
+          "Change one word, and keep the number of tokens: then every position of one text corresponds to that of the other."));
     }
     const base = await baseRun(app);
     const isEven = other.ids.length === app.run.ids.length;
@@ -42,7 +46,8 @@ export const view = {
     const answers = await answersOf(app, place, base, other);
     return el("section", { class: "compare" }, head, secondText(app), alignment(app, place, isEven),
       el("div", { class: "halves" },
-        el("div", {}, el("h3", {}, "The next token"), nextTokensTable(app, outcome, ["this text", "second text"], [true, false])),
+        el("div", {}, el("h3", {}, "The next token"),
+          nextTokensTable(app, outcome, ["this text", "second text"], [true, false])),
         el("div", {}, el("h3", {}, "How far the answer has moved"), await movedAnswer(app, place, base, answers))),
       el("h3", {}, "An activation of both"), await pictures(app, place, name, isEven),
       isEven && patchingMap(app, place, base, name, answers));
@@ -51,10 +56,13 @@ export const view = {
 
 /** The field for the second text. */
 function secondText(app) {
-  const text = el("input", { id: "other-text", type: "text", dir: "auto", spellcheck: "false", value: app.other?.text ?? app.run.text });
+  const text = el("input", {
+    id: "other-text", type: "text", dir: "auto", spellcheck: "false", value: app.other?.text ?? app.run.text,
+  });
+  const run = (words) => app.source.ask({ ask: "run", text: words, changes: [], model: app.run.model });
   const submit = (event) => {
     event.preventDefault();
-    attempt(app, async () => app.setOther(await app.source.ask({ ask: "run", text: text.value, changes: [], model: app.run.model })));
+    attempt(app, async () => app.setOther(await run(text.value)));
   };
   const swap = async () => {
     const base = await baseRun(app);
@@ -65,16 +73,17 @@ function secondText(app) {
   const example = async () => {
     const kind = app.run.model === "stories" ? "stories" : "others";
     const [own, second] = NAMES[kind].map(EXAMPLES[kind]);
-    const { model } = app.run;
-    app.other = await app.source.ask({ ask: "run", text: second, changes: [], model });
+    app.other = await run(second);
     await app.newRun({ text: own });
   };
+  const button = (id, words, title, work) =>
+    el("button", { id, type: "button", title, onclick: () => attempt(app, work) }, words);
   return el("form", { class: "bar second", onsubmit: submit },
     el("label", { for: "other-text" }, "Second text"), text,
     app.start.live && el("button", { id: "compare-run" }, "Compare"),
-    app.start.live && el("button", { id: "compare-example", type: "button", title: "two texts that differ in a name", onclick: () => attempt(app, example) }, "An example"),
-    app.other && el("button", { id: "compare-swap", type: "button", title: "the second text becomes the one that every view shows", onclick: () => attempt(app, swap) }, "Swap"),
-    app.other && el("button", { id: "compare-end", type: "button", onclick: () => app.setOther(null) }, "End"));
+    app.start.live && button("compare-example", "An example", "two texts that differ in a name", example),
+    app.other && button("compare-swap", "Swap", "the second text becomes the one that every view shows", swap),
+    app.other && button("compare-end", "End", "forget the second text", () => app.setOther(null)));
 }
 
 /** Which tokens stand above each other: equal positions, or with different lengths equal beginnings and ends. */
@@ -101,18 +110,25 @@ function alignment(app, place, isEven) {
   const count = pairs.filter(isDifferent).length;
   const row = (label, side, tokens) => el("tr", {}, el("th", { scope: "row" }, label), pairs.map((pair) => {
     const t = pair[side];
-    return el("td", { class: isDifferent(pair) ? "differs" : "" }, t === null ? "" : token(tokens[t]), isDifferent(pair) && el("span", { class: "sr-only" }, " differs"));
+    const differs = isDifferent(pair);
+    return el("td", { class: differs ? "differs" : "" },
+      t === null ? "" : token(tokens[t]), differs && el("span", { class: "sr-only" }, " differs"));
   }));
-  const positions = el("tr", {}, el("th", { scope: "row" }, "position"), pairs.map(([t]) => el("td", {}, t === null ? "" : el("button", {
-    id: `compare-at-${t}`, class: "number", "aria-pressed": String(positionOf(app, place) === t), title: `look at position ${t}`,
+  const here = positionOf(app, place);
+  const choose = (t) => el("button", {
+    id: `compare-at-${t}`, class: "number", "aria-pressed": String(here === t), title: `look at position ${t}`,
     onclick: () => app.go({ ...app.place, token: t, why: undefined }),
-  }, t))));
+  }, t);
+  const positions = el("tr", {}, el("th", { scope: "row" }, "position"),
+    pairs.map(([t]) => el("td", {}, t === null ? "" : choose(t))));
+  const table = el("table", { class: "alignment" },
+    el("tbody", {}, positions, row("this text", 0, run.tokens), row("second text", 1, other.tokens)));
   return [
-    el("div", { class: "scrolling", tabindex: "0", role: "group", "aria-label": "tokens of both texts" },
-      el("table", { class: "alignment" }, el("tbody", {}, positions, row("this text", 0, run.tokens), row("second text", 1, other.tokens)))),
+    el("div", { class: "scrolling", tabindex: "0", role: "group", "aria-label": "tokens of both texts" }, table),
     el("p", { id: "compare-count" },
       count ? `${count} ${count === 1 ? "position differs" : "positions differ"}. ` : "The texts have the same tokens. ",
-      !isEven && `This text has ${run.ids.length} tokens, the second ${other.ids.length}: nothing can be copied, and only what has the same shape can be subtracted. Texts with equally many tokens can.`),
+      !isEven && `This text has ${run.ids.length} tokens, the second ${other.ids.length}: nothing can be copied, and `,
+      !isEven && "only what has the same shape can be subtracted. Texts with equally many tokens can."),
   ];
 }
 
@@ -141,38 +157,49 @@ async function pictures(app, place, name, isEven) {
   const marked = why?.name === name && (!hasHeads || why.index[0] === head) ? why.index.slice(-2) : null;
   const rows = Math.max(a.shape[0], b.shape[0]);
   const height = rows > 60 ? 5 : Math.max(12, Math.min(20, Math.floor(320 / rows))); // below 12 pixels no label fits
-  const picture = (title, { shape, data }, tokens, { most = largest, signed = step.signed, ...more }) => el("figure", { class: "compared" },
+  const cell = square ? (row, column) => column <= row : null;
+  const picture = (title, { shape, data }, tokens, more) => el("figure", {},
     el("figcaption", {}, title),
     heatmap({
-      values: data, rows: shape[0], columns: shape[1], largest: most, signed,
+      values: data, rows: shape[0], columns: shape[1], largest, signed: step.signed,
       cellWidth: shape[1] < 12 ? 20 : "fill", cellHeight: height,
-      rowLabels: height < 12 ? null : tokens, cell: square ? (row, column) => column <= row : null, label: `${name}, ${title}`, ...more,
+      rowLabels: height < 12 ? null : tokens, cell, label: `${name}, ${title}`, ...more,
     }));
-  const apart = isSame && a.data.map((x, i) => (square && i % a.shape[1] > Math.floor(i / a.shape[1]) ? 0 : b.data[i] - x));
+  const isHidden = (i) => cell && !cell(Math.floor(i / a.shape[1]), i % a.shape[1]);
+  const apart = isSame && a.data.map((x, i) => (isHidden(i) ? 0 : b.data[i] - x));
   const most = apart ? largestOf(apart) : 0;
   const change = { kind: "copy", name, head, position, run: other.run };
+  const look = (key) => (value) => app.go({ ...app.place, [key]: value, why: undefined });
   return [
     el("div", { class: "bar" },
-      el("label", {}, "Activation ", activationSelect(app, "compare-name", name, (value) => app.go({ ...app.place, name: value, why: undefined }))),
-      hasHeads && el("label", {}, "Head ", headSelect(app, "compare-head", head, (value) => app.go({ ...app.place, head: value, why: undefined }), false)),
-      el("label", {}, "Token ", tokenSelect(app, "compare-token", position, (value) => app.go({ ...app.place, token: value, why: undefined }), false)),
+      el("label", {}, "Activation ", activationSelect(app, "compare-name", name, look("name"))),
+      hasHeads && el("label", {}, "Head ", headSelect(app, "compare-head", head, look("head"), false)),
+      el("label", {}, "Token ", tokenSelect(app, "compare-token", position, look("token"), false)),
       isEven && changeButton(app, change, "Copy from the second text", { id: "compare-copy" })),
     el("p", { class: "legend" },
-      `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From white, 0, to blue"}; full colour is ${number(largest)}`,
+      `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From white, 0, to blue"}; `,
+      `full colour is ${number(largest)}`,
       most ? `, in the difference ${number(most)}. ` : apart ? "; there is no difference. " : ". ",
       "The numbers of this text can be asked where they come from; Swap makes the second text this one."),
     el("div", { class: "thirds" },
       picture("this text", a, run.tokens, {
-        describe: (row, column) => placeName(name, index(row, column)), onpick: (row, column) => app.why(name, index(row, column)), marked,
+        describe: (row, column) => placeName(name, index(row, column)),
+        onpick: (row, column) => app.why(name, index(row, column)), marked,
       }),
-      picture("second text", b, other.tokens, { describe: (row, column) => `second text, ${placeName(name, index(row, column))}` }),
-      apart
-        ? picture("second − this", { shape: a.shape, data: apart }, run.tokens.map((text, t) => (run.ids[t] === other.ids[t] ? text : `≠${text}`)), {
-          most, signed: true, describe: (row, column) => `second − this, ${placeName(name, index(row, column))}`,
-          onpick: (row) => app.go({ ...app.place, token: row, why: undefined }),
-        })
-        : el("p", { class: "hint" }, `The shapes differ, [${a.shape.join(", ")}] and [${b.shape.join(", ")}]: there is no difference to draw.`)),
+      picture("second text", b, other.tokens, {
+        describe: (row, column) => `second text, ${placeName(name, index(row, column))}`,
+      }),
+      apart ? picture("second − this", { shape: a.shape, data: apart }, markedTokens(run, other), {
+        largest: most, signed: true, onpick: look("token"),
+        describe: (row, column) => `second − this, ${placeName(name, index(row, column))}`,
+      })
+        : el("p", { class: "hint" },
+          `The shapes differ, [${a.shape.join(", ")}] and [${b.shape.join(", ")}]: there is no difference to draw.`)),
   ];
+}
+
+function markedTokens(run, other) {
+  return run.tokens.map((text, t) => (run.ids[t] === other.ids[t] ? text : `≠${text}`));
 }
 
 function largestOf(numbers) {
