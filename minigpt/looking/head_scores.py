@@ -33,15 +33,16 @@ class HeadScores:
     def plot(self) -> Figure:
         """Draw a map for each score, with a row for each block and a column for each head."""
         L, H = self.induction.shape
-        figure = new_figure(3 * (1 + 0.4 * min(H, 12)), 1 + 0.35 * L)
+        figure = new_figure(3 * (0.9 + 0.4 * min(H, 12)), 1.1 + 0.35 * L)
         scores = {
             "induction": self.induction,
             "previous token": self.previous_token,
             "duplicate token": self.duplicate_token,
         }
-        for axes, (name, values) in zip(figure.subplots(1, 3), scores.items(), strict=True):
-            image = draw_heads(axes, values, largest=1)
+        for axes, (name, values) in zip(figure.subplots(1, 3, sharey=True), scores.items(), strict=True):
+            image = draw_heads(axes, values, largest=1, columns=range(H))
             axes.set_title(name, size=9)
+            axes.set_xlabel("head")
         figure.colorbar(image, ax=axes, label="mean weight")
         return figure
 
