@@ -10,6 +10,7 @@ import numpy as np
 
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
+from minigpt.looking.edited import in_sequence
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_label, token_texts
@@ -77,7 +78,8 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 def lens_rows(model: GPT2, ids: list[int], trace: dict, edit: dict | None = None) -> Iterator[np.ndarray]:
     """Yield the logits [T, V] of each of the L + 1 streams in the trace of model(ids, edit=edit), see logit_lens."""
     without_blocks = {**model.params, "h": []}
-    last = {name: function for name, function in (edit or {}).items() if name in ("ln_f", "logits")}
+    edits = in_sequence(getattr(model, "edit", {}), edit or {})
+    last = {name: function for name, function in edits.items() if name in ("ln_f", "logits")}
     for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(model.config.n_layer))]:
         run = Run(model.config, model.ops, tap=Tap(edit={**last, "embed": lambda _, x=x: x}))
         yield gpt2(np.array([ids]), without_blocks, run)[0]
