@@ -156,6 +156,53 @@ def gpt2_tokenizer():
     return Tokenizer.from_pretrained(str(Path(__file__).parent / "data" / "gpt2-tokenizer"))
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser for the tests of the page. Without one they fail."""
+    import browser_helpers
+
+    with browser_helpers.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def page_address(bundled):
+    """The address of a page of the bundled model."""
+    from browser_helpers import serve_in_thread
+
+    return serve_in_thread(*bundled)
+
+
+@pytest.fixture
+def open_tab(chromium):
+    """Return a function that opens an address in the browser, as a Tab that is watched until the test ends."""
+    from browser_helpers import Tab
+
+    tabs = []
+
+    def open_tab(address, **options):
+        tabs.append(Tab(chromium, address, **options))
+        return tabs[-1]
+
+    yield open_tab
+    for tab in tabs:
+        tab.close()
+
+
+@pytest.fixture
+def tab(open_tab, page_address):
+    """The page of the bundled model in a fresh tab."""
+    return open_tab(page_address)
+
+
+@pytest.fixture(scope="session")
+def hostile_model(tmp_path_factory):
+    """A model with a tokenizer whose vocabulary is full of HTML and invisible characters."""
+    from hostile_texts import hostile_model
+
+    return hostile_model(tmp_path_factory.mktemp("hostile"))
+
+
 @pytest.fixture
 def training_text(tmp_path):
     """A short text to train on, as a file."""

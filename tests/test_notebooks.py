@@ -91,8 +91,11 @@ def output_shapes(cell):
     shapes = []
     for output in cell["outputs"]:
         data = output.get("data", {})
+        if "application/vnd.jupyter.widget-view+json" in data:
+            continue  # the page of `step`, which is there if anywidget is installed; its picture is an output of its own
         text = "".join(output.get("text", data.get("text/plain", "")))
-        kind = output["output_type"], output.get("name"), tuple(sorted(data))
+        shown = "display_data" if output["output_type"] == "execute_result" else output["output_type"]
+        kind = shown, output.get("name"), tuple(sorted(data))
         if kind[0] == "stream" and kind[1] == "stderr":  # progress is written in any number of pieces
             continue
         array_shapes = tuple(re.findall(r"\((?:\d+, )+\d*\)", text))

@@ -119,7 +119,10 @@ def open_page(text, model, offline, port, no_browser):
     from minigpt.page.server import require_uvicorn, serve
     from minigpt.page.session import Session
 
-    require_uvicorn()  # before the model is loaded
+    try:
+        require_uvicorn()  # before the model is loaded
+    except ImportError as error:
+        raise click.UsageError(str(error)) from error
     session = Session(load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
     session.answer({"ask": "run", "text": text})  # a text that is too long ends here, in a sentence
     serve(session, port, not no_browser, lambda url: write(f"{url}\nCtrl-C ends it.\n"))

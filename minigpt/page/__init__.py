@@ -10,6 +10,7 @@ README.md says how its parts fit together:
     models.py    the models that a page can choose
     wire.py      an answer as bytes
     server.py    the page and its questions over HTTP, on this machine only
+    guard.py     who may ask the server
     modules.py   the page in one piece of HTML, without an address
     file.py      a page that is one file
     widget.py    the page in a notebook

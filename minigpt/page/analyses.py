@@ -26,7 +26,7 @@ def lens(run: PageRun, edits: dict, k: int) -> dict:
     ids, probabilities = [], []
     with np.errstate(all="ignore"):  # as in the run itself
         for logits in lens_rows(run.loaded.model, run.ids, run.trace, edits):
-            best = top_indices(logits, k)  # [T, k]
+            best = top_indices(np.where(np.isnan(logits), -np.inf, logits), k)  # [T, k]
             ids.append(best.tolist())
             probabilities.append(np.take_along_axis(softmax(logits), best, axis=-1).tolist())
     texts = [[token_texts(run.loaded.tokenizer, row) for row in rows] for rows in ids]
@@ -35,6 +35,8 @@ def lens(run: PageRun, edits: dict, k: int) -> dict:
 
 def beams(run: PageRun, num_beams: int, steps: int) -> dict:
     """Return the beam search that continues a run's text, as looking.beam_tree has it, for JSON."""
+    if not np.isfinite(run.trace["logits"]).all():
+        raise ValueError("the logits of this run are not finite: there is nothing to search")
     tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
     nodes = [asdict(node) | {"ids": list(node.ids), "step": node.step} for node in tree.nodes]
     return {"nodes": nodes, "best": tree.best, "text": tree.text}

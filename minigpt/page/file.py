@@ -25,7 +25,6 @@ from minigpt.gpt2 import GPT2
 from minigpt.page.modules import json_for_html, page_html
 from minigpt.page.runs import PageRun, id_of_run
 from minigpt.page.session import Session
-from minigpt.page.wire import finite
 from minigpt.params import flatten
 from minigpt.tokenizer import Tokenizer
 
@@ -53,6 +52,8 @@ def file_html(model: GPT2, tokenizer: Tokenizer, text: str) -> str:
     ids = loaded.model.generate(first["ids"], max_new_tokens=room)[0].tolist() if room else first["ids"]
     head, _ = session.answer({"ask": "run", "ids": ids})
     run = session.runs.find(head["run"])
+    if not all(np.isfinite(array).all() for array in run.trace.values()):
+        raise ValueError("the model computes numbers that are not finite: it is damaged")
 
     numbers = Numbers()
     arrays = {"activations": {name: numbers.add(array[0]) for name, array in run.trace.items()}, "parameters": {}}
@@ -78,7 +79,7 @@ def file_html(model: GPT2, tokenizer: Tokenizer, text: str) -> str:
     }
     return page_html(
         "file",
-        f'<script type="application/json" id="data">{json_for_html(finite(data))}</script>\n'
+        f'<script type="application/json" id="data">{json_for_html(data)}</script>\n'
         f'<script type="text/plain" id="numbers">{"".join(numbers.parts)}</script>\n',
     )
 

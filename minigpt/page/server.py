@@ -3,9 +3,7 @@
     GET  /TOKEN/            index.html, and the other files of web/ beside it
     POST /TOKEN/ask         a question as JSON; wire.py describes the answer
 
-The server listens on the loopback interface only. Other programs and other users of the machine, and web pages that the
-same browser has open, can reach that, too: so the address has a random token, and a request must name this machine
-as its host (a web page could have a name that resolves to 127.0.0.1) and must not come from another page.
+The server listens on the loopback interface only; guard.py refuses everybody there but the page itself.
 """
 
 import json
@@ -15,28 +13,16 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from minigpt.page.guard import Guard
 from minigpt.page.session import Session
-from minigpt.page.wire import FAULT, NO_MEMORY, answer_bytes
+from minigpt.page.wire import FAULT, NO_MEMORY, answer_bytes, logger
 
 WEB = Path(__file__).parent / "web"
 # By hand, because on Windows a registry entry can make mimetypes call JavaScript text/plain, which browsers refuse.
 CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 MAX_BODY_BYTES = 2**20  # of a question
 MAX_ASKS = 16  # questions answered at a time; the others wait
-LOCAL_HOSTS = ("127.0.0.1", "localhost")
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # the address has the token
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 def serve(session: Session, port: int = 0, opens_browser: bool = True, announce: Callable[[str], None] = print) -> None:
@@ -49,27 +35,19 @@ def serve(session: Session, port: int = 0, opens_browser: bool = True, announce:
     token = secrets.token_urlsafe(24)
     with listening_socket(port) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
-        config = uvicorn.Config(
-            make_app(session, token),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn_config(make_app(session, token)))
         # In a thread of its own that does not keep the process alive, so that Ctrl-C ends it at once, also while the
         # model runs. Uvicorn itself would wait for open requests.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
         thread.start()
-        announce(url)
-        if opens_browser:
-            webbrowser.open(url)
-        while thread.is_alive():
-            thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
+        try:
+            announce(url)
+            if opens_browser:
+                webbrowser.open(url)
+            while thread.is_alive():
+                thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
+        finally:
+            logger.disabled = True  # A run that breaks off because the program ends is no fault to report.
 
 
 def require_uvicorn():
@@ -78,8 +56,15 @@ def require_uvicorn():
         import starlette  # noqa: F401  # here, because only the page needs them
         import uvicorn
     except ImportError as error:
-        raise ImportError("the page needs Starlette and uvicorn (pip install 'minigpt[page]')") from error
+        raise ImportError("the page needs Starlette and uvicorn: pip install starlette uvicorn") from error
     return uvicorn
+
+
+def uvicorn_config(app):
+    """Return how uvicorn serves the page: nothing but HTTP, and silently."""
+    options = {"http": "h11", "ws": "none", "lifespan": "off", "loop": "asyncio"}
+    options |= {"log_config": None, "access_log": False, "proxy_headers": False, "server_header": False}
+    return require_uvicorn().Config(app, **options)
 
 
 def listening_socket(port):
@@ -104,13 +89,17 @@ def make_app(session: Session, token: str):
     """Return the ASGI application that serves the page for a session at /TOKEN/."""
     from anyio import CapacityLimiter, to_thread  # here, because only the page needs them
     from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
     limiter = CapacityLimiter(MAX_ASKS)  # not the threads that read files: a slow run must not keep a page waiting
 
     async def ask(request):
-        body = await read_body(request)
+        try:
+            body = await read_body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody reads
         if body is None:
             return JSONResponse({"error": f"a question has at most {MAX_BODY_BYTES} bytes"}, 413)
         status, content = await to_thread.run_sync(answer_json, session, body, limiter=limiter)
@@ -151,56 +140,3 @@ def answer_json(session, body):
     if error is None:
         return 200, answer
     return 500 if error in (FAULT, NO_MEMORY) else 400, json.dumps({"error": error}).encode()
-
-
-class Guard:
-    """Refuses requests without the token, for another host, or from another page; adds HEADERS to every answer."""
-
-    def __init__(self, app, token: str):
-        self.app = app
-        self.token = token
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            return
-
-        async def send_with_headers(message):
-            if message["type"] == "http.response.start":
-                added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message = message | {"headers": [*message["headers"], *added]}
-            await send(message)
-
-        status, reason = self.refusal(scope)
-        if status is None:
-            await self.app(scope, receive, send_with_headers)
-            return
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send_with_headers({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})
-
-    def refusal(self, scope):
-        """Return (status, reason) for a request that must not be answered, else (None, None)."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if host_name(host) not in LOCAL_HOSTS:
-            return 403, "this page is for its own machine: open it at 127.0.0.1"
-        # An address through an SSH tunnel has another port, so the port must only be the same in both.
-        if "origin" in headers and headers["origin"] != f"http://{host}":
-            return 403, "a question must come from the page itself"
-        site = headers.get("sec-fetch-site", "none")
-        # A person may follow a link to the page that another page shows, such as a terminal in the browser.
-        is_opened = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if site not in ("none", "same-origin") and not (is_opened and headers.get("sec-fetch-dest") == "document"):
-            return 403, "a question must come from the page itself"
-        given = scope["path"].split("/")[1] if scope["path"].startswith("/") else ""
-        if not secrets.compare_digest(given.encode(), self.token.encode()):
-            return 404, "there is nothing at this address: open the one that the program has printed"
-        return None, None
-
-
-def host_name(host):
-    """Return the name in a Host header, without the port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""

@@ -1,9 +1,12 @@
 """The result of `step` in a notebook: the page, live against the kernel, if anywidget is installed.
 
 The page stands in a frame of its own, so that neither the notebook's styles nor its scripts meet those of the page.
-widget.js passes the frame's questions to the kernel. Nothing of this is imported before a notebook displays a result.
+widget.js passes the frame's questions to the kernel. The static picture is an output of its own, which the widget
+hides: a notebook that is opened again without this kernel shows it, and so does GitHub. Nothing of this is imported
+before a notebook displays a result.
 """
 
+import secrets
 from functools import cache
 from pathlib import Path
 
@@ -14,10 +17,17 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SCRIPT = Path(__file__).parent / "widget.js"
 
 
-def live_view(steps: Steps) -> dict:
-    """Return what a notebook gets beside the static picture of Steps: {WIDGET_VIEW: ...}, or {} without anywidget."""
+def show_live(steps: Steps) -> bool:
+    """Show the picture of Steps and the page over it; return False, having shown nothing, where there is no page."""
     widget = make_widget(steps) if in_notebook() else None
-    return {} if widget is None else {WIDGET_VIEW: widget._repr_mimebundle_()[0][WIDGET_VIEW]}
+    if widget is None:
+        return False
+    from IPython.display import display  # here, because only a notebook needs it
+
+    picture = f'<div id="{widget.picture_id}">{steps._repr_html_()}</div>'
+    display({"text/html": picture, "text/plain": repr(steps)}, raw=True)
+    display({WIDGET_VIEW: widget._repr_mimebundle_()[0][WIDGET_VIEW], "text/plain": ""}, raw=True)
+    return True
 
 
 def make_widget(steps: Steps):
@@ -33,7 +43,7 @@ def make_widget(steps: Steps):
     # The page cannot make changes that are functions.
     if numbers.edited or len(numbers.ids) > session.models.first.max_tokens:
         return None
-    return widget_class(session, steps._repr_html_())
+    return widget_class(session)
 
 
 @cache
@@ -46,13 +56,13 @@ def step_widget_class():
     from minigpt.page.wire import answer_bytes
 
     class StepWidget(anywidget.AnyWidget):
-        """The page in a frame. picture: HTML to show where the page cannot be."""
+        """The page in a frame. picture_id: of the HTML element with the static picture, which the page hides."""
 
         _esm = SCRIPT.read_text(encoding="utf-8")
-        picture = traitlets.Unicode().tag(sync=True)
+        picture_id = traitlets.Unicode().tag(sync=True)
 
-        def __init__(self, session, picture):
-            super().__init__(picture=picture)
+        def __init__(self, session):
+            super().__init__(picture_id=f"minigpt-{secrets.token_hex(8)}")
             self._session = session
             self.on_msg(self._answer)
 
@@ -70,4 +80,4 @@ def step_widget_class():
     return StepWidget
 
 
-Steps.live_view = live_view
+Steps.show_live = show_live

@@ -1,0 +1,295 @@
+"""The page that `minigpt step --open` serves, in a real browser: the text, the keys, the way from number to number."""
+
+import numpy as np
+import pytest
+from browser_helpers import PHONE, PROJECTOR, TEXT, VIEWS, serve_in_thread
+from hostile_texts import HOSTILE_TEXTS, is_harmed
+from page_checks import assert_numbers_are_those_of, drawn_index, shows, size_of, trace_of
+
+from minigpt.activations import ACTIVATIONS, activation_names
+
+pytestmark = pytest.mark.browser
+
+PROMPTS = ("the", "A line.\nAnother line, with a\ttab", "Grüße, 你好, שלום, 👩‍👧!")
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_the_tokens_of_a_text_are_those_of_the_tokenizer(tab, bundled, prompt):
+    _, tokenizer = bundled
+    tab.type_text(prompt)
+    ids = tokenizer.encode(prompt)
+    assert tab.run()["ids"] == ids
+    if tab.page.locator("button.fold").count():  # a long text is folded
+        tab.click("button.fold")
+    assert [int(text) for text in tab.texts("[id^=overview-token-] .id")] == ids
+
+
+def test_a_field_tells_every_number_under_the_mouse(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    rng = np.random.default_rng(0)
+    names = activation_names(model.config.n_layer)
+    for name in rng.choice(names, 8, replace=False):
+        index = drawn_index(rng, trace[name].shape)
+        tab.go("activation", name=str(name))
+        field = field_of(tab, name, index)
+        field.scroll_into_view_if_needed()
+        box = field.locator("canvas").bounding_box()
+        across, down = ((i + 0.5) / size for i, size in zip(index[:-3:-1], trace[name].shape[:-3:-1], strict=True))
+        tab.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        place, found, value = read_tip(field)
+        assert place == name and found[:-1] == index[:-1]
+        # Where there are more numbers than pixels, the mouse cannot point at each.
+        assert abs(found[-1] - index[-1]) <= trace[name].shape[-1] / box["width"]
+        assert "hidden" in value or shows(value, trace[name][found], size_of(trace[name])), (name, found, value)
+
+
+def test_the_keyboard_reads_every_number_and_asks_where_it_comes_from(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    rng = np.random.default_rng(1)
+    for activation in ACTIVATIONS:
+        name = f"h.{rng.integers(model.config.n_layer)}.{activation.name}" if activation.in_block else activation.name
+        shape, size = trace[name].shape, size_of(trace[name])
+        tab.go("activation", name=name)
+        index = (*drawn_index(rng, shape[:-2]), shape[-2] - 1, 0)  # the cursor begins at the last token's first number
+        field = field_of(tab, name, index)
+        field.focus()
+        ups, rights = int(rng.integers(shape[-2])), int(rng.integers(1, min(6, shape[-1])))
+        tab.press(*["ArrowUp"] * ups, *["ArrowRight"] * rights)
+        index = (*index[:-2], index[-2] - ups, index[-1] + rights)
+        place, found, value = read_tip(field)
+        assert (place, found) == (name, index)
+        assert value == "hidden by the mask" or shows(value, trace[name][index], size), (name, index, value)
+        tab.press("Enter")
+        assert asked(tab) == (name, index, pytest.approx(float(trace[name][index]), abs=1e-6 * size))
+        assert shows(tab.text(".why-value").removeprefix("= "), trace[name][index], size)
+        terms = tab.page.eval_on_selector_all(
+            ".terms .term", "(terms) => terms.map((term) => Number(term.dataset.value))"
+        )
+        assert terms == sorted(terms, key=abs, reverse=True)
+
+
+def field_of(tab, name, index):
+    """The picture of an activation that has the number at an index: that of its head, or the only one."""
+    label = f"{name}, head {index[0]}" if len(index) == 3 else name
+    return tab.page.locator(f'#view [id="field {label}"]')
+
+
+def read_tip(field):
+    """Return the name, the index and the number that a field's tip tells."""
+    words = field.locator(".tip").inner_text()
+    place, value = words.split("] ")
+    name, index = place.split("[")
+    return name, tuple(map(int, index.split(", "))), value
+
+
+def test_the_arrow_keys_visit_every_activation_in_order(tab, bundled):
+    model, _ = bundled
+    names = activation_names(model.config.n_layer)
+    tab.leave_field()
+    visited = []
+    for _ in names:
+        tab.press("ArrowRight")
+        visited.append(tab.page.get_attribute("#view", "data-place"))
+        assert tab.text("#view h2 code") == visited[-1]
+    assert visited == names
+    tab.press("ArrowRight")
+    assert tab.place()["name"] == names[-1]
+    for name in reversed(names[:-1]):
+        tab.press("ArrowLeft")
+        assert tab.place()["name"] == name
+
+
+def test_space_adds_the_most_probable_token(tab, bundled):
+    model, tokenizer = bundled
+    ids = model.generate(tokenizer.encode(TEXT), max_new_tokens=3)[0].tolist()
+    tab.leave_field().press(" ", " ")
+    tab.click("#add")
+    assert tab.run()["ids"] == ids
+    assert tab.page.input_value("#text") == tokenizer.decode(ids)
+    tab.click("#remove")
+    assert tab.run()["ids"] == ids[:-1]
+
+
+def test_back_returns_step_by_step(tab):
+    places = [tab.place()]
+    for view, place in (
+        ("attention", {"layer": 1, "head": 2}),
+        ("activation", {"name": "h.2.mlp.act"}),
+        ("next", {}),
+        ("lens", {"token": 3}),
+    ):
+        tab.go(view, **place)
+        places.append(tab.place())
+    tab.why("logits", 8, 3)
+    for place in reversed(places[1:]):
+        tab.leave_field().press("Backspace")
+        assert tab.place() == place and tab.page.get_attribute("#view", "data-view") == place["view"]
+    tab.click("#back")
+    assert tab.place() == places[0]
+    assert tab.page.is_disabled("#back")
+
+
+def test_clicks_lead_from_a_logit_to_a_row_of_wte_and_back(tab, bundled):
+    model, tokenizer = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    tab.go("next")
+    tab.page.locator("#view tr[data-token] button.value").first.click()
+    way = [asked(tab.settled())]
+    assert way[0][0] == "logits"
+    while tab.page.locator("#why-follow").count():
+        name, index, value = way[-1]
+        assert value == pytest.approx(float(trace[name][index]), abs=1e-6 * size_of(trace[name]))
+        tab.click("#why-follow")
+        way.append(asked(tab))
+        assert len(way) < 60
+    name, index, _ = way[-1]
+    assert name == "embed"
+    learnt = tab.texts("#panel .terms .term .what code")
+    token_id = tokenizer.encode(TEXT)[index[0]]
+    assert sorted(learnt) == [f"wpe.weight[{index[0]}, {index[1]}]", f"wte.weight[{token_id}, {index[1]}]"]
+    row = tab.page.locator("#panel .term", has_text="wte.weight")
+    expected = float(np.asarray(model.params["wte"]["weight"])[token_id, index[1]])
+    assert float(row.get_attribute("data-value")) == pytest.approx(expected, rel=1e-6)
+    for step in reversed(way[:-1]):
+        tab.click("#back")
+        assert asked(tab) == step
+    tab.click("#back")
+    assert tab.page.locator("#panel .why").count() == 0
+
+
+def asked(tab):
+    """Return name, index and value of the number that the panel explains."""
+    why = tab.page.locator("#panel .why")
+    index = tuple(map(int, why.get_attribute("data-index").split(",")))
+    return why.get_attribute("data-name"), index, float(why.locator(".why-value").get_attribute("data-value"))
+
+
+def test_a_click_on_any_factor_asks_for_it(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    tab.why("h.1.attn.scores", 2, 7, 3)
+    for part in ("attn.q", "ln_1", "h.0.resid"):
+        buttons = tab.page.locator("#panel .terms button.factor", has_text=part)
+        buttons.first.click()
+        name, index, value = asked(tab.settled())
+        assert name.endswith(part) and value == pytest.approx(float(trace[name][index]), abs=1e-5)
+    assert len(tab.texts("#panel .trail .crumb")) == 3
+    tab.page.locator("#panel .trail .crumb").first.click()
+    assert asked(tab.settled())[:2] == ("h.1.attn.scores", (2, 7, 3))
+
+
+@pytest.mark.parametrize("text, words", [("", "empty"), ("fox " * 300, "tokens")])
+def test_a_text_that_cannot_be_run_is_refused_in_a_sentence(tab, text, words):
+    tab.expect_fault("status 400")
+    before = tab.run()
+    tab.type_text(text)
+    assert words in tab.text("#status") and tab.page.get_attribute("#status", "class") == "bad"
+    assert tab.run() == before
+    tab.type_text("the fox")
+    assert tab.run()["text"] == "the fox" and tab.page.get_attribute("#status", "class") != "bad"
+
+
+def test_a_program_that_has_ended_is_said_in_a_sentence(tab):
+    tab.expect_fault("ERR_FAILED")
+    tab.context.route("**/ask", lambda route: route.abort())
+    tab.type_text("the fox")
+    assert "still running" in tab.text("#status")
+
+
+@pytest.mark.parametrize("prompt", HOSTILE_TEXTS)
+def test_a_hostile_text_is_only_text(tab, prompt):
+    tab.type_text(prompt)
+    for view in VIEWS:
+        tab.go(view)
+        assert not is_harmed(tab), view
+    tab.why("h.1.attn.weights", 1, 3, 1)
+    assert not is_harmed(tab)
+    assert tab.page.input_value("#text") == tab.run()["text"] == prompt
+
+
+def test_a_hostile_second_text_is_only_text(tab):
+    tab.go("compare")
+    tab.page.fill("#other-text", HOSTILE_TEXTS[0])
+    tab.click("#compare-run")
+    assert not is_harmed(tab)
+    tab.type_text(HOSTILE_TEXTS[0].replace("x", "y"))
+    assert not is_harmed(tab)
+
+
+def test_a_hostile_vocabulary_is_only_text(open_tab, hostile_model):
+    tab = open_tab(serve_in_thread(*hostile_model, "abc"))
+    for view in VIEWS:
+        tab.go(view)
+        assert not is_harmed(tab), view
+    tab.leave_field().press(" ", " ")
+    tab.go("overview")
+    tab.why("logits", 3, 5)
+    assert not is_harmed(tab)
+
+
+def test_keys_alone_reach_the_controls_and_show_where_they_are(tab):
+    reached, unseen = set(), []
+    for _ in range(60):
+        tab.page.keyboard.press("Tab")
+        found = tab.page.evaluate(FOCUSED)
+        reached.add(found["id"] or found["words"])
+        if not found["isVisible"]:
+            unseen.append(found)
+    assert {"Skip to the view", "text", "run", "model", "add", "remove", "tour", "theme"} <= reached
+    assert {"Attention", "Next token", "Logit lens", "MLP", "attention", "embed"} <= reached
+    assert not unseen
+
+
+FOCUSED = """
+() => {
+  const e = document.activeElement;
+  const style = getComputedStyle(e);
+  const around = [e, e.parentElement, e.nextElementSibling].filter(Boolean).map((x) => getComputedStyle(x));
+  const isVisible = around.some((s) => (s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none");
+  return {id: e.id, words: e.textContent.trim().slice(0, 40), tag: e.tagName, isVisible};
+}
+"""
+
+
+def test_the_skip_link_leads_to_the_view(tab):
+    tab.page.keyboard.press("Tab")
+    tab.press("Enter")
+    assert tab.page.evaluate("document.activeElement.id") == "view"
+
+
+def test_the_focus_stays_when_the_view_is_drawn_anew(tab):
+    tab.go("next")
+    tab.page.focus("#top_k")
+    tab.press("ArrowLeft", "ArrowLeft")
+    assert tab.page.evaluate("document.activeElement.id") == "top_k"
+    tab.page.focus("#token-8")
+    tab.press("ArrowLeft", "ArrowLeft")
+    assert tab.page.evaluate("document.activeElement.id") == "token-6"
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, PHONE], ids=["projector", "phone"])
+def test_nothing_is_cut_off_on_a_small_screen(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    tab.why("h.1.attn.scores", 2, 7, 3)
+    for view in VIEWS:
+        tab.go(view)
+        # What is wider than the screen scrolls in a frame of its own; the page itself scrolls downwards only.
+        assert tab.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view
+        for selector in ("#text", "#run", "#add", f'#tabs [data-view="{view}"]', "#view > *"):
+            locator = tab.page.locator(selector).first
+            locator.scroll_into_view_if_needed()
+            box = locator.bounding_box()
+            assert box["width"] > 20 and box["height"] > 10, (view, selector)
+            assert box["x"] >= 0 and box["x"] + min(box["width"], size[0]) <= size[0] + 1, (view, selector, box)
+
+
+def test_a_run_of_other_questions_does_not_win(tab, bundled):
+    """Two texts, one after the other without waiting: the page shows the second."""
+    tab.page.evaluate("() => { minigpt.newRun({text: 'the fox'}); minigpt.newRun({text: 'a bear'}); }")
+    tab.settled()
+    assert tab.run()["text"] == "a bear"
+    model, _ = bundled
+    tab.go("next")
+    assert_numbers_are_those_of(trace_of(model, tab.run()["ids"]), tab.numbers())

@@ -1,0 +1,151 @@
+"""The page's JavaScript against the Python that it repeats: where a number comes from, sampling, random numbers."""
+
+import numpy as np
+import pytest
+from browser_helpers import serve_in_thread
+from letter_models import letter_model, letter_tokenizer, random_text
+from page_checks import WHYS, assert_same_why, assert_whys_are_those_of
+
+import minigpt
+from minigpt.generation.options import GenerationConfig
+from minigpt.generation.sampling import apply_filters, draw_token
+from minigpt.ops.plain import softmax
+
+pytestmark = pytest.mark.browser
+
+SMALL_MODELS = {
+    "untied, relu": {"tie_word_embeddings": False, "activation_function": "relu", "n_inner": 5},
+    "gelu, scaled by the block": {"activation_function": "gelu", "scale_attn_by_inverse_layer_idx": True},
+    "one block, one head, unscaled": {"n_layer": 1, "n_head": 1, "scale_attn_weights": False},
+}
+
+
+def test_why_is_that_of_python(tab, bundled):
+    model, tokenizer = bundled
+    steps = minigpt.step(model, tokenizer, tab.run()["text"])
+    assert_whys_are_those_of(tab, steps, seed=0)
+
+
+@pytest.mark.parametrize("options", SMALL_MODELS.values(), ids=SMALL_MODELS)
+def test_why_is_that_of_python_for_other_models(open_tab, options):
+    model = letter_model(**options)
+    tokenizer, text = letter_tokenizer(model), random_text(model, 7)
+    tab = open_tab(serve_in_thread(model, tokenizer, text))
+    assert_whys_are_those_of(tab, minigpt.step(model, tokenizer, text), seed=1, tolerance=1e-12)
+
+
+def test_why_of_an_edited_number_is_that_of_python(tab, bundled):
+    model, tokenizer = bundled
+
+    def switch_off(x):
+        x[:, 1] = 0
+        return x
+
+    text = tab.run()["text"]
+    edit = {"h.1.attn.heads": switch_off}
+    steps = minigpt.step(model, tokenizer, text, edit=edit)
+    tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", CHANGE)
+    tab.settled()
+    places = [
+        ["h.1.attn.heads", [1, 4, 3]],
+        ["h.1.attn.heads", [0, 4, 3]],
+        ["h.1.attn.out", [4, 3]],
+        ["logits", [8, 5]],
+    ]
+    for found, (name, index) in zip(tab.module("why.js", WHYS, places), places, strict=True):
+        assert_same_why(found, steps.why(name, *index), steps[name].largest)
+
+
+CHANGE = [{"kind": "zero", "name": "h.1.attn.heads", "head": 1}]
+
+
+def drawn_options(rng):
+    """Draw settings of the sliders: any of them can be off."""
+    return {
+        "do_sample": bool(rng.random() < 0.9),
+        "temperature": float(rng.choice([1.0, 0.05, 0.7, 1.35, 2.0])),
+        "top_k": int(rng.choice([0, 1, 2, 7, 50, 1000])),
+        "top_p": float(rng.choice([1.0, 0.0, 0.05, 0.5, 0.9, 0.99])),
+        "min_p": rng.choice([None, 0.01, 0.1, 0.5, 1.0]),
+    }
+
+
+def drawn_logits(rng):
+    """Draw logits: spread out or nearly alike, also with ties."""
+    spread = rng.choice([0.01, 1.0, 5.0])
+    scores = rng.normal(0, spread, rng.choice([1, 2, 30, 3000]))
+    if spread > 0.01 and rng.random() < 0.4:
+        scores = scores.round(1)
+    return scores.astype(rng.choice(["float32", "float64"]))
+
+
+def filtered(scores, options):
+    """Return what apply_filters makes of the scores. In float32 only the temperature is: the page adds up in float64."""
+    if options["do_sample"] and scores.dtype == np.float32:
+        scores = (scores / np.float32(options["temperature"])).astype("float64")
+        options = options | {"temperature": 1.0}
+    return apply_filters(scores[None], [[]], GenerationConfig(**options))[0]
+
+
+FILTER = """
+({applyFilters, softmax, drawToken, greedy}, cases) => cases.map(({scores, dtype, options, uniform}) => {
+  const Type = dtype === "float32" ? Float32Array : Float64Array;
+  const answer = applyFilters(Type.from(scores), options);
+  return {
+    scores: Array.from(answer.scores, (x) => (x === -Infinity ? null : x)), reasons: answer.reasons,
+    probs: Array.from(softmax(answer.scores)),
+    token: options.do_sample ? drawToken(answer.scores, uniform) : greedy(answer.scores),
+  };
+})
+"""
+
+
+class FixedRandom:
+    """A generator that always draws the same number."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def random(self):
+        return self.number
+
+
+def test_sampling_is_that_of_python(tab):
+    rng = np.random.default_rng(2)
+    cases = [(drawn_logits(rng), drawn_options(rng), float(rng.random())) for _ in range(150)]
+    sent = [
+        {"scores": scores.tolist(), "dtype": scores.dtype.name, "options": options, "uniform": uniform}
+        for scores, options, uniform in cases
+    ]
+    for answer, (scores, options, uniform) in zip(tab.module("sampling.js", FILTER, sent), cases, strict=True):
+        expected = filtered(scores, options)
+        found = np.array([-np.inf if x is None else x for x in answer["scores"]])
+        assert np.array_equal(np.isneginf(found), np.isneginf(expected)), options
+        assert np.allclose(found, expected, rtol=1e-6)
+        assert [reason == "" for reason in answer["reasons"]] == (expected > -np.inf).tolist()
+        assert np.allclose(answer["probs"], softmax(expected.astype(float)), atol=1e-9)
+        drawn = draw_token(expected, FixedRandom(uniform)) if options["do_sample"] else expected.argmax()
+        assert answer["token"] == drawn
+
+
+def test_random_numbers_are_those_of_numpy(tab):
+    seeds = [[0, 0], [1, 0], [12345, 0], [2**31, 1], [2**40 + 7, 0], [1, 2, 3, 4, 5, 6]]
+    found = tab.module("random.js", "({uniforms}, seeds) => seeds.map((seed) => uniforms(seed, 5))", seeds)
+    assert found == [np.random.default_rng(seed).random(5).tolist() for seed in seeds]
+
+
+def test_numbers_have_four_digits(tab):
+    rng = np.random.default_rng(3)
+    values = [*(rng.normal(size=200) * 10.0 ** rng.integers(-7, 8, 200)), 0.0, 1.0, -0.00012345, 99999.9, 1e5]
+    shown = tab.module("dom.js", "({number}, values) => values.map(number)", values)
+    for text, value in zip(shown, values, strict=True):
+        assert float(text.replace("−", "-")) == pytest.approx(float(f"{value:.3e}"), rel=2e-12), (text, value)
+        assert "-" not in text.removeprefix("−").replace("e-", ""), text  # a minus, not a hyphen
+
+
+def test_tokens_are_visible(tab):
+    texts = [" a", "\n", "\t", "", "\u200b", "\u202e", "\u2028", "\x00", "\r\n", "␣", "ä👩‍👧"]
+    shown = tab.module("dom.js", "({tokenText}, texts) => texts.map(tokenText)", texts)
+    assert shown[:4] == ["␣a", "↵", "⇥", "∅"]
+    assert shown[4:8] == ["\\u{200b}", "\\u{202e}", "\\u{2028}", "\\u{0}"]
+    assert all(shown) and "\u200d" not in shown[-1]

@@ -1,0 +1,250 @@
+"""A page's questions against the model itself, and every bad question by its sentence."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from letter_models import letter_model, letter_tokenizer, random_text
+from reference import models
+
+from minigpt import GPT2, ContextLengthError
+from minigpt.activations import activation_names
+from minigpt.looking import beam_tree, logit_lens
+from minigpt.ops.plain import softmax
+from minigpt.page import runs as page_runs
+from minigpt.page.session import Session
+from minigpt.params import flatten
+
+TEXT = "Once upon a time"
+
+
+def letter_session(model, text="abc"):
+    return Session(model, letter_tokenizer(model), text)
+
+
+def run_of(session, **question):
+    return session.answer({"ask": "run", "text": session.text, **question})[0]
+
+
+def numbers(session, run, name, index):
+    return session.answer({"ask": "numbers", "run": run["run"], "name": name, "index": index})[1][0]
+
+
+@given(models(dtype="float32"), st.integers(1, 12), st.data())
+def test_numbers_are_those_of_the_trace(model, length, data):
+    session = letter_session(model, random_text(model, length))
+    run, trace = run_of(session), {}
+    model(run["ids"], trace=trace)
+    assert [step["name"] for step in run["steps"]] == activation_names(model.config.n_layer)
+    for step in run["steps"]:
+        whole = trace[step["name"]][0]
+        assert step["shape"] == list(whole.shape) and step["largest"] == np.abs(whole).max()
+        assert len(step["axes"]) == whole.ndim and step["formula"] and step["meaning"] and step["source"]
+        index = [data.draw(st.none() | st.integers(0, size - 1)) for size in whole.shape]
+        expected = whole[tuple(slice(None) if i is None else i for i in index)]
+        found = numbers(session, run, step["name"], index)
+        assert np.array_equal(found, expected) and found.dtype == expected.dtype and found.shape == expected.shape
+
+
+@given(models(), st.data())
+def test_parameters(model, data):
+    session = letter_session(model)
+    for name, array in flatten(model.params).items():
+        index = [data.draw(st.none() | st.integers(0, size - 1)) for size in array.shape]
+        _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+        assert np.array_equal(found, array[tuple(slice(None) if i is None else i for i in index)])
+
+
+@pytest.mark.parametrize("options", [{"quantize": "int8"}, {"dtype": "bfloat16"}])
+def test_parameters_of_a_packed_model(options, bundled):
+    model = GPT2.from_pretrained("stories", **options)
+    session = Session(model, bundled[1], TEXT)
+    for name in ("wte.weight", "h.1.mlp.c_fc.weight", "h.1.ln_1.weight"):
+        whole = np.asarray(flatten(model.params)[name])
+        for index in ([3, None], [None, 5], [3, 5], [None, None]):
+            index = index[: whole.ndim]
+            _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+            assert np.array_equal(found, whole[tuple(slice(None) if i is None else i for i in index)])
+
+
+def test_start(bundled):
+    session = Session(*bundled, TEXT)
+    head, arrays = session.answer({"ask": "start"})
+    assert head["text"] == TEXT and head["model"] == "stories" and "stories" in head["models"] and head["live"]
+    assert head["config"]["n_layer"] == 4 and head["config"]["parameters"] == 1_029_888 and head["config"]["tied"]
+    assert head["config"]["scales"] == pytest.approx([32**-0.5] * 4)
+    assert [a["axes"] for a in head["activations"]][:3] == ["TD", "TD", "HTK"] and len(head["activations"]) == 17
+    assert head["max_tokens"] == 256 and head["has_parameters"] and not arrays
+    names = {}
+    exec(head["python"], names)
+    assert np.array_equal(names["model"](names["tokenizer"].encode(TEXT)), bundled[0](bundled[1].encode(TEXT)))
+
+
+def test_a_run_of_ids_and_of_text_is_the_same_run(bundled):
+    session = Session(*bundled, TEXT)
+    by_text = run_of(session)
+    by_ids = run_of(session, ids=by_text["ids"])
+    assert by_ids == by_text and by_text["tokens"] == ["Once", " upon", " a", " time"]
+    other = run_of(session, text="The end")
+    assert other["run"] != by_text["run"]
+
+
+def test_a_run_that_was_dropped_is_computed_again(monkeypatch):
+    monkeypatch.setattr(page_runs, "MAX_BYTES", 0)
+    session = letter_session(letter_model())
+    texts = ["abc", "bcd", "cde", "def"]
+    runs = [run_of(session, text=text) for text in texts]
+    expected = [numbers(session, run, "h.1.resid", [None, 3]) for run in runs]
+    assert len(session.runs._kept) == page_runs.MIN_RUNS
+    session.answer({"ask": "forget", "run": runs[0]["run"]})
+    for run, before in zip(runs, expected, strict=True):
+        assert np.array_equal(numbers(session, run, "h.1.resid", [None, 3]), before)
+
+
+def test_questions_from_many_threads():
+    session, wrong = letter_session(letter_model()), []
+
+    def ask(seed):
+        text = random_text(letter_model(), 5 + seed % 3, seed)
+        run = run_of(session, text=text)
+        logits = numbers(session, run, "logits", [None, None])
+        if not np.array_equal(logits, letter_model()(letter_tokenizer(letter_model()).encode(text))):
+            wrong.append(text)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_lens(bundled):
+    session = Session(*bundled, TEXT)
+    run = run_of(session)
+    head, _ = session.answer({"ask": "lens", "run": run["run"], "position": None, "k": 4})
+    lens = logit_lens(*bundled, TEXT)
+    for t in range(4):
+        expected = lens.top(4, t)
+        for row, pairs in enumerate(expected):
+            assert head["texts"][row][t] == [text for text, _ in pairs]
+            assert head["probabilities"][row][t] == pytest.approx([p for _, p in pairs], rel=1e-5)
+    one, _ = session.answer({"ask": "lens", "run": run["run"], "position": 2, "k": 4})
+    assert one["ids"] == [rows[2:3] for rows in head["ids"]]
+
+
+def test_the_lens_of_a_changed_run_ends_with_its_logits(bundled):
+    session = Session(*bundled, TEXT)
+    changes = [{"kind": "zero", "name": "h.3.mlp.out"}, {"kind": "scale", "name": "ln_f", "factor": 0.5}]
+    run = run_of(session, changes=changes)
+    head, _ = session.answer({"ask": "lens", "run": run["run"], "k": 3})
+    probs = softmax(numbers(session, run, "logits", [None, None]))
+    assert head["ids"][-1] == np.argsort(-probs, axis=-1)[:, :3].tolist()
+
+
+def test_beams(bundled):
+    session = Session(*bundled, TEXT)
+    run = run_of(session)
+    head, _ = session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
+    tree = beam_tree(*bundled, TEXT, 3, 4)
+    assert head["best"] == tree.best and head["text"] == tree.text and len(head["nodes"]) == len(tree.nodes)
+    for node, expected in zip(head["nodes"], tree.nodes, strict=True):
+        assert (node["ids"], node["state"], node["step"]) == (list(expected.ids), expected.state, expected.step)
+
+
+def test_a_beam_search_of_a_damaged_model():
+    model = letter_model()
+    model.params["ln_f"]["weight"][0] = np.inf
+    session = letter_session(model)
+    with pytest.raises(ValueError, match="not finite: there is nothing to search"):
+        session.answer({"ask": "beams", "run": run_of(session)["run"]})
+
+
+def test_the_attribution_of_a_logit(bundled):
+    session = Session(*bundled, TEXT)
+    run = run_of(session)
+    head, _ = session.answer({"ask": "attribution", "run": run["run"], "position": 3, "token": 7, "other": 9})
+    logits = numbers(session, run, "logits", [3, None])
+    parts = [head["wte"], head["wpe"], *np.ravel(head["heads"]), *head["attn_biases"], *head["mlps"], head["ln_f_bias"]]
+    assert sum(parts) == pytest.approx(logits[7] - logits[9], abs=1e-4)
+    assert np.shape(head["by_token"]) == (4, 4, 4) and head["other"] is not None
+
+
+def test_other_models_of_this_machine(tmp_path, bundled):
+    model = letter_model()
+    model.save_pretrained(tmp_path / "mine")
+    letter_tokenizer(model).save_pretrained(tmp_path / "mine")
+    session = Session(*bundled, TEXT)
+    name = str(tmp_path / "mine")
+    run = run_of(session, text="abc", model=name)
+    assert run["model"] == name and run["config"]["n_layer"] == 3
+    assert session.answer({"ask": "tokens", "ids": [0, 1], "run": run["run"]})[0]["texts"] == ["A", "B"]
+    assert name in session.answer({"ask": "start"})[0]["models"]
+    # A page never downloads.
+    for missing in ("gpt2-xl", "nobody/nothing", str(tmp_path / "none"), ""):
+        with pytest.raises(ValueError, match="local cache|there is no folder"):
+            run_of(session, model=missing)
+
+
+def test_texts_stay_data(bundled):
+    session = Session(*bundled, TEXT)
+    hostile = "</script><img src=x onerror=alert(1)>\u2028\u202e\x00\x1b[31m 'quoted' \"twice\" \\"
+    run = run_of(session, text=hostile)
+    assert run["text"] == hostile and bundled[1].decode(run["ids"]) == "".join(run["text"])
+    names = {"tokenizer": bundled[1], "model": bundled[0]}
+    exec(run["code"], names)  # the text stands there as a literal, whatever is in it
+    assert names["ids"] == run["ids"]
+
+
+BAD_QUESTIONS = {
+    "a question must be an object, not \\[\\]": [],
+    "ask must be one of start, run, .*, not 'sing'": {"ask": "sing"},
+    "ask must be one of .*, not \\['run'\\]": {"ask": ["run"]},
+    "text must be a text, not 5": {"ask": "run", "text": 5},
+    "the text is empty": {"ask": "run", "text": ""},
+    "half a character at place 1": {"ask": "run", "text": "a\ud800"},
+    "no token for the character 'é'": {"ask": "run", "text": "é"},
+    "the text has 17 tokens; the page takes at most 16": {"ask": "run", "text": "a" * 17},
+    "ids is empty": {"ask": "run", "ids": []},
+    "ids must be integers from 0 to 29, not 30": {"ask": "run", "ids": [30]},
+    "ids must be integers from 0 to 29, not -1": {"ask": "run", "ids": [-1]},
+    "ids must be integers from 0 to 29, not True": {"ask": "run", "ids": [True]},
+    "ids must be a list, not 'abc'": {"ask": "run", "ids": "abc"},
+    "ids has 17 items; at most 16": {"ask": "run", "ids": [1] * 17},
+    "model must be a text, not 3": {"ask": "run", "text": "a", "model": 3},
+    "this run is not known any more": {"ask": "numbers", "run": "nothing", "name": "embed", "index": [0, 0]},
+    "run must be a text, not None": {"ask": "numbers"},
+    "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "name": "h.9.resid", "index": [0, 0]},
+    "embed has 2 axes, \\[3, 8\\], but the index has 1": {
+        "ask": "numbers",
+        "run": "RUN",
+        "name": "embed",
+        "index": [0],
+    },
+    "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [3, 0]},
+    "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [-1, 0]},
+    "1.5 is no index": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [1.5, 0]},
+    "no parameter 'h.0.attn'": {"ask": "parameter", "name": "h.0.attn", "index": [0]},
+    "position must be an integer from 0 to 2, not 3": {"ask": "lens", "run": "RUN", "position": 3},
+    "k must be an integer from 1 to 30, not 31": {"ask": "lens", "run": "RUN", "k": 31},
+    "num_beams must be an integer from 2 to 8, not 1": {"ask": "beams", "run": "RUN", "num_beams": 1},
+    "max_new_tokens is 20": {"ask": "beams", "run": "RUN", "steps": 20},
+    "token must be an integer from 0 to 29, not 30": {"ask": "attribution", "run": "RUN", "position": 0, "token": 30},
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_QUESTIONS)
+def test_bad_questions(sentence):
+    session = letter_session(letter_model())
+    question = BAD_QUESTIONS[sentence]
+    if isinstance(question, dict) and question.get("run") == "RUN":
+        question = question | {"run": run_of(session)["run"]}
+    with pytest.raises(ValueError, match=sentence):
+        session.answer(question)
+
+
+def test_too_long_a_text_is_a_context_length_error():
+    with pytest.raises(ContextLengthError, match="shorten it"):
+        run_of(letter_session(letter_model()), text="a" * 17)
