@@ -1,5 +1,6 @@
 """What a page shows beside the activations of a run: the logit lens, a beam search, parts of a logit."""
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 
 import numpy as np
@@ -18,14 +19,18 @@ MAX_BEAMS = 8
 MAX_BEAM_STEPS = 20
 
 
-def lens(run: PageRun, edits: dict, k: int) -> dict:
+def lens(run: PageRun, edits: dict, k: int, computing: AbstractContextManager) -> dict:
     """Return the k most probable next tokens after every position, if the model stopped after each block.
 
     ids, texts, probabilities: lists [L + 1, T, k]; row 0 is what the embedding alone predicts. edits: the run's.
+    computing: held while the model runs, and released after each row, so that other pages need not wait for all.
     """
     ids, probabilities = [], []
+    rows = lens_rows(run.loaded.model, run.ids, run.trace, edits)
     with np.errstate(all="ignore"):  # as in the run itself
-        for logits in lens_rows(run.loaded.model, run.ids, run.trace, edits):
+        for _ in range(run.config.n_layer + 1):
+            with computing:
+                logits = next(rows)
             best = top_indices(np.where(np.isnan(logits), -np.inf, logits), k)  # [T, k]
             ids.append(best.tolist())
             probabilities.append(np.take_along_axis(softmax(logits), best, axis=-1).tolist())
@@ -33,11 +38,12 @@ def lens(run: PageRun, edits: dict, k: int) -> dict:
     return {"ids": ids, "texts": texts, "probabilities": probabilities}
 
 
-def beams(run: PageRun, num_beams: int, steps: int) -> dict:
+def beams(run: PageRun, num_beams: int, steps: int, computing: AbstractContextManager) -> dict:
     """Return the beam search that continues a run's text, as looking.beam_tree has it, for JSON."""
     if not np.isfinite(run.trace["logits"]).all():
         raise ValueError("the logits of this run are not finite: there is nothing to search")
-    tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
+    with computing:
+        tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
     nodes = [asdict(node) | {"ids": list(node.ids), "step": node.step} for node in tree.nodes]
     return {"nodes": nodes, "best": tree.best, "text": tree.text}
 

@@ -30,7 +30,8 @@ class PageRun:
     text: str
     changes: list[Change]
     trace: TraceWithOrigins
-    answers: dict = field(default_factory=dict)  # of questions that take long, by question
+    answers: dict = field(default_factory=dict)  # to questions that take long, by question
+    answering: threading.Lock = field(default_factory=threading.Lock)  # held while one of them is made
 
     @property
     def config(self):

@@ -130,7 +130,7 @@ class Session:
         run = self.runs.find(text_field(question, "run"))
         k = integer_field(question, "k", 1, min(MAX_LENS_TOKENS, run.config.vocab_size), default=5)
         position = integer_field(question, "position", 0, len(run.ids) - 1, default=ALL)
-        rows = self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k))
+        rows = self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k, self.runs.computing))
         if position is ALL:
             return rows, []
         return {name: [row[position : position + 1] for row in values] for name, values in rows.items()}, []
@@ -141,7 +141,8 @@ class Session:
         steps = integer_field(question, "steps", 1, MAX_BEAM_STEPS, default=5)
         if run.changes:
             raise ValueError("a beam search runs the model as it is: undo the changes first")
-        return self._once(run, ("beams", num_beams, steps), lambda: beams(run, num_beams, steps)), []
+        key = "beams", num_beams, steps
+        return self._once(run, key, lambda: beams(run, num_beams, steps, self.runs.computing)), []
 
     def _attribution(self, question):
         run = self.runs.find(text_field(question, "run"))
@@ -152,8 +153,8 @@ class Session:
         return parts_of_logit(run, position, token, other), []
 
     def _once(self, run, key, compute):
-        """Return what compute() does, remembered with the run; the model runs for one page at a time."""
-        with self.runs.computing:
+        """Return what compute() does, remembered with the run."""
+        with run.answering:
             if key not in run.answers:
                 run.answers[key] = compute()
             return run.answers[key]
