@@ -1,5 +1,5 @@
 // Where a number comes from: the sum that made it, computed here from the program's own numbers. why_sums.js has the
-// formulas; this file has what they share. The answer is that of Why.to_dict() in minigpt/looking/why.py.
+// formulas; this file has what they share. The answer is that of Why.to_dict() in minigpt/looking/why/answer.py.
 
 import { tokenText } from "./dom.js";
 import { Numbers, general, written } from "./why_numbers.js";

@@ -1,4 +1,4 @@
-// The numbers of one run, activations and parameters, as factors of terms; as in minigpt/looking/pass_numbers.py.
+// The numbers of one run, activations and parameters, as factors of terms; as in minigpt/looking/why/numbers.py.
 
 /** The numbers that one number can depend on. Names of its block may leave out "h.LAYER.", as in model.py. */
 export class Numbers {

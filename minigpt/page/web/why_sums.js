@@ -1,5 +1,5 @@
 // The formulas of the activations, each as the sum of terms that gives one of its numbers; as in
-// minigpt/looking/forward_sums.py. A formula gets the Numbers inside the block (why_numbers.js) and the number's index, in
+// minigpt/looking/why/forward.py. A formula gets the Numbers inside the block (why_numbers.js) and the number's index, in
 // letters as in model.py, with h a head, t a token (the query), s a key, d, k, f and v the number in a vector. It
 // returns {formula, terms, also, note, numbers, magnitude}: also are numbers it depends on without adding them; numbers
 // is the formula with numbers in it, if not the largest terms written out; rounding is relative to magnitude, if not
