@@ -2,6 +2,7 @@
 // formulas; this file has what they share. The answer is that of Why.to_dict() in minigpt/looking/why/answer.py.
 
 import { tokenText } from "./dom.js";
+import { vocabularyTexts } from "./vocabulary.js";
 import { Numbers, general, written } from "./why_numbers.js";
 import { SUMS } from "./why_sums.js";
 
@@ -30,8 +31,8 @@ async function whereOf(at, index) {
   if (/^attn\.(scores|weights)$/.test(at.part)) return `head ${index[0]}, query: ${token(index[1])}, key: ${token(index[2])}`;
   if (index.length === 3) return `head ${index[0]}, ${token(index[1])}`;
   if (at.part !== "logits") return token(index[0]);
-  const { texts } = await at.app.source.ask({ ask: "tokens", ids: [index[1]] });
-  return `after ${token(index[0])}, how well "${tokenText(texts[0])}" fits`;
+  const [text] = await vocabularyTexts(at.app, [index[1]]);
+  return `after ${token(index[0])}, how well "${tokenText(text)}" fits`;
 }
 
 /** Put the answer together. What the terms miss, beyond rounding, becomes a term of its own: the page never hides it. */
