@@ -33,21 +33,20 @@ SECONDS = 60  # far more than anything takes: only a page that hangs reaches thi
 # question, and two frames in which it asks nothing, has drawn everything.
 COUNT_QUESTIONS = """
 globalThis.openQuestions = 0;
-Object.defineProperty(globalThis, "minigpt", {
-  configurable: true,
-  set(app) {
-    const ask = app.source.ask.bind(app.source);
-    app.source.ask = async (question) => {
-      openQuestions++;
-      try {
-        return await ask(question);
-      } finally {
-        openQuestions--;
-      }
-    };
-    Object.defineProperty(globalThis, "minigpt", {value: app});
-  },
-});
+function count(app) {
+  const ask = app.source.ask.bind(app.source);
+  app.source.ask = async (question) => {
+    openQuestions++;
+    try {
+      return await ask(question);
+    } finally {
+      openQuestions--;
+    }
+  };
+  Object.defineProperty(globalThis, "minigpt", {value: app, configurable: true});
+}
+if (globalThis.minigpt) count(minigpt); // in a frame, this may run after the page's scripts
+else Object.defineProperty(globalThis, "minigpt", {configurable: true, set: count});
 """
 SETTLE = """
 async (seconds) => {
@@ -64,7 +63,7 @@ STARTED = """
 async (seconds) => {
   const end = performance.now() + 1000 * seconds;
   while (!globalThis.minigpt?.run) {
-    if (performance.now() > end) throw new Error(document.body.innerText);
+    if (performance.now() > end) throw new Error(document.body.innerText.slice(0, 300));
     await new Promise(requestAnimationFrame);
   }
 }
@@ -105,9 +104,12 @@ def serve_in_thread(model, tokenizer, text=TEXT):
 
 
 class Tab:
-    """A page in the browser that is watched. `page` is Playwright's."""
+    """A page in the browser that is watched. `page` is Playwright's Page, or its Frame of a page in a frame.
 
-    def __init__(self, browser, address, size=DESKTOP, is_offline=False, **options):
+    is_offline: the network is cut off. functions: Python that the page can call, by name.
+    """
+
+    def __init__(self, browser, address, size=DESKTOP, is_offline=False, in_frame=False, functions=None, **options):
         self.address = address
         self.faults = []
         self.expected = []  # parts of faults that a test provokes
@@ -122,13 +124,25 @@ class Tab:
             self.context.set_offline(True)
             self.context.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
         self.context.add_init_script(COUNT_QUESTIONS)
+        for name, function in (functions or {}).items():
+            self.context.expose_function(name, function)
+        try:
+            self._open(address, in_frame)
+        except Exception as error:
+            raise AssertionError(f"the page does not open: {error} {self.faults}") from error
+
+    def _open(self, address, in_frame):
         self.page = self.context.new_page()
+        self.keyboard = self.page.keyboard
         self.page.goto(address)
+        if in_frame:
+            self.page = self.page.wait_for_selector("iframe", state="attached").content_frame()
+            self.page.wait_for_load_state()
         self.page.evaluate(STARTED, SECONDS)
         self.settled()
 
     def _watch_request(self, request):
-        if not request.url.startswith((self.address, "data:", "blob:")):
+        if not request.url.startswith((self.address, "data:", "blob:", "about:")):
             self.faults.append(f"request: {request.url}")
 
     def _watch_response(self, response):
@@ -172,7 +186,7 @@ class Tab:
 
     def press(self, *keys):
         for key in keys:
-            self.page.keyboard.press(key)
+            self.keyboard.press(key)
             self.settled()
         return self
 

@@ -6,6 +6,7 @@ from browser_helpers import PHONE, PROJECTOR, TEXT, VIEWS, serve_in_thread
 from hostile_texts import HOSTILE_TEXTS, is_harmed
 from page_checks import assert_numbers_are_those_of, drawn_index, shows, size_of, trace_of
 
+import minigpt
 from minigpt.activations import ACTIVATIONS, activation_names
 
 pytestmark = pytest.mark.browser
@@ -137,14 +138,16 @@ def test_clicks_lead_from_a_logit_to_a_row_of_wte_and_back(tab, bundled):
     tab.go("next")
     tab.page.locator("#view tr[data-token] button.value").first.click()
     way = [asked(tab.settled())]
-    assert way[0][0] == "logits"
+    name, index, _ = way[0]
+    path = minigpt.step(model, tokenizer, TEXT).why(name, *index).path()
+    assert name == "logits"
     while tab.page.locator("#why-follow").count():
-        name, index, value = way[-1]
-        assert value == pytest.approx(float(trace[name][index]), abs=1e-6 * size_of(trace[name]))
         tab.click("#why-follow")
         way.append(asked(tab))
-        assert len(way) < 60
-    name, index, _ = way[-1]
+        assert len(way) <= len(path)
+    assert [place[:2] for place in way] == [(why.name, why.index) for why in path]
+    for name, index, value in way:
+        assert value == pytest.approx(float(trace[name][index]), abs=1e-6 * size_of(trace[name]))
     assert name == "embed"
     learnt = tab.texts("#panel .terms .term .what code")
     token_id = tokenizer.encode(TEXT)[index[0]]

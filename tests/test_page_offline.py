@@ -59,9 +59,10 @@ def test_views_show_the_same_numbers(open_file, saved_page, bundled):
     tab = open_file(saved_page)
     trace = trace_of(model, tokenizer.encode(TEXT))
     for view in VIEWS:
-        tab.go(view, layer=1, head=2, token=6)
-        assert tab.page.locator("#view .bad").count() == 0, view
-        assert_numbers_are_those_of(trace, tab.numbers("#view"))
+        for layer, head, token in ((1, 2, 6), (0, 0, 0)):
+            tab.go(view, layer=layer, head=head, token=token)
+            assert tab.page.locator("#view .bad").count() == 0, view
+            assert_numbers_are_those_of(trace, tab.numbers("#view"))
 
 
 def test_space_shows_the_tokens_that_the_model_added(open_file, saved_page, bundled):

@@ -402,6 +402,10 @@ def test_the_stream_is_pushed_by_the_parts_that_attribution_names(tab, bundled):
                 "(rows) => rows.map((row) => [row.dataset.name, Number(row.querySelector('.push-button').dataset.value)])",
             )
         )
+        sizes = dict(tab.page.eval_on_selector_all(".stream-table tbody tr", SIZES))
+        for name, size in sizes.items():
+            assert size == pytest.approx(float(np.linalg.norm(trace[name][position])), rel=1e-5), name
+        assert sizes.keys() == pushes.keys()
         assert pushes["embed"] == pytest.approx(found.wte + found.wpe, abs=1e-4)
         for layer in range(model.config.n_layer):
             assert pushes[f"h.{layer}.mlp.out"] == pytest.approx(found.mlps[layer], abs=1e-4)
@@ -420,6 +424,7 @@ def test_the_stream_is_pushed_by_the_parts_that_attribution_names(tab, bundled):
         assert parts == {name: pytest.approx(value, abs=1e-4) for name, value in expected.items()}
 
 
+SIZES = "(rows) => rows.map((row) => [row.dataset.name, Number(row.querySelector('.size [data-value]').dataset.value)])"
 SECOND = "Once upon a time there was a little bear"
 
 
