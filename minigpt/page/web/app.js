@@ -22,6 +22,15 @@ export class App {
     this.listeners[event].push(f);
   }
 
+  /** Call f the next time. */
+  once(event, f) {
+    const listener = () => {
+      this.listeners[event] = this.listeners[event].filter((other) => other !== listener);
+      f();
+    };
+    this.on(event, listener);
+  }
+
   tell(event, ...details) {
     for (const f of this.listeners[event]) f(...details);
   }
@@ -29,6 +38,12 @@ export class App {
   /** Say a sentence, or with bad = true an error, in the status line. */
   say(sentence, bad = false) {
     this.tell("status", sentence, bad);
+  }
+
+  /** Say that the panel has the answer. Whoever sees the panel needs it least, so a small screen gives it no room. */
+  sayAsked() {
+    const { name, index } = this.place.why;
+    this.tell("status", `${placeName(name, index)}: the panel shows how it was computed`, false, true);
   }
 
   get config() {
@@ -68,14 +83,19 @@ export class App {
   why(name, index, more = {}) {
     this.asked = { name, index };
     this.go({ ...this.place, ...more, name, why: { name, index } });
-    this.say(`${placeName(name, index)}: the panel shows how it was computed`);
+    this.sayAsked();
   }
 
-  /** Ask the program to run the model: {text} or {ids}, and {changes}. The answer becomes the run that is shown. */
-  async newRun(question) {
+  /**
+   * Ask the program to run the model: {text} or {ids}, and {changes}. The answer becomes the run that is shown, at the
+   * place that placeFor(run) says, or where the reader is.
+   */
+  async newRun(question, placeFor = null) {
     const turn = ++this.#turn;
     const run = await this.source.ask({ ask: "run", changes: [], model: this.run?.model, ...question });
-    if (turn === this.#turn) this.setRun(run); // else somebody has asked for another run in the meantime
+    if (turn !== this.#turn) return run; // somebody has asked for another run in the meantime
+    if (placeFor) this.place = placeFor(run);
+    this.setRun(run);
     return run;
   }
 

@@ -6,6 +6,8 @@ import { figure } from "./figures.js";
 
 const THICKEST = 14; // pixels, of a weight of 1
 const FAINTEST = 0.01; // smaller weights have no arc
+const ROOM = 44; // pixels above each line of a text in several lines
+const LONG = 40; // tokens from which on the text is broken into lines; a shorter one scrolls sideways
 
 /**
  * name: "h.2.attn.weights". weights: T * T, row by row. token: the position whose row is drawn while no other is
@@ -36,23 +38,27 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
       shares[position],
     ),
   );
+  const isLine = T <= LONG;
   const frame = el(
     "div",
-    { class: "arcs", onpointerleave: () => draw(token) },
+    { class: `arcs${isLine ? " one-line" : ""}`, onpointerleave: () => draw(token) },
     curves,
     el("div", { class: "places", role: "radiogroup", "aria-label": "the token that looks back" }, words),
   );
+  const scroller = el("div", { class: "arcs-scroll" }, frame);
   let spots = [];
 
-  /** Find where the tokens stand: one line, or several if the text is long. */
+  /** Find where the tokens stand; a line that is too long is scrolled to the arc that matters most. */
   function measure() {
-    const lines = new Set(words.map((word) => word.offsetTop)).size;
-    frame.classList.toggle("one-line", lines === 1);
     spots = words.map((word) => ({
       x: word.offsetLeft + word.offsetWidth / 2,
+      width: word.offsetWidth,
       top: word.offsetTop,
       bottom: word.offsetTop + word.offsetHeight,
     }));
+    const most = weights.subarray(token * T, token * T + token + 1).reduce((best, x, s, row) => (x > row[best] ? s : best), 0);
+    const [left, right] = [words[most].offsetLeft, words[token].offsetLeft + words[token].offsetWidth];
+    scroller.scrollLeft = Math.min(left - 8, right - scroller.clientWidth + 8);
     draw(token);
   }
 
@@ -67,7 +73,14 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
       text.textContent = s <= t ? share(row[s]) : "";
     });
     if (!spots.length) return;
-    const room = spots[0].top - 6;
+    const room = isLine ? spots[0].top - 6 : ROOM;
+    const drawn = Array.from(row.subarray(0, t + 1), (weight, s) => s).filter((s) => row[s] > FAINTEST);
+    // Arcs from other lines end side by side on the token, or they would be one lump.
+    const above = drawn.filter((s) => spots[s].top !== spots[t].top).sort((a, b) => spots[a].x - spots[b].x);
+    const landing = (s) => {
+      const i = above.indexOf(s);
+      return i < 0 ? spots[t].x : spots[t].x + ((i + 0.5) / above.length - 0.5) * (spots[t].width - 8);
+    };
     fill(
       curves,
       Array.from(
@@ -75,7 +88,7 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
         (weight, s) =>
           weight > FAINTEST &&
           el("path", {
-            d: curve(spots[t], spots[s], room),
+            d: curve({ ...spots[t], x: landing(s) }, spots[s], room, s === t),
             "stroke-width": (1 + (THICKEST - 1) * weight).toFixed(2),
             dataset: { from: t, to: s, value: weight },
           }),
@@ -83,15 +96,15 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
     );
   }
 
-  new ResizeObserver(measure).observe(frame);
-  return frame;
+  new ResizeObserver(measure).observe(scroller);
+  return scroller;
 }
 
 /** The path of an arc from one token to another: over the words of a line, or up to a line above. */
-function curve(from, to, room) {
-  if (from === to) return `M ${from.x - 9} ${from.top} c -12 -34 30 -34 18 0`;
+function curve(from, to, room, isItself) {
+  if (isItself) return `M ${from.x - 9} ${from.top} c -12 -34 30 -34 18 0`;
   if (from.top !== to.top)
-    return `M ${from.x} ${from.top} C ${from.x} ${from.top - 26}, ${to.x} ${to.bottom + 26}, ${to.x} ${to.bottom}`;
+    return `M ${from.x} ${from.top} C ${from.x} ${from.top - 22}, ${to.x} ${to.bottom + 22}, ${to.x} ${to.bottom}`;
   // A curve rises to three quarters of its handles.
   const height = Math.min(room * 1.3, 16 + 0.35 * Math.abs(from.x - to.x));
   return `M ${from.x} ${from.top} C ${from.x} ${from.top - height}, ${to.x} ${to.top - height}, ${to.x} ${to.top}`;

@@ -88,8 +88,8 @@ export function matrix(app, { layer, head, token, key, stage, numbers, width }) 
       stage !== "softmax"
         ? `Blue is above 0, red below; full colour is ${number(largest)}.`
         : largest === 1
-          ? "White is 0, blue is 1."
-          : `White is 0; full blue is ${number(largest)} or more.`,
+          ? "No colour is 0, full blue is 1."
+          : `No colour is 0; full blue is ${number(largest)} or more.`,
     ),
     arithmetic,
   );
@@ -279,15 +279,17 @@ function softmaxLines({ app, layer, head, T, scores, weights }, t, s) {
     el(
       "p",
       { class: "row-sum", dataset: { value: rowWeights.reduce((total, x) => total + x, 0) } },
-      `The row: ${someOf(rowWeights)} = ${number(Number(rowWeights.reduce((total, x) => total + x, 0).toFixed(4)))}`,
+      `The whole row: ${someOf(rowWeights)} = ${number(Number(rowWeights.reduce((total, x) => total + x, 0).toFixed(4)))}`,
     ),
   ];
 }
 
-/** The numbers of a sum as text: all of a short one, the beginning and the end of a long one. */
+/** The numbers of a sum as text: all of a short one, the largest of a long one and what the others come to. */
 function someOf(numbers) {
-  const texts = numbers.map((x) => shortNumber(x));
-  return texts.length <= 8 ? texts.join(" + ") : [...texts.slice(0, 4), "…", ...texts.slice(-3)].join(" + ");
+  if (numbers.length <= 8) return numbers.map((x) => shortNumber(x)).join(" + ");
+  const sorted = [...numbers].sort((a, b) => b - a);
+  const rest = sorted.slice(4).reduce((sum, x) => sum + x, 0);
+  return `${sorted.slice(0, 4).map((x) => shortNumber(x)).join(" + ")} + ${shortNumber(rest)} from ${numbers.length - 4} others`;
 }
 
 function shortNumber(x) {

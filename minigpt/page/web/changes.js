@@ -60,7 +60,7 @@ export function changeButton(app, change, label, attributes = {}) {
   if (!app.start.live) return null;
   return el("button", {
     type: "button", class: "change", "aria-pressed": String(isChanged(app, change)), title: inWords(app, change),
-    dataset: { change: asKey(change) }, ...attributes, onclick: () => toggleChange(app, change),
+    dataset: { change: asKey(change) }, onclick: () => toggleChange(app, change), ...attributes,
   }, label);
 }
 

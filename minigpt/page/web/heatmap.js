@@ -7,7 +7,7 @@ const MAX_COLUMNS = 1024; // pixels a picture is wide at most; more columns shar
 
 /**
  * values: typed array, rows * columns, row by row. rowLabels, columnLabels: texts (tokens) or null. largest: the value of
- * full colour. signed: blue above 0, white 0, red below; else from 0 upwards. cell(row, column): hides a cell if it
+ * full colour. signed: blue above 0, red below; else from 0 upwards. cell(row, column): hides a cell if it
  * returns false. onpick(row, column): click or Enter. describe(row, column): the words before the number. cellWidth: in
  * pixels, or "fill" for a picture as wide as the place it is put in. write(row, column): a text to stand in the cell.
  */
@@ -82,7 +82,7 @@ export function heatmap({
       onblur: () => { tip.hidden = true; },
       onclick: (event) => { const place = find(event); if (place && onpick) onpick(...place); },
     },
-    canvas, write && written({ values, rows, columns, largest: largest || 1, signed, cell, write }), cursor, tip, spoken,
+    canvas, write && written({ values, rows, columns, largest: largest || 1, cell, write }), cursor, tip, spoken,
   );
   if (marked) point(...marked);
 
@@ -110,13 +110,12 @@ function putAbove(tip, box, across, down, height) {
   tip.style.top = `${top > 4 ? top : box.top + (down + height) * box.height + 4}px`;
 }
 
-/** The numbers that stand in the cells, dark on a light cell and light on a dark one. */
-function written({ values, rows, columns, largest, signed, cell, write }) {
+/** The numbers that stand in the cells; those on full colour are dark on a dark page, too. */
+function written({ values, rows, columns, largest, cell, write }) {
   const texts = Array.from({ length: rows * columns }, (_, i) => {
     const [row, column] = [Math.floor(i / columns), i % columns];
     if (cell && !cell(row, column)) return el("span");
-    const dark = Math.min(1, Math.abs(values[i] / largest)) > (values[i] < 0 && signed ? 0.72 : 0.85);
-    return el("span", { class: dark ? "light" : null }, write(row, column));
+    return el("span", { class: Math.abs(values[i] / largest) > 0.8 ? "strong" : null }, write(row, column));
   });
   return el("div", { class: "written", "aria-hidden": "true", style: { gridTemplateColumns: `repeat(${columns}, 1fr)` } }, texts);
 }
@@ -144,11 +143,9 @@ function paint(canvas, { values, rows, columns, shown, largest, signed, cell }) 
   context.putImageData(image, 0, 0);
 }
 
-const WHITE = [255, 255, 255], BLUE = [33, 102, 172], RED = [178, 24, 43];
+const PLUS = [58, 130, 214], MINUS = [214, 80, 68]; // seen on white and on black
 
-/** The colour of a share of the largest value, -1 to 1: red, white, blue. */
+/** The colour of a share of the largest value, -1 to 1: red, none, blue. None is transparent, so that it suits a light and a dark page. */
 export function colour(share, signed = true) {
-  const end = share < 0 && signed ? RED : BLUE;
-  const amount = Math.min(1, Math.abs(share));
-  return [...WHITE.map((white, i) => Math.round(white + (end[i] - white) * amount)), 255];
+  return [...(share < 0 && signed ? MINUS : PLUS), Math.round(255 * Math.min(1, Math.abs(share)))];
 }

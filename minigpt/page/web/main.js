@@ -16,9 +16,10 @@ const at = (id) => document.getElementById(id);
 async function start() {
   const app = new App(await openSource());
   globalThis.minigpt = app; // for the browser's console: minigpt.run.tokens
-  app.on("status", (sentence, bad) => {
+  app.on("status", (sentence, bad, aboutPanel) => {
     fill(at("status"), sentence);
     at("status").classList.toggle("bad", Boolean(bad));
+    at("status").classList.toggle("about-panel", Boolean(aboutPanel));
   });
   app.on("place", () => show(app));
   app.on("run", () => {
@@ -45,6 +46,7 @@ async function show(app) {
   const view = viewOf(app.place);
   document.title = titleOf(app, view);
   document.body.classList.toggle("is-asked", Boolean(app.place.why));
+  if (!app.place.why && at("status").classList.contains("about-panel")) app.say("");
   updateTabs(app);
   redraw(at("map"), () => renderMap(app, at("map")));
   redraw(at("panel"), () => renderPanel(app, at("panel")));
@@ -62,7 +64,7 @@ async function show(app) {
   at("view").dataset.view = view.id;
   at("view").dataset.place = placeName(app.place.name ?? "", []);
   if (isOther) scrollToStart(at("tour-box").hidden ? at("view") : at("tour-box"));
-  keepClickInSight();
+  keepInSight(isOther);
   app.tell("shown");
 }
 
@@ -85,11 +87,16 @@ addEventListener("click", (event) => {
   clicked = at("view").contains(event.target) ? event.clientY : null;
 }, true);
 
-/** On a small screen the panel comes up from below: what was clicked must not vanish behind it. */
-function keepClickInSight() {
-  const { top } = at("panel").getBoundingClientRect();
+/**
+ * On a small screen the panel comes up from below: what was clicked must not vanish behind it, nor, in another view, the
+ * number that the panel explains.
+ */
+function keepInSight(isOther) {
+  const end = at("panel").getBoundingClientRect().top;
   const isOver = getComputedStyle(at("panel")).position === "fixed";
-  if (isOver && clicked !== null && clicked > top - 30) scrollBy(0, clicked - top + 60);
+  const marked = isOther && at("view").querySelector(".marked, .cursor:not([hidden])");
+  if (isOver && marked) scrollBy(0, marked.getBoundingClientRect().bottom - end + 12);
+  else if (isOver && clicked !== null && clicked > end - 30) scrollBy(0, clicked - end + 60);
   clicked = null;
 }
 

@@ -31,20 +31,20 @@ export function samplingControls(V, f) {
       words: (x) => (x === 0 ? "0" : x.toFixed(2)),
       meaning(x) {
         if (x === 0) return "always the best: greedy";
-        return x < 1 ? "sharper: the best grow" : x > 1 ? "flatter: the rare grow" : "as the model says";
+        return x < 1 ? "below 1: the likely ones get more" : x > 1 ? "above 1: the rare ones get more" : "1: as the model says";
       },
     }),
     slider("top_k", { min: 0, max: counts.length - 1, step: 1 }, "top-k", {
       toSlider: nearest, fromSlider: (x) => counts[x], words: (k) => (k ? String(k) : "off"),
-      meaning: (k, fallen) => (k ? `the ${k === 1 ? "best stays" : `${k} best stay`}; ${fallen} fall` : "keeps every token"),
+      meaning: (k, fallen) => (k ? `the ${k === 1 ? "best stays" : `${k} best stay`}; ${fallen} struck out` : "keeps every token"),
     }),
     slider("top_p", { min: 0, max: 1, step: 0.01 }, "top-p", {
       words: (p) => (p < 1 ? p.toFixed(2) : "off"),
-      meaning: (p, fallen) => (p < 1 ? `the best until they hold ${Math.round(100 * p)} %; ${fallen} fall` : "keeps every token"),
+      meaning: (p, fallen) => (p < 1 ? `the best until they hold ${Math.round(100 * p)} %; ${fallen} struck out` : "keeps every token"),
     }),
     slider("min_p", { min: 0, max: 1, step: 0.01 }, "min-p", {
       words: (p) => (p ? p.toFixed(2) : "off"),
-      meaning: (p, fallen) => (p ? `at least ${Math.round(100 * p)} % of the best's p; ${fallen} fall` : "keeps every token"),
+      meaning: (p, fallen) => (p ? `at least ${Math.round(100 * p)} % of the best's p; ${fallen} struck out` : "keeps every token"),
     }),
   ];
   let asked = false;
@@ -61,7 +61,7 @@ export function samplingControls(V, f) {
   const reset = el("button", { id: "reset-sampling", type: "button", onclick: turnOff }, "Reset");
   return {
     element: el("div", { class: "sampling", role: "group", "aria-labelledby": "sampling-label" },
-      el("div", { class: "bar" }, el("span", { id: "sampling-label", class: "hint" }, "Sampling, in this order:"), reset),
+      el("div", { class: "bar" }, el("span", { id: "sampling-label", class: "hint" }, "What to do with the probabilities before the draw, from left to right:"), reset),
       el("div", { class: "sliders" }, sliders.map((s) => s.element))),
     show(reasons) {
       const fallen = {};

@@ -4,8 +4,11 @@ const HEADER = 56; // above the rows: the names of the columns
 const LENS = 52; // below: the guesses after each block
 const BEST = 7; // next tokens in the box at the right
 
-/** The layout for T tokens (at most `limit` shown, the chosen one among them) and L blocks in `width` pixels. */
-export function layoutOf({ T, chosen, L, width, limit }) {
+/**
+ * The layout for T tokens (at most `limit` shown, the chosen one among them) and L blocks in `width` pixels. isLow: the
+ * window is so low that the next tokens stand above the picture.
+ */
+export function layoutOf({ T, chosen, L, width, limit, isLow }) {
   const shown = rowsOf(T, chosen, limit);
   const step = shown.length <= 12 ? 32 : shown.length <= 20 ? 27 : 24;
   const boxHeight = 26 + BEST * 26;
@@ -16,9 +19,10 @@ export function layoutOf({ T, chosen, L, width, limit }) {
   const isNarrow = width < 520; // too narrow to keep both ends in sight while the blocks scroll
   const isDeep = L > 6;
   const left = { width: isNarrow ? 100 : isDeep ? 108 : 116 };
-  const rowGuessWidth = width >= 700 && !isDeep ? 100 : 0;
-  const nextWidth = isNarrow || isDeep ? 126 : 140;
-  const right = { width: rowGuessWidth + nextWidth + 6, nextX: rowGuessWidth + 6, nextWidth, rowGuessWidth };
+  const isAbove = isNarrow || isLow; // the box of the next tokens
+  const rowGuessWidth = (width >= 700 || isAbove) && !isDeep ? 100 : 0;
+  const nextWidth = isAbove ? 0 : isDeep ? 126 : 140;
+  const right = { width: rowGuessWidth + (nextWidth && nextWidth + 6), nextX: rowGuessWidth + 6, nextWidth, rowGuessWidth };
 
   const strip = isDeep ? 10 : 24, gap = isDeep ? 2 : 6;
   const ends = 18 + strip + 12 + 8 + strip + 10;
@@ -51,8 +55,8 @@ export function layoutOf({ T, chosen, L, width, limit }) {
   const nextTop = Math.max(top - 2, Math.min(yOf(chosen) - boxHeight / 2, Math.max(bottom, top + boxHeight) - boxHeight));
   const lensWidth = Math.min(blockWidth + gap - 2, 110); // a guess ends where the strip ends that it was read from
   return {
-    rows, step, top, bottom, left, middle, right, embed, blocks, final, isNarrow, isDeep, yOf, nextTop, dot,
-    height: Math.max(bottom + LENS, nextTop + boxHeight + 8),
+    rows, step, top, bottom, left, middle, right, embed, blocks, final, isNarrow, isDeep, isAbove, yOf, nextTop, dot,
+    height: isAbove ? bottom + LENS : Math.max(bottom + LENS, nextTop + boxHeight + 8),
     cells: isDeep ? 5 : 12,
     scrolls: room < L * (blockWidth + gap),
     lensColumns: [

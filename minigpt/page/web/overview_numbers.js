@@ -33,7 +33,7 @@ export function once(run, key, make) {
 }
 
 /**
- * What the stream of a row says after each block, if the model ended there: {at: [{text, probability}] for the embedding
+ * What the stream of a row says after each block, if the model ended there: {at: [{id, text, probability}] for the embedding
  * and every block, rows: the same after the last block, for every row}. null where the page cannot ask.
  */
 export async function guesses(app, run, position) {
@@ -42,7 +42,9 @@ export async function guesses(app, run, position) {
   const question = { ask: "lens", run: run.run, position: null, k: Math.min(5, vocab_size) };
   const answer = await once(run, "lens", () => app.source.ask(question).catch(() => null));
   if (!answer) return null;
-  const best = (layer, row) => ({ text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0] });
+  const best = (layer, row) => ({
+    id: answer.ids[layer][row][0], text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0],
+  });
   return {
     at: answer.texts.map((_, layer) => best(layer, position)),
     rows: run.tokens.map((_, row) => best(answer.texts.length - 1, row)),

@@ -1,6 +1,6 @@
 // The stream as strips of colour in the picture of the whole model.
 
-const PLUS = [58, 130, 214], MINUS = [214, 80, 68]; // seen on white and on black
+import { colour } from "./heatmap.js";
 
 /** Each row's numbers in `count` cells: of all the numbers that share a cell, the one of largest absolute value. */
 export function pooled(data, rows, columns, count) {
@@ -27,8 +27,8 @@ export function paintStrip(canvas, { values, scale }, { rows, step, cells }) {
     if (position === null) continue;
     for (let cell = 0; cell < cells; cell++) {
       const x = values[position * cells + cell];
-      const colour = x < 0 ? MINUS : PLUS;
-      context.fillStyle = `rgba(${colour.join(", ")}, ${Math.min(1, Math.abs(x) / scale).toFixed(3)})`;
+      const [red, green, blue, alpha] = colour(x / scale);
+      context.fillStyle = `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`;
       context.fillRect((cell * width) / cells, i * step + 3, width / cells, step - 6);
     }
   }

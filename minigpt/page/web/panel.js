@@ -28,6 +28,6 @@ export function renderPanel(app, element) {
       el("p", { class: "origin" }, `${step.file}:${step.line}`),
       el("pre", {}, el("code", {}, step.source))),
     !why && el("p", { class: "hint" },
-      "Click a number to see where it comes from. ← and → step through the activations, Space adds the next token."));
+      "Click a number or a guess to see where it comes from. ← and → step through the activations, Space adds the next token."));
   if (isOther) element.scrollTop = 0;
 }

@@ -90,7 +90,10 @@ export function patchingMap(app, place, base, name, answers) {
       columnLabels: app.run.tokens.map((text, t) => (base.ids[t] === other.ids[t] ? text : `${text}/${other.tokens[t]}`)),
       label: `effect of ${part}`,
       describe: (row, t) => `h.${L - 1 - row}.${part}, token ${t} ${tokenText(app.run.tokens[t])}: effect`,
-      onpick: (row, t) => pick(app, copyOf(row, t)),
+      onpick: async (row, t) => {
+        await pick(app, copyOf(row, t));
+        app.once("shown", () => document.getElementById("patch-effect")?.scrollIntoView({ block: "center" }));
+      },
     })];
   const show = () => {
     const map = maps.get(key);

@@ -14,7 +14,7 @@ export function tokenStrip(app, place, label) {
   const last = app.run.ids.length - 1;
   const choose = (position) => {
     document.getElementById(`token-${position}`)?.focus(); // the view that is drawn next gives the focus to this id again
-    app.go({ ...app.place, token: position, why: undefined });
+    app.go({ ...app.place, token: position }); // the panel keeps what it explains, and the way there
   };
   const keys = (event) => {
     const to = { ArrowLeft: chosen - 1, ArrowRight: chosen + 1, Home: 0, End: last }[event.key];
@@ -31,6 +31,7 @@ export function tokenStrip(app, place, label) {
   const strip = el("div", { class: "token-strip", role: "radiogroup", "aria-label": label, onkeydown: keys }, buttons);
   // A long text scrolls inside its row, to the chosen token as soon as the row is on the page and has a size.
   new ResizeObserver((_, observer) => {
+    if (!strip.clientWidth) return; // it is not on the page yet
     const button = buttons[chosen];
     strip.scrollLeft = button.offsetLeft - strip.offsetLeft - (strip.clientWidth - button.offsetWidth) / 2;
     observer.disconnect();

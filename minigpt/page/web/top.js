@@ -59,6 +59,7 @@ export function buildTop(app, element) {
 export function updateTop(app) {
   const { run } = app;
   at("text").value = run.text;
+  at("text").scrollTo(at("text").scrollWidth, at("text").scrollHeight); // its end is what is continued
   if (at("model")) {
     const name = run.model ?? app.start.model;
     const isKnown = [...at("model").options].some((option) => option.value === name);
@@ -96,9 +97,23 @@ async function runText(app, text, model = app.run.model) {
   const same = text === before.text && model === before.model;
   // Changes name blocks and heads that another model may not have.
   const changes = same ? before.changes : model === before.model ? withoutCopies(before.changes) : [];
-  const run = await attempt(app, () => app.newRun({ text, model, changes }));
+  const run = await attempt(app, () => app.newRun({ text, model, changes }, (other) => inAnotherText(app, other)));
   if (!run && at("model")) at("model").value = app.run.model ?? app.start.model;
   if (run && changes.length < before.changes.length) app.say("changes that belong to the run before are removed");
+}
+
+/**
+ * The place for a run that is about to be shown: with more or fewer tokens, the reader looks at its last one. In a text
+ * of as many tokens the same place can be compared.
+ */
+function atTheEnd({ place, run: before }, run) {
+  return run.ids.length === before.ids.length ? place : { ...place, token: undefined, key: undefined };
+}
+
+/** The same for another text, whose numbers are others, too. */
+function inAnotherText(app, run) {
+  const place = atTheEnd(app, run);
+  return place === app.place ? place : { ...place, why: undefined };
 }
 
 const MAX_WAITING = 8; // tokens that can be asked for while one is being computed
@@ -131,7 +146,7 @@ async function addOne(app) {
     const { data } = await app.numbers("logits", [T - 1, null]);
     const best = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
     const sum = data.reduce((total, x) => total + Math.exp(x - data[best]), 0);
-    const grown = await app.newRun({ ids: [...run.ids, best], changes: withoutCopies(run.changes) });
+    const grown = await app.newRun({ ids: [...run.ids, best], changes: withoutCopies(run.changes) }, (one) => atTheEnd(app, one));
     const hasDropped = grown.changes.length < run.changes.length;
     app.say(["added ", token(grown.tokens.at(-1)), ` with probability ${percent(1 / sum)}`,
       hasDropped ? "; copied activations belong to the text before and are removed" : ""]);
@@ -142,7 +157,8 @@ async function addOne(app) {
 /** Take the last token away. */
 async function removeToken(app) {
   const { ids, changes } = app.run;
-  if (ids.length > 1) await attempt(app, () => app.newRun({ ids: ids.slice(0, -1), changes: withoutCopies(changes) }));
+  if (ids.length < 2) return;
+  await attempt(app, () => app.newRun({ ids: ids.slice(0, -1), changes: withoutCopies(changes) }, (run) => atTheEnd(app, run)));
 }
 
 function switchTheme() {

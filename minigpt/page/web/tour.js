@@ -2,6 +2,7 @@
 // through the page's own views, covers none of them, and remembers nothing.
 
 import { attempt } from "./attempt.js";
+import { baseRun } from "./changes.js";
 import { el, fill } from "./dom.js";
 import { findExamples, STOPS } from "./tour_stops.js";
 
@@ -18,7 +19,7 @@ export function startTour(app) {
     app.on("run", () => at !== null && tell(app, at)); // the sentences name the tokens of the text
     app.on("shown", () => {
       mark(at === null ? null : STOPS[at].look);
-      if (isArriving) bringIntoSight();
+      if (isArriving) bringIntoSight(isArriving === "show");
       isArriving = false;
     });
   }
@@ -42,11 +43,11 @@ function build(app) {
     el("div", { class: "bar" },
       el("span", { id: "tour-count", class: "hint" }),
       el("span", { class: "grow" }),
-      el("button", { id: "tour-back", onclick: () => goTo(app, at - 1) }, "Back"),
-      el("button", { id: "tour-next", class: "main", onclick: () => (isLast(at) ? endTour() : goTo(app, at + 1)) }, "Next"),
+      el("button", { id: "tour-back", onclick: () => goTo(app, at - 1) }, "Previous stop"),
+      el("button", { id: "tour-next", class: "main", onclick: () => (isLast(at) ? endTour() : goTo(app, at + 1)) }, "Next stop"),
       el("button", {
-        id: "tour-again", title: "back to the place that this stop is about", onclick: () => goTo(app, at),
-      }, "Show it again"),
+        id: "tour-again", title: "go to what this stop is about", onclick: () => goTo(app, at, "show"),
+      }, "Show it"),
       el("button", { id: "tour-close", onclick: endTour }, "Close")),
     el("div", { id: "tour-text", "aria-live": "polite" }));
   box().onkeydown = (event) => {
@@ -56,36 +57,53 @@ function build(app) {
   };
 }
 
-async function goTo(app, stop) {
+/** how: "show" leads to what the stop is about, even where that takes the box out of sight. */
+async function goTo(app, stop, how = "arrive") {
   at = Math.max(0, stop);
   const found = await tell(app, at);
   if (!found || at === null) return;
-  isArriving = true;
+  isArriving = how;
   const before = app.place;
-  app.go(STOPS[at].place(found));
+  const place = STOPS[at].place(found);
+  // On a small screen the panel would cover what the stop says: there it opens with "Show it".
+  app.go(how === "show" || staysInSight() ? place : { ...place, why: undefined });
   if (app.place === before) app.replace(before); // it is there already; it is drawn again, and shown
 }
 
-/** On a small screen the box may be above the window, or behind the panel that comes up from below. */
-function bringIntoSight() {
+/** Scroll to what a stop is about, below the box. On a small screen the box is read first, and "Show it" leads on. */
+function bringIntoSight(isAskedFor) {
+  const target = document.querySelector(STOPS[at].show ?? "#view > *");
+  const stays = staysInSight();
+  if (target && (stays || isAskedFor)) {
+    const header = document.getElementById("top");
+    const end = getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
+    scrollBy(0, target.getBoundingClientRect().top - end - (stays ? box().offsetHeight : 0) - 10);
+    return;
+  }
   const { top, bottom } = box().getBoundingClientRect();
-  const panel = document.getElementById("panel");
-  const end = getComputedStyle(panel).position === "fixed" ? panel.getBoundingClientRect().top : innerHeight;
-  if (top < 0 || bottom > end) box().scrollIntoView({ block: "start" });
+  if (top < 0 || bottom > innerHeight) box().scrollIntoView({ block: "start" });
 }
 
-const examples = { run: null, found: null }; // of the present run, searched for once
+/** Whether the box stays above the view while it scrolls: on a small screen it does not. */
+function staysInSight() {
+  return getComputedStyle(box()).position === "sticky";
+}
+
+const examples = { run: null, found: null }; // of the present text, searched for once
 
 /** Write the text of a stop. */
 async function tell(app, stop) {
   const { title, notebook, say, try: attemptThis } = STOPS[stop];
-  if (examples.run !== app.run.run) Object.assign(examples, { run: app.run.run, found: findExamples(app) });
-  const found = await attempt(app, () => examples.found);
+  const found = await attempt(app, async () => {
+    const run = await baseRun(app);
+    if (examples.run !== run.run) Object.assign(examples, { run: run.run, found: findExamples(app, run) });
+    return examples.found;
+  });
   if (!found) examples.run = null;
   if (!found || stop !== at) return found;
   document.getElementById("tour-count").textContent = `Stop ${stop + 1} of ${STOPS.length}`;
   document.getElementById("tour-back").disabled = stop === 0;
-  document.getElementById("tour-next").textContent = isLast(stop) ? "Finish" : "Next";
+  document.getElementById("tour-next").textContent = isLast(stop) ? "Finish" : "Next stop";
   fill(document.getElementById("tour-text"),
     el("h2", {}, title), el("p", {}, say(found)),
     el("p", { class: "try" }, el("strong", {}, "Try: "), attemptThis(found)),

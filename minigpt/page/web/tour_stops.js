@@ -1,50 +1,75 @@
 // The stops of the tour, from a text to its next token. A stop: title; notebook: where there is more; say(found): what it
-// says; try(found): something to try; place(found): where to go; look: a selector of what is talked about. `found` is
-// what the present run shows best.
+// says; try(found): something to try; place(found): where to go; look: a selector of what is talked about; show: one of
+// what the view is scrolled to, if that is not its beginning. `found` is what the text shows best.
 
-import { percent, token } from "./dom.js";
+import { number, percent, token } from "./dom.js";
+import { mostOpenPosition } from "./open_choice.js";
 import { softmax, topIndices } from "./sampling.js";
 import { vocabularyTexts } from "./vocabulary.js";
+import { causesOf, mainCause } from "./why_tokens.js";
 
-/** Find what shows each step well in this run: the head that looks hardest at an earlier token, the largest numbers. */
-export async function findExamples(app) {
-  const { run, config } = app;
+/**
+ * Find what shows each step well: the head that looks hardest at an earlier token, the largest numbers, the word that the
+ * next token came from. run: the text without changes, so that a stop says the same while the reader changes things.
+ */
+export async function findExamples(app, run) {
+  const { config } = app;
   const last = run.ids.length - 1;
+  const rows = await Promise.all(Array.from({ length: config.n_layer }, async (_, layer) => {
+    const { data } = await app.numbers(`h.${layer}.attn.weights`, [null, last, null], run);
+    return Array.from({ length: config.n_head }, (_, head) => data.subarray(head * (last + 1), (head + 1) * (last + 1)));
+  }));
   let best = { layer: 0, head: 0, key: 0, weight: -1 };
-  for (let layer = 0; layer < config.n_layer; layer++) {
-    const { data } = await app.numbers(`h.${layer}.attn.weights`, [null, last, null]);
-    data.forEach((weight, i) => {
-      const head = Math.floor(i / (last + 1)), key = i % (last + 1);
-      // The first token collects what a head has no use for, and itself is no news: only if there is nothing else.
-      const isEarlier = key < last && (key > 0 || last === 1);
-      if (isEarlier && weight > best.weight) best = { layer, head, key, weight };
-    });
-  }
-  if (best.weight < 0) best.weight = await app.one("h.0.attn.weights", [0, last, 0]);
+  rows.forEach((heads, layer) => heads.forEach((row, head) => row.forEach((weight, key) => {
+    // The first token collects what a head has no use for, and itself is no news: only if there is nothing else.
+    const isEarlier = key < last && (key > 0 || last === 1);
+    if (isEarlier && weight > best.weight) best = { layer, head, key, weight };
+  })));
+  if (best.weight < 0) best.weight = rows[0][0][0];
   const { layer, head, key } = best;
   const block = (part) => `h.${layer}.${part}`;
   const largest = async (name, start) => {
-    const { data } = await app.numbers(name, [...start, null]);
-    const at = data.reduce((most, x, i) => (Math.abs(x) > Math.abs(data[most]) ? i : most), 0);
-    return { name, index: [...start, at] };
+    const { data } = await app.numbers(name, [...start, null], run);
+    return { name, index: [...start, indexOfLargest(data, Math.abs)] };
   };
-  const logits = (await app.numbers("logits", [last, null])).data;
+  const logits = (await app.numbers("logits", [last, null], run)).data;
   const next = topIndices(logits, 1)[0];
   const [nextText] = await vocabularyTexts(app, [next]);
-  const [embed, normed, gathered, act, stream] = await Promise.all([
-    largest("embed", [last]), largest(block("ln_1"), [last]), largest(block("attn.heads"), [head, last]),
-    largest(block("mlp.act"), [last]), largest(block("resid"), [last]),
+  const [embed, normed, act, stream, open, cause] = await Promise.all([
+    largest("embed", [last]), largest(block("ln_1"), [last]), largest(block("mlp.act"), [last]), largest(block("resid"), [last]),
+    mostOpenPosition(app, run), causesOf(app, run, last, next).then(mainCause, () => null),
   ]);
+  const gathered = await largest(block("attn.heads"), [head, last]);
   const text = (t) => token(run.tokens[t]);
   return {
-    ...best, T: last + 1, last, block, embed, normed, gathered, act, stream,
-    next, nextText, probability: softmax(logits)[next],
+    ...best, T: last + 1, last, block, embed, normed, gathered, act, stream, open,
+    next, nextText, probability: softmax(logits)[next], scale: config.scales[layer],
     D: config.n_embd, H: config.n_head, K: config.head_size, L: config.n_layer, V: config.vocab_size, F: config.n_inner,
     score: { name: block("attn.scores"), index: [head, last, key] },
     share: { name: block("attn.weights"), index: [head, last, key] },
     logit: { name: "logits", index: [last, next] },
-    text, lastText: () => text(last), keyText: () => text(key), live: app.start.live,
+    alike: alikeHeads(rows, key), causeText: cause && (() => text(cause.position)),
+    text, lastText: () => text(last), keyText: () => text(key), openText: () => text(open.position), live: app.start.live,
   };
+}
+
+function indexOfLargest(numbers, size = (x) => x) {
+  return numbers.reduce((most, x, i) => (size(x) > size(numbers[most]) ? i : most), 0);
+}
+
+/** The heads of the later half of the blocks that look most at this token: what one of them does, another may do too. */
+function alikeHeads(rows, key) {
+  return rows.flatMap((heads, layer) => heads.map((row, head) => ({ layer, head, most: indexOfLargest(row) })))
+    .filter(({ layer, most }) => layer >= Math.floor(rows.length / 2) && most === key);
+}
+
+/** Heads in words: "heads 1 and 3 of block 3", or "head 1 of block 2 and head 3 of block 3". */
+function headsInWords(heads) {
+  const and = (words) => (words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
+  return and([...new Set(heads.map(({ layer }) => layer))].map((layer) => {
+    const numbers = heads.filter((one) => one.layer === layer).map(({ head }) => head);
+    return `${numbers.length === 1 ? "head" : "heads"} ${and(numbers)} of block ${layer}`;
+  }));
 }
 
 /** A place with the arithmetic of a number. */
@@ -83,7 +108,8 @@ export const STOPS = [
     look: "#panel",
     say: ({ D, lastText }) => [
       `Every token is looked up in a table, wte: ${count(D, "number")} that say what it is. Its position is looked up in `,
-      "another, wpe. Their sum is where all begins. The panel shows it for the largest number of ", lastText(), ".",
+      "another, wpe. The two are added, number by number: that is the vector that the token starts with. The panel shows ",
+      "this sum for the largest number of ", lastText(), ".",
     ],
     try: () => ["Click another number: two terms each time, one for the token and one for the position."],
   },
@@ -99,15 +125,16 @@ export const STOPS = [
     try: () => ["Which part adds most to the last token?"],
   },
   {
-    title: "Layer norm: the scale is taken out",
+    title: "Layer norm: every vector gets the same size",
     notebook: "04_block",
     place: ({ last, normed }) => asking({ view: "norm", token: last }, normed),
     look: "#panel",
     say: () => [
-      "Before a part reads the stream, each vector is moved to mean 0 and stretched to variance 1, then multiplied by a ",
-      "learnt weight and moved by a learnt bias. So a part sees the direction of the vector, however long it has grown.",
+      "With every part that adds to it, the stream’s numbers grow. So before a part reads them, the layer norm subtracts ",
+      "their mean and divides by their spread, that is how far they lie from the mean: the numbers of all vectors are then ",
+      "about equally large. Last, each is multiplied by a learnt weight, and a learnt bias is added.",
     ],
-    try: () => ["In the panel: which of the three terms makes the number, the stream, the mean, or the bias?"],
+    try: () => ["In the panel, the number is a sum of three terms. Which is the largest: the stream, the mean, or the bias?"],
   },
   {
     title: "Query, key, value",
@@ -124,36 +151,39 @@ export const STOPS = [
   {
     title: "A score, by hand",
     notebook: "03_attention",
-    place: (found) => asking(attentionPlace(found, "scaled"), found.score),
-    look: "#panel",
-    say: ({ K, lastText, keyText }) => [
-      "How well does the query of ", lastText(), " match the key of ", keyText(), "? Multiply them number by number, add ",
-      `the ${count(K, "product")} up, and divide by √K, so that scores do not grow with the size of a head. This is all `,
-      "that decides where a head looks.",
+    place: ({ layer, head, last, key, score }) => asking({ view: "vectors", layer, head, token: last, key }, score),
+    look: ".products",
+    show: ".products",
+    say: ({ K, scale, lastText, keyText }) => [
+      "How well does the query of ", lastText(), " match the key of ", keyText(), "? Multiply them number by number and add ",
+      `the ${count(K, "product")} up. The sum is multiplied by the scale, ${number(scale)}, so that it does not grow with `,
+      "the number of products. This is all that decides where a head looks.",
     ],
-    try: () => ["Find the product that counts most in the panel. Would the score be high without it?"],
+    try: () => ["Each bar is a product. Click the largest. Would the score be high without it?"],
   },
   {
     title: "Mask and softmax",
     notebook: "03_attention",
     place: (found) => asking(attentionPlace(found, "softmax"), found.share),
-    look: "#panel",
+    look: ".attention-matrix",
+    show: ".attention-matrix",
     say: ({ weight, lastText, keyText }) => [
       "A token sees itself and what came before; the mask hides the rest. Softmax makes shares of the scores that sum ",
       "to 1. ", lastText(), ` takes ${percent(weight)} from `, keyText(), ".",
     ],
-    try: () => ["Step through the four stages, from the products to the shares. What happens to the largest score?"],
+    try: () => ["Click the four stages below, from 1. q · k to 4. softmax. What happens to the largest score?"],
   },
   {
     title: "What a head gathers",
     notebook: "03_attention",
     place: (found) => asking(attentionPlace(found, "softmax"), found.gathered),
-    look: "#panel",
+    look: ".gathered",
+    show: ".gathered",
     say: ({ weight, keyText }) => [
       `The head mixes the values of the tokens by these shares: ${percent(weight)} come from `, keyText(), ". The results ",
       "of all heads are put side by side, multiplied by a matrix, and added to the stream.",
     ],
-    try: () => ["In the panel every term belongs to a token. Whose is the largest?"],
+    try: () => ["Below, every row is a token. Which one gives its colours to the sum in the last row?"],
   },
   {
     title: "The MLP",
@@ -162,8 +192,8 @@ export const STOPS = [
     look: "#panel",
     say: ({ D, F }) => [
       `After attention, each token thinks for itself. The vector of ${count(D, "number")} is widened to `,
-      `${F.toLocaleString("en")}, an activation function lets through the positive ones and hardly any of the negative, `,
-      "and a second matrix brings what is left back to the stream.",
+      `${F.toLocaleString("en")}. The activation function lets the positive ones pass and stops nearly all of the negative; `,
+      "a second matrix makes of what is left something to add to the stream.",
     ],
     try: () => ["How many of the numbers are close to 0? They add nothing for this token."],
   },
@@ -174,7 +204,7 @@ export const STOPS = [
     look: "#panel",
     say: () => [
       "A number of the stream is a sum: the embedding, and one term from every attention and every MLP so far. So one can ",
-      "say exactly which part is to blame for it.",
+      "say exactly how much of it each part made.",
     ],
     try: () => ["Click the largest term in the panel, and go on from there."],
   },
@@ -194,37 +224,61 @@ export const STOPS = [
     notebook: "06_decoding",
     place: ({ last }) => ({ view: "next", token: last }),
     look: "#view",
+    show: ".next-bars",
     say: ({ nextText, probability }) => [
       "Softmax makes probabilities of the logits; ", token(nextText), ` has ${percent(probability)}. Taking the best is `,
-      "greedy decoding, drawing by chance makes livelier texts. The token is appended, and all begins again with one ",
-      "token more.",
+      "called greedy decoding. The token is appended, and everything begins again with one token more.",
     ],
-    try: () => ["Press Space a few times: each press runs the whole model. Then raise the temperature and draw."],
+    try: () => ["Press Space a few times: each press runs the whole model. The button − takes a token away again."],
   },
   {
-    title: "Where does it come from?",
-    notebook: "05_gpt2",
-    place: ({ last, logit }) => asking({ view: "next", token: last }, logit),
-    look: "#panel",
-    say: ({ nextText }) => [
-      "Every number on this page can be asked. This is the logit of ", token(nextText), ", as a sum. Ask its largest term, ",
-      "and that one's, and you come through blocks and heads to a token of the text and a number that was learnt.",
+    title: "Chance and temperature",
+    notebook: "06_decoding",
+    place: ({ open }) => ({ view: "next", token: open.position }),
+    look: ".sampling",
+    show: ".sampling",
+    say: ({ open, openText }) => [
+      "Always taking the best makes dull texts. So one draws by chance, each token with its probability. The temperature makes ",
+      "chance count less (below 1) or more (above 1). Here, after ", openText(), ", the model is least sure: its best token has ",
+      `${percent(open.best)}.`,
     ],
-    try: () => ["Press Follow the largest in the panel until the way ends. Which token do you arrive at?"],
+    try: () => ["Move the temperature to 0.3, then to 2. Under the table, press “Draw one” a few times with each."],
+  },
+  {
+    title: "Which word did it come from?",
+    notebook: "05_gpt2",
+    place: ({ last, logit }) => asking({ view: "overview", token: last }, logit),
+    look: ".why-tokens",
+    say: ({ nextText, lastText, causeText }) => [
+      "Each number of the run can be traced back by a click. The panel says which words ", token(nextText), " came from. ",
+      lastText(), " itself has a part in it, because it is read last. ",
+      causeText ? ["Of the earlier words, most came from ", causeText(), "."] : "There is no earlier word that speaks for it.",
+    ],
+    try: ({ causeText }) => [
+      causeText ? ["Press “See how” in the panel: you come to the head that looked back at ", causeText(), "."]
+        : "Add a token, and look at this stop again.",
+    ],
   },
   {
     title: "And does it matter?",
     notebook: "11_looking_inside",
     place: ({ layer, head }) => ({ view: "changes", layer, head }),
     look: "#view",
-    say: ({ layer, head, keyText, live }) => [
-      `Head ${head} of block ${layer} looks at `, keyText(), ". Whether the next token depends on it, only a change can tell. ",
+    show: "#verdict",
+    say: ({ layer, head, alike, keyText, live }) => [
+      alike.length > 1 ? `${capital(headsInWords(alike))} ${alike.length === 2 ? "both look" : "all look"} at `
+        : `${capital(headsInWords([{ layer, head }]))} looks at `,
+      keyText(), ". Whether the next token depends on it, only a change can tell. ",
       live ? "Here every part can be switched off, and the next token is computed again."
         : "The live page of minigpt can switch every part off.",
     ],
-    try: ({ layer, head, live }) => [
-      live ? `Switch off head ${head} of block ${layer}. Then try the MLP of block 0.`
-        : "Which part would you switch off, and what do you expect?",
-    ],
+    try: ({ layer, head, alike, nextText, live }) => (!live ? ["Which part would you switch off, and what do you expect?"]
+      : alike.length > 1
+        ? [`Switch off head ${head} of block ${layer} alone, then ${headsInWords(alike)} together. Does it still say `, token(nextText), "?"]
+        : [`Switch off head ${head} of block ${layer}. Does it still say `, token(nextText), "? Then try the MLP of block 0."]),
   },
 ];
+
+function capital(words) {
+  return words[0].toUpperCase() + words.slice(1);
+}

@@ -60,7 +60,7 @@ export const view = {
       el("p", { class: "formula" }, "= ", step.formula),
       el("p", {}, step.meaning),
       el("p", { class: "legend" },
-        step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From white, 0, to blue, 1.",
+        step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From no colour, 0, to blue, 1.",
         " One row for each token. Click a number to see where it comes from."),
       el("div", { class: "pictures" }, pictures));
   },

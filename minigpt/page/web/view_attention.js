@@ -41,12 +41,12 @@ export const view = {
           ? "A block of this model has one head, which decides which tokens to look at."
           : `A block has ${app.config.n_head} heads, and each head has its own idea of which tokens to look at.`,
       ),
-      gallery(app, all.data, T, head),
+      gallery(app, all.data, T, head, token),
       el("h3", {}, "Where ", quoted(app.run.tokens[token]), " looks"),
       el(
         "p",
         { class: "hint" },
-        "The thicker the arc, the more the token takes; its shares add up to 100 %. ",
+        "The thicker the arc, the more the token takes from there. Its shares add up to 100 %. ",
         "Hover over a token to see its arcs; click it to choose it.",
       ),
       arcs(app, {
@@ -54,7 +54,7 @@ export const view = {
         head,
         weights,
         token,
-        onchoose: (to) => app.replace({ ...app.place, token: to, key: undefined, why: undefined }),
+        onchoose: (to) => app.go({ ...app.place, token: to, key: undefined }), // the panel keeps the way
       }),
       el("h3", {}, "How the shares are computed"),
       matrix(app, { layer, head, token, key, stage, numbers, width }),
@@ -70,7 +70,7 @@ export const view = {
 };
 
 /** All heads of the block as small pictures, to choose one from. */
-function gallery(app, weights, T, chosen) {
+function gallery(app, weights, T, chosen, token) {
   const pictures = Array.from({ length: app.config.n_head }, (_, head) => {
     const values = weights.subarray(head * T * T, (head + 1) * T * T);
     return el(
@@ -87,6 +87,7 @@ function gallery(app, weights, T, chosen) {
       }),
       smallPicture(values, T),
       el("span", { class: "name" }, `head ${head}`),
+      looks(app, values.subarray(token * T, token * T + token + 1)),
       el("span", { class: "habit" }, habit(values, T)),
     );
   });
@@ -96,10 +97,18 @@ function gallery(app, weights, T, chosen) {
     el(
       "legend",
       {},
-      "Choose a head. Rows look back, columns are looked at; below, where most of its weight goes on average.",
+      "Choose a head. Below each: the token that ",
+      quoted(app.run.tokens[token]),
+      " looks at most.",
     ),
     pictures,
   );
+}
+
+/** The token that a row looks at most, and its share. */
+function looks(app, row) {
+  const most = row.reduce((best, weight, s) => (weight > row[best] ? s : best), 0);
+  return el("span", { class: "looks" }, quoted(app.run.tokens[most]), ` ${percent(row[most])}`);
 }
 
 /**
@@ -126,7 +135,7 @@ function smallPicture(values, T) {
   return canvas;
 }
 
-/** Where most of a head's weight goes, averaged over the tokens that have the choice: "first 71%". */
+/** Where most of a head's weight goes, averaged over the tokens that have the choice: "all: first 71%". */
 export function habit(values, T) {
   const from = Math.min(2, T - 1); // up to token 1, the first token is also the one before, or the token itself
   const places = { itself: (t) => t, previous: (t) => t - 1, first: () => 0 };
@@ -136,7 +145,7 @@ export function habit(values, T) {
     return { name, average: sum / (T - from) };
   });
   const best = averages.reduce((top, one) => (one.average > top.average ? one : top));
-  return best.average >= 0.3 ? `${best.name} ${percent(best.average).replace(" ", "")}` : "spread";
+  return best.average >= 0.3 ? `on average ${best.name} ${percent(best.average).replace(" ", "")}` : "";
 }
 
 /** The values times their weights, and their sum: the vector that the head hands on. */

@@ -28,7 +28,7 @@ export const view = {
       el("h2", {}, "Change something, and see what follows"),
       el("p", {}, "An attention map shows where a head looks; only a change shows whether it matters. Every change runs the ",
         "same model on the same text again, and replaces one activation on the way."),
-      verdict(outcome),
+      verdict(app, outcome),
       isWide && switches,
       el("div", { class: "halves" },
         el("div", {},
@@ -91,11 +91,13 @@ function changeList(app) {
     }, "Remove"))));
 }
 
-/** One sentence on what became of the next token. */
-function verdict({ rows }) {
+/** One sentence on what became of the next token; before any change, on what it is. */
+function verdict(app, { rows }) {
   const [before, after] = [0, 1].map((side) => rows.reduce((a, b) => (b.p[side] > a.p[side] ? b : a)));
   const [p, q] = [percent(before.p[0]), percent(after.p[1])];
-  const words = before.id === after.id
+  const words = !app.run.changes.length
+    ? ["Unchanged, the model says ", token(before.text), ` (${p}). Switch a part off: does it still say so?`]
+    : before.id === after.id
     ? ["The model still says ", token(before.text), `: ${p} before, ${q} after.`]
     : ["The model said ", token(before.text), ` (${p}); now it says `, token(after.text), ` (${q}).`];
   return el("p", { class: "verdict", id: "verdict" }, words);

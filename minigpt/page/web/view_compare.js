@@ -3,7 +3,7 @@
 
 import { attempt } from "./attempt.js";
 import { activationSelect, headSelect, tokenSelect } from "./change_form.js";
-import { baseRun, changeButton } from "./changes.js";
+import { baseRun, changeButton, toggleChange } from "./changes.js";
 import { el, number, place as placeName, token, tokenText } from "./dom.js";
 import { heatmap } from "./heatmap.js";
 import { nextTokens, nextTokensTable } from "./outcome.js";
@@ -25,9 +25,9 @@ export const view = {
     const { other } = app;
     const head = [
       el("h2", {}, "Two texts side by side"),
-      el("p", {}, "Two texts that differ in one word, and in what should come next: where does the model keep the ",
-        "difference? Copy an activation from the second text into the first. If the answer changes sides, what it depends ",
-        "on was there."),
+      el("p", {}, "Take two texts that differ in one word, so that something else comes next. Somewhere in the model there ",
+        "must be numbers that make this difference. To find them, copy some numbers of the second text into the run of the ",
+        "first. If the first text is then continued as the second one is, these were the numbers."),
     ];
     if (!app.start.live && !other) {
       return el("section", { class: "compare" }, head,
@@ -175,9 +175,10 @@ async function pictures(app, place, name, isEven) {
       el("label", {}, "Activation ", activationSelect(app, "compare-name", name, look("name"))),
       hasHeads && el("label", {}, "Head ", headSelect(app, "compare-head", head, look("head"), false)),
       el("label", {}, "Token ", tokenSelect(app, "compare-token", position, look("token"), false)),
-      isEven && changeButton(app, change, "Copy from the second text", { id: "compare-copy" })),
+      isEven && changeButton(app, change, "Copy from the second text", { id: "compare-copy", onclick: () => copy(app, change) })),
+    el("p", { class: "hint" }, el("code", {}, name), `: ${step.meaning}.`),
     el("p", { class: "legend" },
-      `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From white, 0, to blue"}; `,
+      `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From no colour, 0, to blue"}; `,
       `full colour is ${number(largest)}`,
       most ? `, in the difference ${number(most)}. ` : apart ? "; there is no difference. " : ". ",
       "The numbers of this text can be asked where they come from; Swap makes the second text this one."),
@@ -196,6 +197,12 @@ async function pictures(app, place, name, isEven) {
         : el("p", { class: "hint" },
           `The shapes differ, [${a.shape.join(", ")}] and [${b.shape.join(", ")}]: there is no difference to draw.`)),
   ];
+}
+
+/** Make the copy, or take it back, and lead to what it has done. */
+async function copy(app, change) {
+  await toggleChange(app, change);
+  app.once("shown", () => document.getElementById("patch-effect")?.scrollIntoView({ block: "center" }));
 }
 
 function markedTokens(run, other) {

@@ -126,15 +126,23 @@ async function detail(app, place, lens) {
   const vector = await app.numbers(name, [t, null]);
   const from = row === 0 ? "From the embedding alone, after "
     : row === L ? `After block ${row - 1}, the last: what the model predicts after ` : `After block ${row - 1}, after `;
-  const best = lens.texts[row][t].map((text, i) => [text, lens.probabilities[row][t][i]]);
+  const best = lens.texts[row][t].map((text, i) => [text, lens.probabilities[row][t][i], lens.ids[row][t][i]]);
+  const final = { id: lens.ids[L][t][0], text: lens.texts[L][t][0] };
+  const ask = (id) => () => app.why("logits", [t, id], { token: t });
+  // The guesses of the last row are logits of the run: each can be asked. Those on the way are numbers of the lens alone.
+  const word = (text, id) => (row === L
+    ? el("button", { class: "number", title: `which words “${tokenText(text)}” came from`, onclick: ask(id) }, token(text)) : token(text));
   return el("section", { class: "lens-detail", "aria-live": "polite" },
     el("h3", {}, from, token(app.run.tokens[t]), ":"),
     el("table", { class: "lens-best" },
       el("caption", { class: "sr-only" }, "the most probable next tokens"),
-      el("tbody", {}, best.map(([text, p]) => el("tr", {},
-        el("th", { scope: "row" }, token(text)),
+      el("tbody", {}, best.map(([text, p, id]) => el("tr", {},
+        el("th", { scope: "row" }, word(text, id)),
         el("td", { class: "bars", "aria-hidden": "true" }, el("span", { style: { width: `${100 * p}%` } })),
         el("td", { title: String(p), dataset: { value: String(p) } }, percent(p)))))),
+    el("p", {},
+      row < L && "A guess on the way is not used for anything. The one at the end can be asked: ",
+      el("button", { id: "lens-ask", type: "button", onclick: ask(final.id) }, "Which words did “", token(final.text), "” come from?")),
     el("p", {}, "Read from the vector ", el("code", {}, `${name}[${t}]`),
       `, ${vector.data.length} numbers; click one to see where it comes from:`),
     heatmap({

@@ -6,12 +6,14 @@ import { codeBlock } from "./code_block.js";
 import { el, fill, number, percent, place as placeName, token, tokenText } from "./dom.js";
 import { pythonLines } from "./next_python.js";
 import { samplingControls, samplingOptions, settings } from "./next_settings.js";
+import { mostOpenPosition } from "./open_choice.js";
 import { uniforms } from "./random.js";
 import { applyFilters, drawToken, greedy, softmax, topIndices } from "./sampling.js";
 import { positionOf, tokenStrip } from "./token_strip.js";
 import { vocabularyTexts } from "./vocabulary.js";
 
 const SHOWN = 20; // tokens that get a bar of their own
+const CERTAIN = 0.95; // a probability beyond which there is little to choose
 const FULL_BARS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]; // what a bar of full width may mean
 const REASONS = { top_k: "top-k", top_p: "top-p", min_p: "min-p", greedy: "greedy" };
 
@@ -24,8 +26,8 @@ export const view = {
     const intro = [
       el("h2", {}, "Which token comes next?"),
       el("p", {}, "At every position the model gives each token of its vocabulary a score, the logit; softmax turns the " +
-        "scores into probabilities. Sampling draws one token with these probabilities. The sliders change them first: " +
-        "tokens fall, the others grow."),
+        "scores into probabilities. Sampling draws one token by chance, with these probabilities. The sliders change them " +
+        "before the draw: some tokens are struck out, and the others share what those had."),
       el("p", { class: "hint", }, "The next token after:"),
       tokenStrip(app, place, "the position whose next token is shown"),
     ];
@@ -35,9 +37,23 @@ export const view = {
     }
     const tokens = tokensWithBars(app, place, logits, position);
     const texts = await vocabularyTexts(app, tokens);
-    return el("section", { class: "next" }, intro, bars(app, place, { logits, position, tokens, texts }));
+    return el("section", { class: "next" }, intro, certainty(app, place, logits, position),
+      bars(app, place, { logits, position, tokens, texts }));
   },
 };
+
+/** Where one token has nearly everything, no slider changes much: a line that says so, and leads to where one does. */
+function certainty(app, place, logits, position) {
+  const line = el("p", { class: "certain", id: "certain" });
+  if (softmax(logits).reduce((most, p) => Math.max(most, p), 0) <= CERTAIN) return line; // its place is kept
+  mostOpenPosition(app).then((open) => {
+    if (open.position === position || open.best > CERTAIN) return;
+    fill(line, "Here one token has nearly everything, and the sliders change little. Try them ",
+      el("button", { id: "try-open", type: "button", onclick: () => app.go({ ...app.place, token: open.position }) },
+        "after “", token(app.run.tokens[open.position]), "”"), ".");
+  }).catch(() => {});
+  return line;
+}
 
 /** The most probable tokens, the one that follows in the text, and the one whose logit is being explained. */
 function tokensWithBars(app, place, logits, position) {
@@ -53,10 +69,17 @@ function bars(app, place, { logits, position, tokens, texts }) {
   const V = logits.length;
   const probs = softmax(logits);
   const rows = tokens.map((id, i) => tokenRow(app, place, { id, text: texts[i], logit: logits[id], p: probs[id], position }));
+  const body = el("tbody", {}, rows.map((row) => row.element));
   const rest = el("td", { colspan: "5", class: "rest" });
   const scale = el("th", { scope: "col", class: "scale" });
   const python = codeBlock(app, "The same in Python:");
-  const draw = drawing(app, { tokens, texts, position, rows });
+  // A token that is drawn and has no bar yet gets one.
+  const extra = (id, text) => {
+    const row = tokenRow(app, place, { id, text, logit: logits[id], p: probs[id], position });
+    body.append(row.element);
+    return row;
+  };
+  const draw = drawing(app, { tokens, texts, position, rows, extra });
   const marked = tokens.includes(place.why?.index?.[1]) && place.why.name === "logits" ? place.why.index[1] : tokens[0];
 
   function update() {
@@ -73,7 +96,7 @@ function bars(app, place, { logits, position, tokens, texts }) {
     fill(rest, V > tokens.length && others, `${left} of ${V} tokens stay.`);
     controls.show(reasons);
     python.set(pythonLines(app, position));
-    draw.update(scores, after, options);
+    draw.update({ scores, after, options, reasons, full });
   }
   const controls = samplingControls(V, update);
   update();
@@ -82,13 +105,15 @@ function bars(app, place, { logits, position, tokens, texts }) {
     el("caption", { class: "sr-only" }, "the most probable next tokens, before and after the filters"),
     el("thead", {}, el("tr", {},
       el("th", { scope: "col" }, "token"), scale,
-      el("th", { scope: "col", title: "softmax of the logits" }, "p"),
-      el("th", { scope: "col", title: "the probability with which it is drawn" }, "drawn with"),
+      el("th", { scope: "col", title: "softmax of the logits: what the model says" }, "model’s p"),
+      el("th", { scope: "col", title: "the probability with which it is drawn, after the sliders" }, "drawn with p"),
       el("th", { scope: "col" }, "logit"), el("th", { scope: "col" }, el("span", { class: "sr-only" }, "add to the text")))),
-    el("tbody", {}, rows.map((row) => row.element)),
+    body,
     el("tfoot", {}, el("tr", {}, el("td"), rest)));
   return [
     controls.element,
+    el("p", { class: "hint" }, "p is a probability. At the left, and as a frame: what the model says. At the right, and as " +
+      "a full bar: with what probability the token is drawn, after the sliders."),
     el("div", { class: "wide" }, table),
     arithmetic(logits, probs, marked, texts[tokens.indexOf(marked)], position),
     draw.element,
@@ -136,7 +161,7 @@ function tokenRow(app, place, { id, text, logit, p, position }) {
     element.classList.toggle("fallen", Boolean(reason));
     chance.dataset.value = String(after);
     chance.title = reason ? "" : String(after);
-    chance.textContent = reason ? `falls: ${REASONS[reason]}` : percent(after);
+    chance.textContent = reason ? `out: ${REASONS[reason]}` : percent(after);
   }
   return { id, element, update };
 }
@@ -153,8 +178,9 @@ function arithmetic(logits, probs, id, text, position) {
 }
 
 /** Draw one token: the random number, where it falls among the probabilities, and the token. */
-function drawing(app, { tokens, texts, position, rows }) {
+function drawing(app, { tokens, texts, position, rows, extra }) {
   let last = null; // what update() was given
+  let added = null; // the row of a token that is not among the most probable
   // Asking for a logit draws this view anew: what was drawn stays.
   const here = `${app.run.run} ${position}`;
   const drawn = () => settings.drawnAt === here;
@@ -175,19 +201,26 @@ function drawing(app, { tokens, texts, position, rows }) {
     settings.drawnAt = here;
     setSeed(Number(seed.value));
   }
-  async function update(scores, after, options) {
-    last = { scores, after, options };
+  async function update(now) {
+    const { scores, after, options } = last = now;
     const u = options.do_sample ? uniforms([settings.seed, 0], 1)[0] : null;
     const id = options.do_sample ? drawToken(scores, u) : greedy(scores);
     fill(line, slices(after, tokens, texts, drawn() ? id : null),
       drawn() && u !== null && el("span", { class: "mark", style: { left: `${100 * u}%` } }));
     rows.forEach((row) => row.element.classList.toggle("drawn", drawn() && row.id === id));
+    added?.element.remove();
+    added = null;
     if (!drawn()) {
       return fill(result, el("span", { class: "hint" }, "The line is all probabilities side by side, in the order of the " +
         "vocabulary; a random number falls on one of them."));
     }
     const [text] = await vocabularyTexts(app, [id]);
-    if (last.scores !== scores) return null;
+    if (last !== now) return null;
+    if (!tokens.includes(id)) {
+      added = extra(id, text);
+      added.update(after[id], now.reasons[id], now.full);
+      added.element.classList.add("drawn");
+    }
     const draw = `Seed ${settings.seed} gives the random number ${number(u ?? 0)}, which falls on `;
     return fill(result, u === null ? "Greedy, nothing is random: " : draw,
       token(text), el("span", { class: "nowrap" }, ` (${percent(after[id])}). `),

@@ -9,6 +9,7 @@ import { guesses, nextTokens, once, sizesOf } from "./overview_numbers.js";
 import { paintStrip, pooled } from "./overview_strip.js";
 
 const WAIT = 200; // milliseconds for the first numbers; later ones are drawn into the picture as they come
+const LOW = 520; // pixels of the window, below which what the model says stands above the picture
 const UNFOLDED = 18; // tokens that are shown at most before the reader unfolds the others
 
 let unfolded = null; // the run whose folded tokens the reader wants to see
@@ -48,7 +49,7 @@ function draw(app, place, section, width) {
   const { run, config } = app;
   const T = run.ids.length;
   const chosen = Math.min(place.token ?? T - 1, T - 1);
-  const layout = layoutOf({ T, chosen, L: config.n_layer, width, limit: unfolded === run.run ? Infinity : UNFOLDED });
+  const layout = layoutOf({ T, chosen, L: config.n_layer, width, limit: unfolded === run.run ? Infinity : UNFOLDED, isLow: innerHeight <= LOW });
   const part = (name, { width: wide }) => el("div", { class: name, style: { width: `${wide}px`, height: `${layout.height}px` } });
   const board = part("board", layout.middle), left = part("tokens", layout.left), right = part("guesses", layout.right);
   const scroller = el("div", {
@@ -60,18 +61,21 @@ function draw(app, place, section, width) {
   moving.addEventListener("scroll", () => { scrolled = moving.scrollLeft; });
   const { why } = place;
   const isAsked = (name, index) => why?.name === name && String(why.index) === String(index);
-  const picture = { app, run, layout, board, left, right, chosen, place, isAsked };
+  const box = layout.isAbove ? el("div", { class: "next-box above" })
+    : el("div", { class: "next-box", style: { left: `${layout.right.nextX}px`, width: `${layout.right.nextWidth}px`, top: `${layout.nextTop}px` } });
+  const picture = { app, run, layout, board, left, right, box, chosen, place, isAsked };
 
   const under = el("svg", { class: "under", width: layout.middle.width, height: layout.height, "aria-hidden": "true" });
   const arcLayer = el("g"), dotLayer = el("g");
   under.append(...streams(picture), arcLayer, dotLayer);
   board.append(under, ...headers(picture));
   left.append(...tokenRows(picture));
-  right.append(el("button", {
+  if (!layout.isAbove) right.append(box);
+  if (layout.right.width) right.append(el("button", {
     class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" },
     onclick: () => app.go({ view: "next", token: place.token }),
-  }, layout.isDeep || layout.isNarrow ? "next token" : "guess for the next token"));
-  fill(section, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
+  }, layout.isDeep || layout.isAbove ? "next token" : "guess for the next token"));
+  fill(section, layout.isAbove && box, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
   requestAnimationFrame(() => { moving.scrollLeft = scrolled; });
 
   const words = section.querySelector("#overview-words");
@@ -90,16 +94,16 @@ function introduction(app, chosen) {
     `. ${config.n_layer === 1 ? "The one block" : `Each of the ${config.n_layer} blocks`} lets every row `,
     el("b", { class: "is-attention" }, "gather from earlier rows"), " (attention) and ",
     el("b", { class: "is-mlp" }, "work on what it has"), " (MLP)",
-    ", and adds both to the row’s line. At the right, each row guesses its next token. In full: ",
-    "“", token(run.tokens[chosen]), "”. Click another token, or any part.");
+    ". At the right, each row guesses its next token; click a guess to see which words it came from. In full: ",
+    "“", token(run.tokens[chosen]), "”.");
 }
 
 function legend() {
   const key = (name, text) => el("span", {}, el("i", { class: `key ${name}` }), text);
   return el("p", { class: "legend" },
-    key("key-arc", "attention: the wider, the more the row takes from there"),
-    key("key-dot", "how much attention adds, compared with what is there"), key("key-square", "the same of the MLP"),
-    key("key-strip", "numbers of the stream: blue above 0, red below"));
+    key("key-arc", "attention: the wider, the more"),
+    key("key-dot", "how much attention adds"), key("key-square", "how much the MLP adds"),
+    key("key-strip", "the stream: blue above 0, red below"));
 }
 
 /** The streams: a line for each row, and a band behind the chosen one; the frames of the blocks. */
@@ -143,7 +147,7 @@ function headers({ app, layout, place }) {
 function tokenRows({ app, run, layout, chosen, place }) {
   const choose = (position) => {
     document.getElementById(`overview-token-${position}`)?.focus({ preventScroll: true });
-    app.replace({ ...place, token: position });
+    app.go({ ...app.place, token: position });
   };
   const move = (event) => {
     const to = { ArrowUp: chosen - 1, ArrowDown: chosen + 1, Home: 0, End: run.ids.length - 1 }[event.key];
@@ -253,32 +257,39 @@ async function drawArcs({ app, run, layout, chosen }, layer, words) {
 }
 
 /** At the right the guess of every row, and all the best ones of the chosen row; below, its guess after every block. */
-async function predictions({ app, run, layout, board, right, chosen, isAsked }) {
-  const { nextX, nextWidth, rowGuessWidth } = layout.right;
-  const box = el("div", { class: "next-box", style: { left: `${nextX}px`, width: `${nextWidth}px`, top: `${layout.nextTop}px` } });
+async function predictions({ app, run, layout, board, right, box, chosen, isAsked }) {
+  const { rowGuessWidth } = layout.right;
   const below = el("div", { class: "so-far" });
   board.append(below);
-  right.append(box);
   const [best, lens] = await Promise.all([nextTokens(app, run, chosen), guesses(app, run, chosen)]);
   fill(box,
     el("p", {}, "after “", token(run.tokens[chosen]), "”"),
     best.map(({ id, text, probability, logit }) => el("button", {
       class: `candidate${isAsked("logits", [chosen, id]) ? " asked" : ""}`,
       dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
-      title: `logit ${number(logit)}: ask where it comes from`, onclick: () => app.why("logits", [chosen, id]),
+      title: `logit ${number(logit)}: ask which words it came from`, onclick: () => app.why("logits", [chosen, id]),
     }, el("i", { style: { width: `${100 * probability}%` } }), token(text), el("span", {}, percent(probability)))));
+  // The last guess of a row is a logit of the run, so it can be asked; the guesses on the way have a view of their own.
+  const asks = (position, { id, text }) => ({
+    title: `“${tokenText(text)}” after “${tokenText(run.tokens[position])}”: ask which words it came from`,
+    onclick: () => app.why("logits", [position, id], { token: position }),
+  });
   if (lens) {
+    const last = layout.lensColumns.length - 1;
     fill(below,
       layout.lensColumns.map(({ x, width }, i) => el("button", {
         class: "guess-so-far", style: { left: `${x}px`, width: `${width}px`, top: `${layout.bottom + 12}px` },
-        title: `if the model ended ${i ? `after block ${i - 1}` : "before the first block"}: `
-          + `“${tokenText(lens.at[i].text)}” with ${percent(lens.at[i].probability)}`,
-        onclick: () => app.go({ view: "lens", token: chosen, layer: i ? i - 1 : undefined }),
+        ...(i === last ? asks(chosen, lens.at[i]) : {
+          title: `if the model ended ${i ? `after block ${i - 1}` : "before the first block"}: `
+            + `“${tokenText(lens.at[i].text)}” with ${percent(lens.at[i].probability)}`,
+          onclick: () => app.go({ view: "lens", token: chosen, layer: i - 1 }),
+        }),
       }, token(lens.at[i].text), el("span", {}, percent(lens.at[i].probability)))));
     if (lens.rows && rowGuessWidth) {
-      right.append(...layout.rows.filter(({ position }) => position !== null && lens.rows[position]).map(({ y, position }) => el("span", {
-        class: `row-guess${position === chosen ? " chosen" : ""}`,
+      right.append(...layout.rows.filter(({ position }) => position !== null && lens.rows[position]).map(({ y, position }) => el("button", {
+        class: `row-guess${position === chosen ? " chosen" : ""}${isAsked("logits", [position, lens.rows[position].id]) ? " asked" : ""}`,
         style: { width: `${rowGuessWidth}px`, top: `${y - layout.step / 2}px`, height: `${layout.step}px` },
+        ...asks(position, lens.rows[position]),
       }, token(lens.rows[position].text), el("span", {}, percent(lens.rows[position].probability)))));
     }
   }

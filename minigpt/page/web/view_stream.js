@@ -173,6 +173,10 @@ function partsList(app, t, answer, choice) {
         " minus that of ", quoted(choice.otherText), ": ", logit(choice.id), " − ", logit(choice.other), ` = ${number(answer.logit)}`,
       ],
       ". The last layer norm divides every part by the same number; how the parts change that number is not counted."),
+    el("p", { class: "hint" }, "What pushes is not always needed: without this part, another one may do the same. ",
+      app.start.live ? ["Whether the next token depends on it, the view ",
+        el("button", { id: "try-changes", type: "button", class: "link", onclick: () => app.go({ view: "changes" }) }, "Changes"), " tells."]
+        : "Only a change of the run can tell."),
     el("div", { class: "scroll" }, el("table", { class: "stream-parts" },
       el("thead", {}, el("tr", {}, ["part", "adds to the logit", "a head reads it from"].map((title) => el("th", { scope: "col" }, title)))),
       el("tbody", {}, rows))),

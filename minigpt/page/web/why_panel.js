@@ -110,7 +110,8 @@ function row(app, answer, term, scale, tokensDiffer) {
   const factors = term.factors.map((factor, i) => {
     const label = labelOf(factor, isStream ? "" : prefix);
     const title = `${factor.kind === "parameter" ? "learnt: " : ""}${number(factor.value)}`;
-    const text = el("code", { title }, label);
+    const text = isGate(factor) ? el("span", { title }, `the share that ${app.config.activation_function} lets pass`)
+      : el("code", { title }, label);
     const shown = factor.kind !== "activation" ? text
       : el("button", {
         class: `factor${factor === target ? " main" : ""}`, title: `${number(factor.value)}: ask where it comes from`,
@@ -135,6 +136,11 @@ function row(app, answer, term, scale, tokensDiffer) {
   el("span", { class: "what" },
     el("span", {}, isWeight ? ["exp(", factors[0], " − max) / sum"] : factors.length ? factors : term.label),
     (showToken || !isShort) && values));
+}
+
+/** The activation function as a factor: "(gelu_new(x) / x)" in Python. */
+function isGate({ kind, name }) {
+  return kind === "constant" && name.endsWith("(x) / x)");
 }
 
 function bracketed(x) {
@@ -170,7 +176,7 @@ function ask(app, { name, index }) {
   app.asked = { name, index };
   focusAfter();
   app.go({ ...viewFor(name, index), why: { name, index, trail } });
-  app.say(`${placeText(name, index)}: the panel shows how it was computed`);
+  app.sayAsked();
 }
 
 /** Whoever goes on by the keyboard finds the focus at the same button, or else at the title of the next number. */
@@ -187,7 +193,7 @@ function viewFor(name, index) {
   const place = { view: "activation", name, token: index.length === 3 ? index[1] : index[0] };
   if (layer !== undefined) place.layer = Number(layer);
   if (index.length === 3) place.head = index[0];
-  if (/attn\.(scores|weights)$/.test(name)) place.view = "attention";
+  if (/attn\.(scores|weights)$/.test(name)) Object.assign(place, { view: "attention", key: index[2] });
   return place;
 }
 

@@ -11,13 +11,13 @@ export function canSumPaths(app) {
 }
 
 /**
- * Split logits[t, v], or its difference to logits[t, rival], over the tokens. Returns {value, tokens: [t + 1], bias, rest,
- * edges: [t + 1]}; edges[s] is the connection {layer, head, query, source: s, value} through which most came from s to a
- * later token, or null. rest is what the sum misses: rounding, unless an activation was edited.
+ * Split logits[t, v] of a run, or its difference to logits[t, rival], over the tokens. Returns {value, tokens: [t + 1],
+ * bias, rest, edges: [t + 1]}; edges[s] is the connection {layer, head, query, source: s, weight, value} through which most
+ * came from s to a later token, or null. rest is what the sum misses: rounding, unless an activation was edited.
  */
-export async function pathSums(app, t, v, rival) {
+export async function pathSums(app, run, t, v, rival) {
   const { n_layer: L, n_head: H, n_embd: D, head_size: K, tied, layer_norm_epsilon: epsilon } = app.config;
-  const run = app.run, T = t + 1;
+  const T = t + 1;
   const parameter = async (name, ...index) => (await app.parameter(name, index)).data;
   const numbers = async (name) => (await app.numbers(name, null, run)).data;
   const head = tied ? "wte.weight" : "lm_head.weight";
@@ -93,7 +93,7 @@ export async function pathSums(app, t, v, rival) {
             passed += back * values[(h * S + s) * K + k];
           }
           const most = edges[s] ? Math.abs(edges[s].value) : 0;
-          if (s < q && Math.abs(passed) > most) edges[s] = { layer, head: h, query: q, source: s, value: passed };
+          if (s < q && Math.abs(passed) > most) edges[s] = { layer, head: h, query: q, source: s, weight, value: passed };
         }
       }
     }

@@ -1,123 +1,160 @@
 // Which tokens a logit came from. Of a small model the page multiplies all paths out (why_paths.js); of a large one it
 // shows what the program's `attribution` says: which parts of the model wrote to the logit, and what its heads read.
 
-import { el, fill, number, token } from "./dom.js";
+import { el, fill, percent, token, tokenText } from "./dom.js";
+import { topIndices } from "./sampling.js";
 import { vocabularyTexts } from "./vocabulary.js";
 import { bar, signed } from "./why_bar.js";
 import { canSumPaths, pathSums } from "./why_paths.js";
 
-const SHOWN = 6;
+const SHOWN = 4;
+const RIVALS = 6; // of the most probable tokens, to compare with
 const kept = new WeakMap(); // run -> Map("t v rival" -> promise of the parts)
-let alone = false; // whether the reader wants the logit itself, not its difference to the next best token's
+let compared = { v: null, rival: null }; // the token that the reader weighs v against
 
 /**
  * The section about logits[t, v]: an element at once, filled as soon as the answer is there. ask(factor) goes on to a
  * number. Removed if the page cannot tell.
  */
 export function renderTokens(app, t, v, ask) {
-  const section = el("section", { class: "why-tokens", "aria-label": "Which tokens it came from" },
-    el("h3", {}, "Which tokens did it come from?"), el("p", { class: "hint" }, "Multiplying out …"));
+  const heading = () => el("h3", {}, "Which words did it come from?");
+  const section = el("section", { class: "why-tokens", "aria-label": "Which words it came from" },
+    heading(), el("p", { class: "hint" }, "Multiplying out …"));
   const show = async () => {
-    const rival = await rivalOf(app, t, v);
-    const answer = await partsOf(app, t, v, alone ? null : rival.id);
-    fill(section, contents(app, t, answer, alone ? null : rival, ask), el("button", {
-      id: "why-rival", onclick: () => { alone = !alone; show().then(() => document.getElementById("why-rival")?.focus()); },
-    }, alone ? ["compare with “", token(rival.text), "”"] : "the logit alone"));
+    const choices = await choicesOf(app, t, v);
+    const rival = compared.v === v ? choices.find(({ id }) => id === compared.rival) ?? null : null;
+    const answer = await causesOf(app, app.run, t, v, rival?.id ?? null);
+    const choose = ({ target }) => {
+      compared = { v, rival: target.value === "" ? null : Number(target.value) };
+      show().then(() => document.getElementById("why-rival")?.focus());
+    };
+    fill(section, heading(), contents(app, t, answer, choices.text, rival, ask),
+      choices.length > 0 && el("label", { class: "rival" }, "Why “", token(choices.text), "” rather than ", el("select", {
+        id: "why-rival", onchange: choose,
+      }, el("option", { value: "", selected: !rival }, "anything else"),
+      choices.map(({ id, text }) => el("option", { value: id, selected: id === rival?.id }, tokenText(text).slice(0, 24))))),
+      el("p", { class: "hint" }, answer.says));
   };
   show().catch(() => section.remove()); // without this answer there still is the sum
   return section;
 }
 
-/** The most probable token, or if that is v, the one after it: what the model might have said instead. */
-async function rivalOf(app, t, v) {
+/** What the model might have said instead of v: the most probable other tokens, [{id, text}]. Its text: that of v. */
+async function choicesOf(app, t, v) {
   const { data } = await app.numbers("logits", [t, null]);
-  let id = v ? 0 : 1;
-  data.forEach((x, i) => { if (i !== v && x > data[id]) id = i; });
-  const [text] = await vocabularyTexts(app, [id]);
-  return { id, text };
+  const ids = topIndices(data, Math.min(RIVALS, data.length)).filter((id) => id !== v);
+  const [own, ...texts] = await vocabularyTexts(app, [v, ...ids]);
+  return Object.assign(ids.map((id, i) => ({ id, text: texts[i] })), { text: own });
 }
 
-function partsOf(app, t, v, rival) {
-  if (!kept.has(app.run)) kept.set(app.run, new Map());
-  const answers = kept.get(app.run), key = `${t} ${v} ${rival}`;
-  if (!answers.has(key)) answers.set(key, canSumPaths(app) ? fromPaths(app, t, v, rival) : fromAttribution(app, t, v, rival));
+/**
+ * What logits[t, v], or its difference to logits[t, rival], is made of: a promise of {value, words, apart, says}. words:
+ * the earlier tokens, those that speak for v first, [{position, value, edge}], where edge = {layer, head, query, weight}
+ * is the attention by which most of it came. apart: what no earlier token brought in, [{title, note, value}].
+ */
+export function causesOf(app, run, t, v, rival = null) {
+  if (!kept.has(run)) kept.set(run, new Map());
+  const answers = kept.get(run), key = `${t} ${v} ${rival}`;
+  if (!answers.has(key)) answers.set(key, canSumPaths(app) ? fromPaths(app, run, t, v, rival) : fromAttribution(app, run, t, v, rival));
   return answers.get(key);
 }
 
-/** The parts of a logit: {value, says, parts: [{words, value, ask or go, way, isLast}]}, the largest first. */
-async function fromPaths(app, t, v, rival) {
-  const { value, tokens, bias, edges, rest } = await pathSums(app, t, v, rival);
-  const quoted = (s) => ["“", token(app.run.tokens[s]), "”"];
-  const parts = tokens.map((part, s) => ({
-    words: quoted(s), value: part,
-    ...(edges[s] && s !== t ? {
-      way: ["mostly: ", quoted(edges[s].query), ` reads it, block ${edges[s].layer} head ${edges[s].head}`],
-      ask: { name: `h.${edges[s].layer}.attn.weights`, index: [edges[s].head, edges[s].query, s] },
-    } : {}),
-  }));
+async function fromPaths(app, run, t, v, rival) {
+  const { value, tokens, bias, edges, rest } = await pathSums(app, run, t, v, rival);
+  const words = tokens.slice(0, t).map((part, position) => ({ position, value: part, edge: edges[position] }));
   return {
-    value, parts: ordered([...parts, { words: "learnt biases", value: bias, isLast: true }], rest),
-    says: ["Multiplied out through all blocks, with attention weights, layer norms and neurons’ gates held as they were here, ",
-      "it is a sum over the tokens:"],
+    value, words: ordered(words),
+    apart: [
+      own(run, t, tokens[t]),
+      { title: "learnt biases", note: "added whatever the text says", value: bias },
+      ...unexplained(rest, [...tokens, bias]),
+    ],
+    says: "The logit, multiplied out through all blocks, is exactly this sum. What attention looked at, how far each neuron " +
+      "was open, and what the layer norms divided by are held as they were here.",
   };
 }
 
-async function fromAttribution(app, t, v, rival) {
-  const answer = await app.source.ask({ ask: "attribution", run: app.run.run, position: t, token: v, other: rival });
+async function fromAttribution(app, run, t, v, rival) {
+  const answer = await app.source.ask({ ask: "attribution", run: run.run, position: t, token: v, other: rival });
   const sum = (numbers) => numbers.reduce((total, x) => total + x, 0);
   const largest = (entries) => entries.reduce((best, entry) => (Math.abs(entry.value) > Math.abs(best.value) ? entry : best));
-  const read = Array.from({ length: t + 1 }, (_, s) => {
-    const heads = answer.by_token.flatMap((rows, layer) => rows.map((row, head) => ({ layer, head, value: row[s] })));
-    const most = largest(heads);
-    return {
-      words: ["read from “", token(app.run.tokens[s]), "”"], value: sum(heads.map(({ value }) => value)),
-      way: [`mostly block ${most.layer}, head ${most.head}: ${signed(most.value)}`],
-      ask: { name: `h.${most.layer}.attn.weights`, index: [most.head, t, s] },
-    };
-  });
+  const read = await Promise.all(Array.from({ length: t + 1 }, async (_, position) => {
+    const heads = answer.by_token.flatMap((rows, layer) => rows.map((row, head) => ({ layer, head, value: row[position] })));
+    const { layer, head } = largest(heads);
+    const { data } = await app.numbers(`h.${layer}.attn.weights`, [head, t, null], run);
+    return { position, value: sum(heads.map(({ value }) => value)), edge: { layer, head, query: t, weight: data[position] } };
+  }));
   const mlp = largest(answer.mlps.map((value, layer) => ({ layer, value })));
-  const parts = [
-    ...read,
-    { words: ["“", token(app.run.tokens[t]), "” as embedded"], value: answer.wte + answer.wpe },
+  const apart = [
+    own(run, t, answer.wte + answer.wpe + read[t].value),
     {
-      words: "the MLPs", value: sum(answer.mlps), way: [`mostly block ${mlp.layer}: ${signed(mlp.value)}`],
+      title: "the MLPs", note: `what they made of all that; most in block ${mlp.layer}`, value: sum(answer.mlps),
       go: { view: "mlp", layer: mlp.layer, token: t },
     },
-    { words: "learnt biases", value: sum(answer.attn_biases) + answer.ln_f_bias, isLast: true },
+    { title: "learnt biases", note: "added whatever the text says", value: sum(answer.attn_biases) + answer.ln_f_bias },
   ];
   return {
-    value: answer.logit, parts: ordered(parts, answer.rest),
-    says: ["It is the sum of what each part of the model wrote to the last vector. Of heads, it is told which token they read; ",
-      "that token’s own vector had read earlier ones before."],
+    value: answer.logit, words: ordered(read.slice(0, t)),
+    apart: [...apart, ...unexplained(answer.rest, [...read, ...apart].map(({ value }) => value))],
+    says: "It is the sum of what each part of the model wrote to the last vector. Of heads, it is told which token they " +
+      "read; that token’s own vector had read earlier ones before.",
   };
 }
 
-function ordered(parts, rest) {
-  const total = parts.reduce((size, part) => size + Math.abs(part.value), 0);
-  if (!(Math.abs(rest) <= 1e-4 * total)) parts.push({ words: "not explained: something was changed", value: rest, isLast: true });
-  return parts.sort((a, b) => Boolean(a.isLast) - Boolean(b.isLast) || Math.abs(b.value) - Math.abs(a.value));
+/** The part of the last token itself: no answer to the question which earlier word it was. */
+function own(run, t, value) {
+  return {
+    title: ["“", token(run.tokens[t]), "” itself"], value, isOwn: true,
+    note: "any text that ends in it has a part like this",
+  };
 }
 
-function contents(app, t, { value, parts, says }, rival, ask) {
-  const scale = Math.max(...parts.map((part) => Math.abs(part.value)).filter(Number.isFinite)) || 1;
-  const row = ({ words, value: x, way, ask: factor, go }) => el("li", {
-    class: way ? "term askable" : "term", dataset: { value: String(x) },
-    onclick: way && (() => (factor ? ask(app, factor) : app.go({ ...go, why: app.place.why }))),
+/** What the sum misses beyond rounding. */
+function unexplained(rest, values) {
+  const total = values.reduce((size, x) => size + Math.abs(x), 0);
+  return Math.abs(rest) <= 1e-4 * total ? [] : [{ title: "not explained", note: "something was changed", value: rest }];
+}
+
+function ordered(words) {
+  return words.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+}
+
+/** The earlier token that speaks most for the prediction, or null. */
+export function mainCause({ words }) {
+  return words.reduce((best, word) => (word.value > Math.max(0, best?.value ?? 0) ? word : best), null);
+}
+
+function contents(app, t, { words, apart }, text, rival, ask) {
+  const scale = Math.max(...[...words, ...apart].map((part) => Math.abs(part.value)).filter(Number.isFinite)) || 1;
+  const quoted = (s) => ["“", token(app.run.tokens[s]), "”"];
+  const go = ({ edge: { layer, head, query }, position }) => ask(app, { name: `h.${layer}.attn.weights`, index: [head, query, position] });
+  const way = ({ edge: { layer, head, query, weight } }) =>
+    [quoted(query), ` takes ${percent(weight)} from it: block ${layer}, head ${head}`];
+  const row = (word) => el("li", {
+    class: word.edge ? "term askable" : "term", dataset: { value: String(word.value), position: word.position },
+    onclick: word.edge && (() => go(word)),
   },
-  el("span", { class: "value" }, signed(x)), bar(x / scale), el("span", { class: "from" }, words),
-  way && el("span", { class: "what" }, el("button", { class: "factor main" }, way)));
-  const others = parts.filter(({ isLast }) => !isLast);
-  const hidden = others.slice(SHOWN);
+  el("span", { class: "value" }, signed(word.value)), bar(word.value / scale), el("span", { class: "from" }, quoted(word.position)),
+  word.edge && el("span", { class: "what" }, el("button", { class: "factor main" }, way(word))));
+  const hidden = words.slice(SHOWN);
   const together = hidden.reduce((total, part) => total + part.value, 0);
   const more = hidden.length > 0 && el("li", { class: "term" },
     el("span", { class: "value" }, signed(together)), bar(together / scale),
     el("button", { onclick: () => more.replaceWith(...hidden.map(row)) }, `${hidden.length} more`));
-  const list = el("ol", { class: "terms" },
-    others.slice(0, SHOWN).map(row), more, parts.filter(({ isLast }) => isLast).map(row));
+  const apartRow = ({ title, note, value, go: to }) => el("li", { class: "term", dataset: { value: String(value) } },
+    el("span", { class: "value" }, signed(value)), bar(value / scale), el("span", { class: "from" }, title),
+    el("span", { class: "what" },
+      to ? el("button", { class: "factor", onclick: () => app.go({ ...to, why: app.place.why }) }, note) : el("span", {}, note)));
+  const cause = mainCause({ words });
+  const said = ["“", token(text), "”", rival && [" rather than “", token(rival.text), "”"]];
   return [
-    el("h3", {}, "Which tokens did it come from?"),
-    el("p", { class: "hint" },
-      rival && ["Its logit minus that of “", token(rival.text), "” is ", el("b", {}, signed(value)), ". "], says),
-    list,
+    el("p", { class: "cause" },
+      !words.length ? "There is no earlier word: all of it comes from this one."
+        : !cause ? "No earlier word speaks for it."
+          : ["Apart from the last word itself, most of ", said, " came from ", el("strong", {}, quoted(cause.position)), ". "],
+      cause?.edge && el("button", { id: "why-cause", onclick: () => go(cause) }, "See how: ", way(cause))),
+    words.length > 0 && el("ol", { class: "causes", "aria-label": "earlier words" }, words.slice(0, SHOWN).map(row), more),
+    el("h4", {}, "From no earlier word"),
+    el("ul", { class: "causes apart" }, apart.map(apartRow)),
   ];
 }

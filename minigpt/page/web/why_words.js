@@ -1,6 +1,6 @@
 // What a number is, in one plain sentence for each kind of activation: the first thing that the panel says about it.
 
-import { number, percent, token } from "./dom.js";
+import { percent, token } from "./dom.js";
 import { vocabularyTexts } from "./vocabulary.js";
 
 /** The sentence about one number: a list of texts and elements; a promise of one for logits. */
@@ -65,7 +65,7 @@ async function logit(app, t, v, here) {
   const largest = data.reduce((a, b) => Math.max(a, b), -Infinity);
   const total = data.reduce((sum, x) => sum + Math.exp(x - largest), 0);
   const better = data.reduce((count, x) => count + (x > data[v]), 0);
-  const rank = better ? `${better} of ${data.length} tokens fit better` : `no other of the ${data.length} tokens fits as well`;
-  return ["How well “", token(text), "” fits as the next token after ", here, `: ${rank}. Softmax turns the logit `,
-    `${number(data[v])} into a probability of ${percent(Math.exp(data[v] - largest) / total)}.`];
+  const rank = better ? `${better} of ${data.length} tokens fit better` : `best of all ${data.length} tokens`;
+  return ["How well “", token(text), "” fits after ", here, `: ${rank}. Softmax makes a probability of it: `,
+    `${percent(Math.exp(data[v] - largest) / total)}.`];
 }
