@@ -46,7 +46,7 @@ def self_attention(x, c_attn, c_proj, run):
     v = run.tap("attn.v", split_heads(v, run.n_head))
     k, v = run.remember(k, v)  # [B, H, S, K]: a cache puts those of earlier tokens first
 
-    heads = run.tap("attn.heads", run.attention(q, k, v))  # `attention` below, or a kernel for it: [B, H, T, K]
+    heads = run.tap("attn.heads", run.attention(q, k, v))  # `attention` below, or a kernel for it, unless ops="plain"
     return run.tap("attn.out", run.linear(merge_heads(heads), **c_proj))
 
 

@@ -7,7 +7,16 @@ import pytest
 
 import minigpt
 from minigpt import ContextLengthError
-from minigpt.looking import ablate_heads, attention_maps, beam_tree, logit_lens, patch
+from minigpt.looking import (
+    ablate_heads,
+    ablate_layers,
+    activation_statistics,
+    attention_maps,
+    beam_tree,
+    logit_lens,
+    patch,
+    patch_heads,
+)
 from minigpt.params import flatten
 
 TEXT = "Once upon a time there was a clever girl named Alice.\n"
@@ -17,7 +26,10 @@ TEXT = "Once upon a time there was a clever girl named Alice.\n"
     attention_maps,
     logit_lens,
     partial(ablate_heads, answer="She"),
+    partial(ablate_layers, answer="She"),
     partial(patch, corrupted=TEXT * 30, answer="She", wrong="He"),
+    partial(patch_heads, corrupted=TEXT * 30, answer="She", wrong="He"),
+    lambda model, tokenizer, text: activation_statistics(model, tokenizer, [text]),
     beam_tree,
     minigpt.step,
 ])  # fmt: skip

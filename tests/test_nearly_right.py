@@ -213,6 +213,12 @@ def with_a_position_to_spare(ids, wte, wpe):
     return wte[ids] + wpe[np.minimum(np.arange(len(ids)), len(wpe) - 2)]
 
 
+def induction_score_of_few(weights):
+    n = weights.shape[1] // 2
+    t = np.arange(n, min(2 * n, n + 8))
+    return weights[:, t, t - n + 1].sum(axis=1) / n
+
+
 NEARLY = {
     **{f"cached_attention, {low} for -inf": ("cached_attention", hidden_at(low), "") for low in (-30, -100, -1e3)},
     **{f"attention_backward, {low}": ("attention_backward", attention_backward_with(low), "") for low in (-20, -100)},
@@ -235,6 +241,7 @@ NEARLY = {
             "softmax",
             "gelu",
             "top_k",
+            "patching_effect",
         )
     },
     "gelu, a tanh that overflows": ("gelu", own_tanh, "not a number"),
@@ -273,6 +280,27 @@ NEARLY = {
     "scores, few tokens": ("scores", lambda q, k: q @ k.T / np.sqrt(q.shape[1]) * (len(q) <= 4), ""),
     "feed_forward, 0.0447": ("feed_forward", mlp_with(lambda x: right_gelu(x, 0.0447)), ""),
     "gpt2, eps of 1e-6": ("gpt2", gpt2_with(1e-6, 1e-6), "eps of your layer norms is 1e-6"),
+    "induction_score, few tokens": ("induction_score", induction_score_of_few, ""),
+    "induction_score, half of the weights": (
+        "induction_score",
+        lambda weights: RIGHT["induction_score"][0](np.where(weights > 0.5, weights, 0)),
+        "",
+    ),
+    "logit_attribution, eps of 1e-5": (
+        "logit_attribution",
+        lambda parts, ln_f, direction, eps: RIGHT["logit_attribution"][0](parts, ln_f, direction, 1e-5),
+        "eps",
+    ),
+    "logit_attribution, bias for a weight": (
+        "logit_attribution",
+        lambda parts, ln_f, *others: RIGHT["logit_attribution"][0](parts, {"weight": ln_f["bias"]}, *others),
+        "",
+    ),
+    "patching_effect, one run": (
+        "patching_effect",
+        lambda clean, corrupted, patched, *ids: RIGHT["patching_effect"][0](clean, corrupted, patched[:1], *ids),
+        "",
+    ),
     "gpt2, no eps": ("gpt2", gpt2_with(0, 0), "no eps"),
 }
 

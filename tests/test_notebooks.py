@@ -13,6 +13,7 @@ import pytest
 from minigpt.classroom.copies import start_course, without_solutions
 from minigpt.classroom.workbook import check_workbook, open_workbook
 from minigpt.exercises import EXERCISES
+from minigpt.page.widget import WIDGET_VIEW
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -91,7 +92,7 @@ def output_shapes(cell):
     shapes = []
     for output in cell["outputs"]:
         data = output.get("data", {})
-        if "application/vnd.jupyter.widget-view+json" in data:
+        if WIDGET_VIEW in data:
             continue  # the page of `step`, which is there if anywidget is installed; its picture is an output of its own
         text = "".join(output.get("text", data.get("text/plain", "")))
         shown = "display_data" if output["output_type"] == "execute_result" else output["output_type"]
@@ -115,6 +116,8 @@ def test_a_notebook_is_committed_as_it_ran(name):
         assert not any(output["output_type"] == "error" for output in cell["outputs"]), source(cell)
     text = json.dumps(notebook)
     assert not re.search(r"/(home|root|work|tmp|Users)/", text), "a path of somebody's machine"
+    # A widget is nothing without its kernel, and would hide the static picture that stands beside it.
+    assert WIDGET_VIEW not in text and "widgets" not in notebook["metadata"]
     assert notebook["cells"][0]["cell_type"] == "markdown" and source(notebook["cells"][0]).startswith("# ")
 
 

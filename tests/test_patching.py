@@ -1,47 +1,20 @@
-"""Ablation and patching, against models whose weights are changed and blocks that are run by hand."""
+"""Patching, against blocks that are run by hand and runs in which heads are mixed by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from letter_models import LETTERS, axis_labels, letter_tokenizer, random_text
+from letter_models import axis_labels, letter_tokenizer, random_text
 from reference import configs, lively_model, models, random_ids
 
 from minigpt.activations import activation_names
-from minigpt.generation.sampling import log_softmax
-from minigpt.looking import ablate_heads, patch
+from minigpt.looking import patch, patch_heads
 from minigpt.looking.patching import copy_from
 from minigpt.model import transformer_block
 from minigpt.ops import plain
 from minigpt.run import Run
 
 TEXT = "Once upon a time there was a clever girl named Alice.\n"
-
-
-@given(models(), st.integers(1, 8), st.data())
-def test_ablating_a_head_equals_zeroing_its_rows_of_c_proj(model, length, data):
-    tokenizer, text = letter_tokenizer(model), random_text(model, length)
-    ids, config = tokenizer.encode(text), model.config
-    answer = data.draw(st.sampled_from(LETTERS[: config.vocab_size]))
-    ablation = ablate_heads(model, tokenizer, text, answer)
-
-    def logprob():
-        return log_softmax(model(ids)[-1])[tokenizer.token_id(answer)]
-
-    before = logprob()
-    assert ablation.effect.shape == (config.n_layer, config.n_head)
-    assert abs(ablation.logprob - before) < 1e-9
-    layer, head = data.draw(st.integers(0, config.n_layer - 1)), data.draw(st.integers(0, config.n_head - 1))
-    K = config.head_size
-    model.params["h"][layer]["attn"]["c_proj"]["weight"][head * K : (head + 1) * K] = 0
-    assert abs(ablation.effect[layer, head] - (logprob() - before)) < 1e-9 * max(1, abs(before))
-
-
-def test_ablation_is_drawn(bundled):
-    ablation = ablate_heads(*bundled, TEXT, "She")
-    axes = ablation.plot().axes[0]
-    assert np.array_equal(axes.images[0].get_array(), ablation.effect)
-    assert axes.texts[5].get_text() == f"{ablation.effect[1, 1]:.2f}"
 
 
 @given(models(), st.integers(2, 7), st.data())
@@ -116,6 +89,57 @@ def test_the_answer_depends_on_the_last_stream_of_the_last_token_alone(bundled):
     assert axis_labels(axes.yaxis) == [f"h.{layer}.resid" for layer in range(4)]
 
 
+HEAD_ACTIVATIONS = ["attn.q", "attn.k", "attn.v", "attn.scores", "attn.weights", "attn.heads"]
+
+
+@given(models(), st.integers(2, 7), st.sampled_from(HEAD_ACTIVATIONS), st.data())
+def test_patching_a_head_replaces_it_at_all_positions(model, length, activation, data):
+    """The expected logits come from a run with the whole activation replaced, that of one head by the clean one's."""
+    tokenizer, config = letter_tokenizer(model), model.config
+    clean, corrupted = random_text(model, length, 0), random_text(model, length, 1)
+    traces = {clean: {}, corrupted: {}}
+    for text, trace in traces.items():
+        model(tokenizer.encode(text), trace=trace)
+
+    def metric(logits):
+        return logits[:, 3].sum() - logits[0, 4]
+
+    values = [metric(trace["logits"][0]) for trace in traces.values()]
+    assume(values[0] != values[1])
+    result = patch_heads(model, tokenizer, clean, corrupted, activation=activation, metric=metric)
+    assert result.effect.shape == (config.n_layer, config.n_head) and result.activation == activation
+    assert [result.clean_difference, result.corrupted_difference] == values
+    assert np.array_equal(result.effect, (result.difference - values[1]) / (values[0] - values[1]))
+
+    layer, head = data.draw(st.integers(0, config.n_layer - 1)), data.draw(st.integers(0, config.n_head - 1))
+    name = f"h.{layer}.{activation}"
+    mixed = np.stack([traces[clean if h == head else corrupted][name][:, h] for h in range(config.n_head)], axis=1)
+    logits = model(tokenizer.encode(corrupted), edit={name: lambda _: mixed})
+    assert result.difference[layer, head] == metric(logits)
+
+
+def test_the_head_that_copies_names_restores_the_name(bundled):
+    """Notebook 11 finds it, head 0 of block 3, by looking, by ablation and by patching whole blocks."""
+    clean = (
+        "One sunny morning Anna and her friend Tom found a red ball in the forest. It lay under a tree. "
+        '"I saw it first," said Anna. "No, it is mine," said'
+    )
+    result = patch_heads(*bundled, clean, clean.replace("Tom", "Ben"), " Tom", " Ben")
+    assert np.unravel_index(result.effect.argmax(), result.effect.shape) == (3, 0) and result.effect[3, 0] > 0.5
+    axes = result.plot().axes[0]
+    assert np.array_equal(axes.images[0].get_array(), result.effect)
+    assert axis_labels(axes.yaxis)[3] == "block 3" and axis_labels(axes.xaxis)[0] == "head 0"
+
+
+def test_a_metric_of_ones_own_takes_the_place_of_the_difference(bundled):
+    model, tokenizer = bundled
+    she, he = tokenizer.encode("She")[0], tokenizer.encode("He")[0]
+    texts = TEXT, TEXT.replace("girl", "boy")
+    by_words = patch(model, tokenizer, *texts, "She", "He")
+    by_metric = patch(model, tokenizer, *texts, metric=lambda logits: logits[-1, she] - logits[-1, he])
+    assert np.array_equal(by_words.effect, by_metric.effect)
+
+
 def test_what_cannot_be_patched(bundled):
     clean = "Once upon a time there was a girl"
     for others, sentence in (
@@ -127,6 +151,11 @@ def test_what_cannot_be_patched(bundled):
         ((clean, clean, "aunt", "He"), "answer must be one token.*; ' aunt', with the space before it, is one"),
         ((clean, clean, "She", "He", "residual"), "activation must be one of a block's, ln_1, attn.q.*not 'residual'"),
         (("", "", "She", "He"), "the text is empty"),
+        ((clean, clean, "She"), "nothing says what to measure: give answer and wrong, or a metric"),
     ):
         with pytest.raises(ValueError, match=sentence):
             patch(*bundled, *others)
+    with pytest.raises(ValueError, match="activation must be one of a block's heads, attn.q.*not 'resid'"):
+        patch_heads(*bundled, clean, clean, "She", "He", "resid")
+    with pytest.raises(ValueError, match="give answer and wrong, or a metric, not both"):
+        patch(*bundled, clean, clean, "She", metric=np.max)

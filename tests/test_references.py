@@ -5,11 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt import bpe, model
+from minigpt import GPT2, Tokenizer, bpe, model
 from minigpt.config import GPT2Config
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.drawing import drawn_inputs
 from minigpt.generation import sampling
+from minigpt.looking import edited, head_scores, patch
 from minigpt.ops import plain
 from minigpt.run import Run
 from minigpt.trace import Tap
@@ -69,6 +70,40 @@ def library_adamw(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return w, m, v
 
 
+def library_induction_score(weights):
+    H, T, _ = weights.shape
+    one_block = GPT2.random(GPT2Config(T, T, n_embd=H, n_layer=1, n_head=H), dtype="float64")
+    with_weights = edited(one_block, {"h.0.attn.weights": lambda _: weights[None]})
+    return head_scores(with_weights, T // 2, n_sequences=1).induction[0]
+
+
+def library_logit_attribution(parts, ln_f, direction, eps):
+    """A part's own layer norm divides by the sigma of the whole stream if its eps is what its variance lacks of it."""
+    held = parts.sum(axis=0).var() + eps
+    normed = [plain.layer_norm(part, ln_f["weight"], np.zeros(len(part)), eps=held - part.var()) for part in parts]
+    return np.array(normed) @ direction
+
+
+class Replayed(GPT2):
+    """A model of one block whose calls return prepared logits, one after the other."""
+
+    def __init__(self, runs):
+        super().__init__(GPT2Config(n_embd=1, n_layer=1, n_head=1), {})
+        self.runs = iter(runs)
+
+    def __call__(self, ids, trace=None, edit=None):
+        if trace is not None:
+            trace["h.0.resid"] = None
+        return next(self.runs)
+
+
+def library_patching_effect(clean, corrupted, patched, answer, wrong):
+    text = "a" * len(patched)  # a run is patched at each token
+    runs = Replayed([clean, corrupted, *patched])
+    difference = {"metric": lambda logits: logits[-1, answer] - logits[-1, wrong]}
+    return patch(runs, Tokenizer.of_characters("a"), text, text, **difference).effect[0]
+
+
 # Of those exercises whose reference is not the library's function itself.
 IN_MINIGPT = {
     "bpe_merge": library_bpe_merge,
@@ -89,6 +124,9 @@ IN_MINIGPT = {
     "layer_norm_backward": library_layer_norm_backward,
     "attention_backward": lambda dheads, q, k, v: backward.attention_backward(dheads, q, k, v, q.shape[-1] ** -0.5),
     "adamw": library_adamw,
+    "induction_score": library_induction_score,
+    "logit_attribution": library_logit_attribution,
+    "patching_effect": library_patching_effect,
 }
 
 
@@ -144,6 +182,13 @@ IN_TORCH = {
     "attention_backward": torch_attention_backward,
     "adamw": torch_adamw,
 }
+
+
+def test_attributions_and_what_the_bias_adds_are_the_logit():
+    for _, (parts, ln_f, direction, eps) in drawn_inputs(EXERCISES["logit_attribution"]):
+        logit = plain.layer_norm(parts.sum(axis=0), **ln_f, eps=eps) @ direction
+        attributions = EXERCISES["logit_attribution"].reference(parts, ln_f, direction, eps)
+        assert abs(attributions.sum() + ln_f["bias"] @ direction - logit) < 1e-9 * max(1, np.abs(attributions).max())
 
 
 @pytest.mark.parametrize("name", IN_TORCH)

@@ -4,12 +4,13 @@ import threading
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from letter_models import letter_model, letter_tokenizer, random_text
 from reference import models
 
-from minigpt import GPT2, ContextLengthError
+from minigpt import GPT2, ContextLengthError, Tokenizer
 from minigpt.activations import activation_names
 from minigpt.looking import beam_tree, logit_lens
 from minigpt.ops.plain import softmax
@@ -89,6 +90,14 @@ def test_a_run_of_ids_and_of_text_is_the_same_run(bundled):
     assert by_ids == by_text and by_text["tokens"] == ["Once", " upon", " a", " time"]
     other = run_of(session, text="The end")
     assert other["run"] != by_text["run"]
+
+
+def test_ids_whose_text_the_tokenizer_cannot_encode():
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "xyz": 1}))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+    session = Session(letter_model(vocab_size=2), Tokenizer(backend), "a")
+    run = run_of(session, ids=[0, 1])
+    assert run["ids"] == [0, 1] and "ids = [0, 1]" in run["code"]
 
 
 def test_a_run_that_was_dropped_is_computed_again(monkeypatch):

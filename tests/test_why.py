@@ -15,7 +15,7 @@ import minigpt
 from minigpt import GPT2, GPT2Config
 from minigpt.activations import ACTIVATIONS, activation_names
 from minigpt.bundled import DEFAULT_MODEL
-from minigpt.looking.why_display import MAX_TERMS
+from minigpt.looking.why.display import MAX_TERMS
 from minigpt.params import flatten
 
 NAMES = [activation.name for activation in ACTIVATIONS]

@@ -1,43 +1,59 @@
 """Look inside a model and change what happens there. Everything runs through model(ids, trace=..., edit=...).
 
     stepping.py        the forward pass, one activation at a time
-    why.py             where one number of it comes from: the terms that sum to it
-    gradient_steps.py  the backward pass of a loss: where one number of a gradient comes from
+    why/               where one number of it, or of a gradient, comes from: the terms that sum to it
     attribution.py     the logit of a token, split over heads, MLPs and the tokens that were read
     attention_maps.py  which tokens attend to which
     lens.py            what the model would predict if it stopped early
-    patching.py        change one activation and measure the effect on the answer
+    head_scores.py     which heads have the habits of induction and previous-token heads
+    ablation.py        remove a head or a layer and measure the effect on the answer
+    patching.py        copy an activation from one run into another and measure the effect
+    metrics.py         what these experiments measure
+    statistics.py      how large activations are over many texts
+    steering.py        a direction between two sets of texts, added while the model writes
+    edited.py          a model with edits that stay
     beam_tree.py       a beam search, drawn as a tree
     loss_curves.py     the losses of a training
     source.py          the source of a function, shown where it is used
     provenance.py      the line of source that made an activation
-    forward_sums.py, gradient_sums.py, parameter_sums.py    the formulas that why.py shows
-    pass_numbers.py    the numbers that stand in them
     inputs.py          the texts and models that these functions take
-    figures.py, pixels.py, labels.py, why_display.py    drawing, with and without matplotlib
+    figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
-All functions but show, step and gradient_steps return their numbers in an object whose `.plot()` returns a matplotlib
-Figure, which a notebook displays. show displays its argument itself; step returns an object that a notebook displays,
-and so does the `why` of step and of gradient_steps.
+All functions but show, step, gradient_steps and edited return their numbers in an object whose `.plot()` returns a
+matplotlib Figure, which a notebook displays. show displays its argument itself; step returns an object that a notebook
+displays, and so does the `why` of step and of gradient_steps; edited returns a model. README.md has the names of the
+same things in TransformerLens.
 """
 
+from minigpt.looking.ablation import ablate_heads, ablate_layers
 from minigpt.looking.attention_maps import attention_maps
 from minigpt.looking.beam_tree import beam_tree
-from minigpt.looking.gradient_steps import gradient_steps
+from minigpt.looking.edited import edited
+from minigpt.looking.head_scores import head_scores
 from minigpt.looking.lens import logit_lens
 from minigpt.looking.loss_curves import loss_curves
-from minigpt.looking.patching import ablate_heads, patch
+from minigpt.looking.patching import patch, patch_heads
 from minigpt.looking.source import show
+from minigpt.looking.statistics import activation_statistics
+from minigpt.looking.steering import steer, steering_direction
 from minigpt.looking.stepping import step
+from minigpt.looking.why.gradient_steps import gradient_steps
 
 __all__ = [
     "ablate_heads",
+    "ablate_layers",
+    "activation_statistics",
     "attention_maps",
     "beam_tree",
+    "edited",
     "gradient_steps",
+    "head_scores",
     "logit_lens",
     "loss_curves",
     "patch",
+    "patch_heads",
     "show",
+    "steer",
+    "steering_direction",
     "step",
 ]

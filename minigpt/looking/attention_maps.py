@@ -81,7 +81,13 @@ def attention_maps(model: GPT2, tokenizer: Tokenizer, text: str) -> AttentionMap
     ids = encode_text(tokenizer, text)
     trace = {}
     model(ids, trace=trace)
-    names = [f"h.{layer}.attn.weights" for layer in range(model.config.n_layer)]
-    if names[0] not in trace:
+    weights = [block_weights(trace, layer) for layer in range(model.config.n_layer)]
+    return AttentionMaps(token_texts(tokenizer, ids), np.stack(weights))
+
+
+def block_weights(trace, layer):
+    """Return the attention weights of a block in a trace of one text, [H, T, T]. Raises ValueError without them."""
+    name = f"h.{layer}.attn.weights"
+    if name not in trace:
         raise ValueError("this model's attention is replaced by one that does not tap its weights")
-    return AttentionMaps(token_texts(tokenizer, ids), np.stack([trace[name][0] for name in names]))
+    return trace[name][0]

@@ -11,7 +11,7 @@ from minigpt.checks import is_integer, require_integer
 from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, text_style, write_in_cells
 from minigpt.looking.inputs import single_token_id
 from minigpt.looking.labels import token_label
-from minigpt.looking.pass_numbers import PassNumbers
+from minigpt.looking.why.numbers import PassNumbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

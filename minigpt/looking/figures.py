@@ -75,3 +75,20 @@ def write_in_cells(axes, texts, image):
             is_dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             colour = "white" if is_dark else "black"
             axes.text(j, i, text, ha="center", va="center", size=8, color=colour, **text_style())
+
+
+def draw_heads(axes, values, colours=SEQUENTIAL_COLOURS, largest=None, columns=None):
+    """Draw numbers [L, columns] as a map with a row for each block, and write them into the cells if these are few.
+
+    columns: the names of the columns; by default they are heads.
+    """
+    image = draw_map(axes, values, colours, largest)
+    L, n_columns = values.shape
+    if n_columns <= 8:
+        write_in_cells(axes, [[f"{value:.2f}" for value in row] for row in values], image)
+    if columns is None:
+        columns = [f"head {head}" for head in range(n_columns)] if n_columns <= 8 else range(n_columns)
+    axes.set_xticks(range(n_columns), columns)
+    axes.set_yticks(range(L), [f"block {layer}" for layer in range(L)])
+    axes.tick_params(length=0)
+    return image

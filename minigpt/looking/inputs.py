@@ -1,6 +1,6 @@
 """The texts and models that the functions of looking take."""
 
-from minigpt.gpt2 import GPT2
+import copy
 
 
 def encode_text(tokenizer, text):
@@ -28,4 +28,6 @@ def with_fixed_ops(model):
 
     With ops="auto", a large model changes from the formulas to the kernels as soon as these are compiled.
     """
-    return GPT2(model.config, model.params, model.ops.ready(), model.name)
+    fixed = copy.copy(model)  # keeps the edits of an edited model
+    fixed.ops = model.ops.ready()
+    return fixed

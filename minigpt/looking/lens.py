@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
+from minigpt.looking.edited import in_sequence
 from minigpt.looking.figures import draw_map, label_tokens, new_figure, write_in_cells
 from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_label, token_texts
+from minigpt.model import gpt2
 from minigpt.ops.plain import softmax
+from minigpt.run import Run
 from minigpt.tokenizer import Tokenizer
+from minigpt.trace import Tap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,8 +64,8 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
     """Apply the model's last two steps, ln_f and the head, to the stream after every block: a LogitLens.
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
-    The model itself computes this: the stream x_l replaces the output of the last block, and the model continues with
-    it. In the last row the stream replaces itself, so it is exactly the model's logits.
+    The model itself computes this, without its blocks and with the stream x_l as its embedding. The last row is exactly
+    the model's logits. One forward pass, and L + 1 through ln_f and the head.
     Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
     ids = encode_text(tokenizer, text)
@@ -73,8 +77,9 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
 def lens_rows(model: GPT2, ids: list[int], trace: dict, edit: dict | None = None) -> Iterator[np.ndarray]:
     """Yield the logits [T, V] of each of the L + 1 streams in the trace of model(ids, edit=edit), see logit_lens."""
-    # Of the blocks only the last one is left, because its output is replaced anyway: L + 1 runs of one block.
-    end = GPT2(replace(model.config, n_layer=1), model.params | {"h": model.params["h"][-1:]}, model.ops)
-    last = {name: function for name, function in (edit or {}).items() if name in ("ln_f", "logits")}
+    without_blocks = {**model.params, "h": []}
+    edits = in_sequence(getattr(model, "edit", {}), edit or {})
+    last = {name: function for name, function in edits.items() if name in ("ln_f", "logits")}
     for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(model.config.n_layer))]:
-        yield end(ids, edit={**last, "h.0.resid": lambda _, x=x: x})
+        run = Run(model.config, model.ops, tap=Tap(edit={**last, "embed": lambda _, x=x: x}))
+        yield gpt2(np.array([ids]), without_blocks, run)[0]

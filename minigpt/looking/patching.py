@@ -1,6 +1,6 @@
-"""Change one activation and measure the effect on the answer: an effect shows a cause, not a mere correlation.
+"""Copy one activation from a run into another, and measure how much of the answer comes with it: activation patching.
 
-Attention maps show where a head looks; these functions show whether it matters.
+An effect shows a cause, not a mere correlation.
 """
 
 from __future__ import annotations
@@ -12,70 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.activations import ACTIVATIONS
-from minigpt.generation.sampling import log_softmax
 from minigpt.gpt2 import GPT2
-from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, write_in_cells
-from minigpt.looking.inputs import encode_text, single_token_id, with_fixed_ops
+from minigpt.looking.figures import DIVERGING_COLOURS, draw_heads, draw_map, label_tokens, new_figure
+from minigpt.looking.inputs import encode_text, with_fixed_ops
 from minigpt.looking.labels import token_texts
+from minigpt.looking.metrics import Metric, chosen_metric, logit_difference
 from minigpt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True, eq=False)
-class Ablation:
-    """effect[l, h]: the change of log P(answer | text) without head h of block l; below 0, the head helps."""
-
-    effect: np.ndarray  # [L, H]
-    logprob: float  # log P(answer | text) of the whole model
-    answer: str
-
-    def plot(self) -> Figure:
-        """Draw the effect of every head. Red: without it the answer is less probable."""
-        L, H = self.effect.shape
-        figure = new_figure(1.8 + 0.55 * H, 1 + 0.4 * L)
-        axes = figure.subplots()
-        image = draw_map(axes, self.effect, DIVERGING_COLOURS)
-        if H <= 8:
-            write_in_cells(axes, [[f"{value:.2f}" for value in row] for row in self.effect], image)
-        axes.set_xticks(range(H), [f"head {head}" for head in range(H)] if H <= 8 else range(H))
-        axes.set_yticks(range(L), [f"block {layer}" for layer in range(L)])
-        axes.tick_params(length=0)
-        bar = figure.colorbar(image)
-        bar.set_label(f"change of log P({self.answer!r})", parse_math=False)
-        return figure
-
-
-def ablate_heads(model: GPT2, tokenizer: Tokenizer, text: str, answer: str) -> Ablation:
-    """Measure what every head contributes to an answer: an Ablation with .effect [L, H] and .plot().
-
-    effect[l, h] = log P(answer | text, head h of block l returns 0) - log P(answer | text)
-    The head's slice of h.l.attn.heads is set to 0 at all positions, so that it adds nothing to the stream. L H + 1
-    forward passes. answer: the text of a single token. Raises ValueError for any other answer and for an empty text.
-    """
-    ids = encode_text(tokenizer, text)
-    answer_id = single_token_id(tokenizer, answer, "answer")
-    model = with_fixed_ops(model)
-
-    def logprob(trace=None, edit=None):
-        return log_softmax(model(ids, trace=trace, edit=edit, last_only=True)[-1])[answer_id]
-
-    L, H = model.config.n_layer, model.config.n_head
-    # A traced run uses the formula of attention, as edited runs do: no difference comes from rounding.
-    untouched = logprob(trace={})
-    effect = [[logprob(edit={f"h.{layer}.attn.heads": zero_head(head)}) for head in range(H)] for layer in range(L)]
-    return Ablation(np.array(effect) - untouched, float(untouched), answer)
-
-
-def zero_head(head: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return an edit of h.i.attn.heads [B, H, T, K] that sets one head's output to 0."""
-
-    def edit(heads):
-        heads[:, head] = 0
-        return heads
-
-    return edit
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +56,38 @@ class Patching:
         return figure
 
 
+@dataclass(frozen=True, eq=False)
+class HeadPatching:
+    """effect[l, h]: how much of the clean text's answer one clean head restores in the corrupted text.
+
+    The numbers are as in Patching, but the activation is that of head h of block l at all positions.
+    """
+
+    effect: np.ndarray  # [L, H]
+    difference: np.ndarray  # [L, H]
+    clean_difference: float
+    corrupted_difference: float
+    activation: str
+
+    def plot(self) -> Figure:
+        """Draw the effect of every head."""
+        L, H = self.effect.shape
+        figure = new_figure(1.8 + 0.55 * H, 1 + 0.4 * L)
+        image = draw_heads(figure.subplots(), self.effect, DIVERGING_COLOURS)
+        figure.colorbar(image, label=f"effect of {self.activation}")
+        return figure
+
+
 def patch(
-    model: GPT2, tokenizer: Tokenizer, clean: str, corrupted: str, answer: str, wrong: str, activation: str = "resid"
+    model: GPT2,
+    tokenizer: Tokenizer,
+    clean: str,
+    corrupted: str,
+    answer: str | None = None,
+    wrong: str | None = None,
+    activation: str = "resid",
+    *,
+    metric: Metric | None = None,
 ) -> Patching:
     """Find where the model keeps what the answer depends on: a Patching with .effect [L, T] and .plot().
 
@@ -123,45 +98,83 @@ def patch(
     effect[l, t] = (difference[l, t] - difference(corrupted)) / (difference(clean) - difference(corrupted))
                                                        Meng et al. 2022, section 2 ("causal tracing"), Wang et al. 2022
 
-    answer, wrong: the texts of single tokens. activation: any activation of a block, such as "resid", "attn.out",
+    answer, wrong: the texts of single tokens. metric: in their place, a function of the logits [T, V] that returns a
+    number, which then stands for the difference. activation: any activation of a block, such as "resid", "attn.out",
     "mlp.out" or "attn.v". L T + 2 forward passes. Raises ValueError for bad input, and for texts that have the same
-    difference.
+    difference.           TransformerLens: get_act_patch_resid_pre (of the next block), _resid_mid, _attn_out, _mlp_out
     """
-    clean_ids, corrupted_ids = encode_text(tokenizer, clean), encode_text(tokenizer, corrupted)
-    answer_id = single_token_id(tokenizer, answer, "answer")
-    wrong_id = single_token_id(tokenizer, wrong, "wrong")
-    if len(clean_ids) != len(corrupted_ids):
-        raise ValueError(
-            f"clean has {len(clean_ids)} tokens, corrupted {len(corrupted_ids)}: they must have the same number, so "
-            "that each position of one corresponds to that of the other"
-        )
-    if answer_id == wrong_id:
-        raise ValueError(f"answer and wrong are the same token, {answer!r}: there is nothing to tell apart")
-    names = _names_in_all_blocks(activation, model.config.n_layer)
-    model = with_fixed_ops(model)
-
-    def logit_difference(ids, trace=None, edit=None):
-        logits = model(ids, trace=trace, edit=edit)[-1]
-        return logits[answer_id] - logits[wrong_id]
-
-    trace = {}
-    clean_difference = logit_difference(clean_ids, trace)
-    corrupted_difference = logit_difference(corrupted_ids, {})  # traced for the reason given in ablate_heads
-    if clean_difference == corrupted_difference:
-        raise ValueError("clean and corrupted have the same difference of logits: there is nothing to restore")
-    T = len(clean_ids)
-    difference = np.array(
-        [[logit_difference(corrupted_ids, edit={name: copy_from(trace[name], t)}) for t in range(T)] for name in names]
-    )
+    names = _names_in_all_blocks(_known(activation), model.config.n_layer)
+    pair = _Pair.run(model, tokenizer, clean, corrupted, answer, wrong, metric)
+    edits = [[{name: copy_from(pair.trace[name], t)} for t in range(len(pair.clean_ids))] for name in names]
     return Patching(
-        (difference - corrupted_difference) / (clean_difference - corrupted_difference),
-        difference,
-        float(clean_difference),
-        float(corrupted_difference),
-        token_texts(tokenizer, clean_ids),
-        token_texts(tokenizer, corrupted_ids),
+        *pair.effects(edits),
+        pair.at_clean,
+        pair.at_corrupted,
+        token_texts(tokenizer, pair.clean_ids),
+        token_texts(tokenizer, pair.corrupted_ids),
         activation,
     )
+
+
+def patch_heads(
+    model: GPT2,
+    tokenizer: Tokenizer,
+    clean: str,
+    corrupted: str,
+    answer: str | None = None,
+    wrong: str | None = None,
+    activation: str = "attn.heads",
+    *,
+    metric: Metric | None = None,
+) -> HeadPatching:
+    """Find the heads that carry what the answer depends on: a HeadPatching with .effect [L, H] and .plot().
+
+    As patch, but what is copied is the activation of one head at all positions. activation: "attn.heads", what the
+    head has gathered, or "attn.q", "attn.k", "attn.v", "attn.scores" or "attn.weights". L H + 2 forward passes.
+    Raises ValueError as patch does.
+                             TransformerLens: get_act_patch_attn_head_out_all_pos, _q_all_pos, ..., _pattern_all_pos
+    """
+    names = _names_in_all_blocks(_known(activation, of_heads=True), model.config.n_layer)
+    pair = _Pair.run(model, tokenizer, clean, corrupted, answer, wrong, metric)
+    heads = range(model.config.n_head)
+    edits = [[{name: copy_head_from(pair.trace[name], head)} for head in heads] for name in names]
+    return HeadPatching(*pair.effects(edits), pair.at_clean, pair.at_corrupted, activation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The runs on the clean and on the corrupted text, and what is measured after them."""
+
+    model: GPT2
+    measure: Metric
+    clean_ids: list[int]
+    corrupted_ids: list[int]
+    trace: dict[str, np.ndarray]  # of the clean text
+    at_clean: float
+    at_corrupted: float
+
+    @classmethod
+    def run(cls, model, tokenizer, clean, corrupted, answer, wrong, metric):
+        clean_ids, corrupted_ids = encode_text(tokenizer, clean), encode_text(tokenizer, corrupted)
+        measure = chosen_metric(metric, logit_difference, tokenizer, answer=answer, wrong=wrong)
+        if len(clean_ids) != len(corrupted_ids):
+            raise ValueError(
+                f"clean has {len(clean_ids)} tokens, corrupted {len(corrupted_ids)}: they must have the same number, "
+                "so that each position of one corresponds to that of the other"
+            )
+        model, trace = with_fixed_ops(model), {}
+        at_clean = measure(model(clean_ids, trace=trace))
+        at_corrupted = measure(model(corrupted_ids, trace={}))  # traced for the reason given in ablation.py
+        if at_clean == at_corrupted:
+            raise ValueError("clean and corrupted have the same difference: there is nothing to restore")
+        return cls(model, measure, clean_ids, corrupted_ids, trace, at_clean, at_corrupted)
+
+    def effects(self, edits):
+        """Return the effect and the difference of every edit of the corrupted run, two arrays of the edits' shape."""
+        difference = np.array(
+            [[self.measure(self.model(self.corrupted_ids, edit=edit)) for edit in block] for block in edits]
+        )
+        return (difference - self.at_corrupted) / (self.at_clean - self.at_corrupted), difference
 
 
 def copy_from(clean: np.ndarray, position: int | slice) -> Callable[[np.ndarray], np.ndarray]:
@@ -174,8 +187,23 @@ def copy_from(clean: np.ndarray, position: int | slice) -> Callable[[np.ndarray]
     return edit
 
 
-def _names_in_all_blocks(activation, n_layer):
-    known = [a.name for a in ACTIVATIONS if a.in_block]
+def copy_head_from(clean: np.ndarray, head: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return an edit that copies a head at all positions from the clean activation [B, H, T, numbers]."""
+
+    def edit(activation):
+        activation[:, head] = clean[:, head]
+        return activation
+
+    return edit
+
+
+def _known(activation, of_heads=False):
+    known = [a.name for a in ACTIVATIONS if a.in_block and (a.axes[1] == "H" or not of_heads)]
     if activation not in known:
-        raise ValueError(f"activation must be one of a block's, {', '.join(known)}, not {activation!r}")
+        whose = "of a block's heads" if of_heads else "of a block's"
+        raise ValueError(f"activation must be one {whose}, {', '.join(known)}, not {activation!r}")
+    return activation
+
+
+def _names_in_all_blocks(activation, n_layer):
     return [f"h.{layer}.{activation}" for layer in range(n_layer)]

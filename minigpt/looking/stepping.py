@@ -14,13 +14,13 @@ from minigpt.checks import require_integer
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
 from minigpt.looking.attribution import Attribution, attribution
-from minigpt.looking.forward_sums import ForwardNumbers
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.source import CARD_STYLE, PRE_STYLE
-from minigpt.looking.why import Why
+from minigpt.looking.why.answer import Why
+from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.ops.plain import softmax
 from minigpt.tokenizer import Tokenizer
 

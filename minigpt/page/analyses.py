@@ -8,9 +8,9 @@ import numpy as np
 from minigpt.generation.sampling import top_indices
 from minigpt.looking.attribution import attribution
 from minigpt.looking.beam_tree import beam_tree_of_ids
-from minigpt.looking.forward_sums import ForwardNumbers
 from minigpt.looking.labels import token_texts
 from minigpt.looking.lens import lens_rows
+from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.ops.plain import softmax
 from minigpt.page.runs import PageRun
 

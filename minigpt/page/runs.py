@@ -44,7 +44,10 @@ class PageRun:
     @property
     def encodes(self):
         """Whether the tokenizer makes the ids from the text."""
-        return self.loaded.tokenizer.encode(self.text) == self.ids
+        try:
+            return self.loaded.tokenizer.encode(self.text) == self.ids
+        except ValueError:  # a token of several characters, of which one alone is no token
+            return False
 
     @property
     def tokens(self):

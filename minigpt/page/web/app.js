@@ -11,14 +11,24 @@ export class App {
     this.run = null; // the answer to the question "run": tokens, steps, changes ...
     this.other = null; // a second run to compare with
     this.start = null; // the answer to the question "start"
+    this.asked = null; // {name, index}: the number that was clicked last
     this.history = [];
-    this.listeners = { run: [], place: [], status: [] };
+    this.listeners = { run: [], place: [], shown: [], status: [] };
     this.kept = new Map();
   }
 
-  /** Call f whenever the "run", the "place" or the "status" changes. */
+  /** Call f whenever the "run", the "place" or the "status" changes, or a place is "shown". */
   on(event, f) {
     this.listeners[event].push(f);
+  }
+
+  /** Call f the next time. */
+  once(event, f) {
+    const listener = () => {
+      this.listeners[event] = this.listeners[event].filter((other) => other !== listener);
+      f();
+    };
+    this.on(event, listener);
   }
 
   tell(event, ...details) {
@@ -28,6 +38,12 @@ export class App {
   /** Say a sentence, or with bad = true an error, in the status line. */
   say(sentence, bad = false) {
     this.tell("status", sentence, bad);
+  }
+
+  /** Say that the panel has the answer. Whoever sees the panel needs it least, so a small screen gives it no room. */
+  sayAsked() {
+    const { name, index } = this.place.why;
+    this.tell("status", `${placeName(name, index)}: the panel shows how it was computed`, false, true);
   }
 
   get config() {
@@ -59,26 +75,35 @@ export class App {
 
   back() {
     if (!this.history.length) return;
-    this.place = this.history.pop();
+    this.place = this.#fitting(this.history.pop());
     this.tell("place");
   }
 
-  /** Ask where a number comes from: the panel shows its arithmetic. */
-  why(name, index) {
-    this.go({ ...this.place, name, why: { name, index } });
-    this.say(`${placeName(name, index)}: the panel shows how it was computed`);
+  /** Ask where a number comes from: the panel shows its arithmetic. more: what else changes about the place. */
+  why(name, index, more = {}) {
+    this.asked = { name, index };
+    this.go({ ...this.place, ...more, name, why: { name, index } });
+    this.sayAsked();
   }
 
-  /** Ask the program to run the model: {text} or {ids}, and {changes}. The answer becomes the run that is shown. */
-  async newRun(question) {
+  /**
+   * Ask the program to run the model: {text} or {ids}, and {changes}. The answer becomes the run that is shown, at the
+   * place that placeFor(run) says, or where the reader is.
+   */
+  async newRun(question, placeFor = null) {
+    const turn = ++this.#turn;
     const run = await this.source.ask({ ask: "run", changes: [], model: this.run?.model, ...question });
+    if (turn !== this.#turn) return run; // somebody has asked for another run in the meantime
+    if (placeFor) this.place = placeFor(run);
     this.setRun(run);
     return run;
   }
 
   setRun(run) {
     this.run = run;
-    if (this.other?.ids.length !== run.ids.length) this.other = null;
+    if (this.other?.model !== run.model) this.other = null;
+    this.place = this.#fitting(this.place);
+    this.asked = this.#fitting({ why: this.asked }).why ?? null;
     this.tell("run");
   }
 
@@ -100,6 +125,21 @@ export class App {
   /** One number of an activation. */
   async one(name, index, run = this.run) {
     return (await this.numbers(name, index, run)).data[0];
+  }
+
+  #turn = 0; // of the questions for a run
+
+  /** A place without what the present run does not have: a shorter text has fewer tokens, another model fewer blocks. */
+  #fitting(place) {
+    const { n_layer, n_head } = this.config;
+    const fits = {
+      layer: (layer) => layer < n_layer,
+      head: (head) => head < n_head,
+      token: (position) => position < this.run.ids.length,
+      name: (name) => this.step(name),
+      why: (why) => this.step(why.name)?.shape.every((size, axis) => why.index[axis] < size),
+    };
+    return Object.fromEntries(Object.entries(place).filter(([key, value]) => (value ?? null) === null || !fits[key] || fits[key](value)));
   }
 
   #remembered(question) {

@@ -10,11 +10,18 @@ export function el(tag, attributes = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "dataset") Object.assign(element.dataset, value);
-    else if (name === "style") Object.assign(element.style, value);
+    else if (name === "style") setStyle(element.style, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
+}
+
+function setStyle(style, values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (name.startsWith("--")) style.setProperty(name, value); // a variable for the style sheet
+    else style[name] = value;
+  }
 }
 
 /** Replace everything in an element. */
@@ -48,6 +55,7 @@ export function number(x) {
 
 /** A probability as a percentage. */
 export function percent(p) {
+  if (p >= 0.995 && p < 1) return "> 99 %";
   return p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.00095 ? `${(100 * p).toFixed(1)} %` : p > 0 ? "< 0.1 %" : "0 %";
 }
 

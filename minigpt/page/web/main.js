@@ -1,31 +1,39 @@
-// The frame around the views: prompt and model above, the model's map at the left, details at the right; and the keys.
+// Starts everything and keeps the frame around the views up to date: header, map, panel, status line; and the keys.
 
 import { App } from "./app.js";
-import { el, fill, percent, place as placeName, token } from "./dom.js";
+import { baseRun } from "./changes.js";
+import { el, fill, place as placeName } from "./dom.js";
+import { keepFocus } from "./focus.js";
 import { renderMap } from "./map.js";
-import { renderPanel } from "./panel.js";
 import { openSource } from "./open_source.js";
-import { startTour } from "./tour.js";
+import { renderPanel } from "./panel.js";
+import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
 import { stepBy } from "./view_activation.js";
-import { VIEWS, viewOf } from "./views.js";
-
-const MAX_NEW = 64; // tokens that the Space key adds at most to one text
+import { viewOf } from "./views.js";
 
 const at = (id) => document.getElementById(id);
 
 async function start() {
   const app = new App(await openSource());
   globalThis.minigpt = app; // for the browser's console: minigpt.run.tokens
-  app.on("status", (sentence, bad) => {
-    at("status").textContent = sentence;
+  app.on("status", (sentence, bad, aboutPanel) => {
+    fill(at("status"), sentence);
     at("status").classList.toggle("bad", Boolean(bad));
+    at("status").classList.toggle("about-panel", Boolean(aboutPanel));
   });
   app.on("place", () => show(app));
   app.on("run", () => {
-    renderTop(app);
+    updateTop(app);
+    if (!app.run.changes.length) baseRun(app); // it is what later changes are compared with
     show(app);
   });
+  // A link to a part of the page would lead out of a frame in a notebook; the focus can always be moved.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    at("view").focus();
+  });
   app.start = await app.source.ask({ ask: "start" });
+  buildTop(app, at("top"));
   await app.newRun({ text: app.start.text });
   addEventListener("keydown", (event) => keys(app, event));
 }
@@ -36,104 +44,88 @@ let shown = 0;
 async function show(app) {
   const now = ++shown;
   const view = viewOf(app.place);
-  for (const tab of document.querySelectorAll("#tabs button")) {
-    tab.setAttribute("aria-current", tab.dataset.view === view.id ? "page" : "false");
-  }
-  at("back").disabled = !app.history.length;
-  renderMap(app, at("map"));
-  renderPanel(app, at("panel"));
+  document.title = titleOf(app, view);
+  document.body.classList.toggle("is-asked", Boolean(app.place.why));
+  if (!app.place.why && at("status").classList.contains("about-panel")) app.say("");
+  updateTabs(app);
+  redraw(at("map"), () => renderMap(app, at("map")));
+  redraw(at("panel"), () => renderPanel(app, at("panel")));
+  at("view").setAttribute("aria-busy", "true");
+  let element;
   try {
-    const element = await view.render(app, app.place);
-    if (now !== shown) return;
-    const focused = document.activeElement?.id;
-    fill(at("view"), element);
-    at("view").dataset.view = view.id;
-    at("view").dataset.place = placeName(app.place.name ?? "", []);
-    if (focused && document.activeElement?.id !== focused) at(focused)?.focus();
+    element = await view.render(app, app.place);
   } catch (error) {
-    if (now === shown) fill(at("view"), el("p", { class: "bad" }, error.message));
+    element = el("p", { class: "bad" }, error.message);
   }
+  if (now !== shown) return;
+  const isOther = at("view").dataset.view !== view.id;
+  redraw(at("view"), () => fill(at("view"), element));
+  at("view").setAttribute("aria-busy", "false");
+  at("view").dataset.view = view.id;
+  at("view").dataset.place = placeName(app.place.name ?? "", []);
+  if (isOther) scrollToStart(at("tour-box").hidden ? at("view") : at("tour-box"));
+  keepInSight(isOther);
+  app.tell("shown");
 }
 
-function renderTop(app) {
-  const { start, run } = app;
-  const text = el("textarea", { id: "text", rows: "1", "aria-label": "text", spellcheck: "false", readonly: !start.live }, run.text);
-  const submit = async (event) => {
-    event?.preventDefault();
-    await attempt(app, () => app.newRun({ text: text.value, changes: run.changes }));
-  };
-  text.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey) submit(event);
-  });
-  const model = el("select", { id: "model", "aria-label": "model", onchange: (event) => attempt(app, () => app.newRun({ text: text.value, model: event.target.value })) },
-    [...new Set([run.model ?? start.model, ...start.models])].map((name) => el("option", { selected: name === (run.model ?? start.model) }, name)));
-  fill(at("top"),
-    el("form", { onsubmit: submit },
-      el("strong", {}, "minigpt"), text,
-      start.live && el("button", { id: "run" }, "Run"),
-      start.live && model,
-      el("button", { type: "button", id: "add", title: "add the most probable token to the text (Space)", onclick: () => addToken(app) }, "+ next token")),
-    el("div", { class: "tools" },
-      el("button", { id: "back", title: "back to where you were (Backspace)", onclick: () => app.back() }, "Back"),
-      el("button", { id: "tour", onclick: () => startTour(app) }, "Tour"),
-      el("button", { id: "theme", title: "light or dark", onclick: switchTheme }, "Light/dark")),
-    el("div", { id: "tabs", role: "navigation", "aria-label": "Views" },
-      VIEWS.map((view) => el("button", { dataset: { view: view.id }, onclick: () => app.go({ view: view.id, ...kept(app.place) }) }, view.title))),
-    run.changes.length > 0 && el("p", { class: "changed", role: "note" },
-      `${run.changes.length} change${run.changes.length > 1 ? "s" : ""} in this run: `, el("code", {}, run.code.split("\n").at(-1)), " ",
-      el("button", { onclick: () => app.go({ view: "changes" }) }, "show"),
-      el("button", { onclick: () => attempt(app, () => app.newRun({ ids: run.ids })) }, "undo all")));
+/** Draw a part of the page anew without taking the focus away. */
+function redraw(element, draw) {
+  const restore = keepFocus(element);
+  draw();
+  restore();
 }
 
-/** What a place hands on when the reader opens another tab. */
-function kept({ layer, head, token: at, name }) {
-  return Object.fromEntries(Object.entries({ layer, head, token: at, name }).filter(([, value]) => value !== undefined));
+/** Another view begins at its beginning, wherever the reader had scrolled to in the one before. */
+function scrollToStart(element) {
+  const isAbove = element.getBoundingClientRect().top < at("top").getBoundingClientRect().bottom;
+  if (isAbove) element.scrollIntoView({ block: "start" });
 }
 
-/** Do something that may fail; say what went wrong. */
-export async function attempt(app, work) {
-  try {
-    app.say("");
-    return await work();
-  } catch (error) {
-    app.say(error.message, true);
-    return null;
-  }
+let clicked = null; // how far down in the window the reader has clicked in the view
+
+addEventListener("click", (event) => {
+  clicked = at("view").contains(event.target) ? event.clientY : null;
+}, true);
+
+/**
+ * On a small screen the panel comes up from below: what was clicked must not vanish behind it, nor, in another view, the
+ * number that the panel explains.
+ */
+function keepInSight(isOther) {
+  const end = at("panel").getBoundingClientRect().top;
+  const isOver = getComputedStyle(at("panel")).position === "fixed";
+  const marked = isOther && at("view").querySelector(".marked, .cursor:not([hidden])");
+  if (isOver && marked) scrollBy(0, marked.getBoundingClientRect().bottom - end + 12);
+  else if (isOver && clicked !== null && clicked > end - 30) scrollBy(0, clicked - end + 60);
+  clicked = null;
 }
 
-/** Add the most probable token to the text. */
-export async function addToken(app) {
-  const { run } = app;
-  const T = run.ids.length;
-  if (T >= app.start.max_tokens || T >= app.config.n_positions) return app.say("the text has as many tokens as fit", true);
-  const { data } = await app.numbers("logits", [T - 1, null]);
-  const best = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
-  const grown = await attempt(app, () => app.newRun({ ids: [...run.ids, best], changes: run.changes }));
-  if (!grown) return null;
-  const sum = data.reduce((total, x) => total + Math.exp(x - data[best]), 0);
-  return app.say(`added “${grown.tokens.at(-1)}”, probability ${percent(1 / sum)}`);
+/** The page's title says where the reader is. */
+function titleOf(app, view) {
+  const { name, why, layer, head } = app.place;
+  const part = why ? placeName(why.name, why.index) : view.id === "activation" ? name ?? "embed"
+    : [layer !== undefined && `block ${layer}`, head !== undefined && `head ${head}`].filter(Boolean).join(", ");
+  return `${view.title}${part ? `: ${part}` : ""} · minigpt`;
 }
 
 function keys(app, event) {
   const typing = event.target.closest?.("textarea, input, select");
-  if (typing || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (typing || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
   const onButton = event.target.closest?.("button, a, summary");
   const actions = {
     ArrowRight: () => stepBy(app, 1),
     ArrowLeft: () => stepBy(app, -1),
     Backspace: () => app.back(),
     Escape: () => app.place.why && app.go({ ...app.place, why: undefined }),
-    " ": onButton ? null : () => addToken(app),
+    " ": onButton ? null : () => !(event.repeat && isAdding()) && addToken(app),
   };
   if (!actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();
 }
 
-function switchTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-}
-
 start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
+
+// Views take these from here.
+export { attempt } from "./attempt.js";
+export { addToken };

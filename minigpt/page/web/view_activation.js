@@ -27,15 +27,18 @@ export const view = {
     const [rows, columns] = shape.slice(-2);
     const square = step.axes?.endsWith("TS") ?? (heads > 1 && rows === columns);
     const steps = app.steps.map((s) => el("option", { value: s.name, selected: s.name === name }, s.name));
+    // As wide as there is room for: a cell of some pixels if that fits, else all columns share the width.
+    const room = (document.getElementById("view")?.clientWidth ?? 800) - 130;
+    const cell = Math.min(18, Math.floor(Math.min(room, heads > 1 ? 240 : 560) / columns));
     const pictures = Array.from({ length: heads }, (_, head) => {
       const values = data.subarray(head * rows * columns, (head + 1) * rows * columns);
       const index = (row, column) => (shape.length === 3 ? [head, row, column] : [row, column]);
-      return el("figure", { class: "head" },
+      return el("figure", { class: cell >= 1 ? "head" : "head wide" },
         heads > 1 && el("figcaption", {}, `head ${head}`),
         heatmap({
           values, rows, columns, largest: step.largest, signed: step.signed,
-          cellWidth: Math.max(1, Math.min(18, Math.floor((heads > 1 ? 240 : 560) / columns))),
-          rowLabels: head % 2 === 0 || heads === 1 ? app.run.tokens : app.run.tokens,
+          cellWidth: cell >= 1 ? cell : "fill",
+          rowLabels: app.run.tokens,
           columnLabels: square ? app.run.tokens : null,
           cell: square ? (row, column) => column <= row : null,
           label: `${name}${heads > 1 ? `, head ${head}` : ""}`,
@@ -47,14 +50,17 @@ export const view = {
     const richer = richerView(name);
     return el("section", {},
       el("div", { class: "bar" },
-        el("label", {}, "Activation ", el("select", { id: "activation", onchange: (event) => app.go({ view: "activation", name: event.target.value }) }, steps)),
+        el("label", {}, "Activation ", el("select", {
+          id: "activation", onchange: (event) => app.go({ view: "activation", name: event.target.value }),
+        }, steps)),
         el("button", { onclick: () => stepBy(app, -1), title: "the activation before (←)" }, "←"),
         el("button", { onclick: () => stepBy(app, 1), title: "the next activation (→)" }, "→"),
         richer && el("button", { onclick: () => app.go(richer) }, "Open it")),
       el("h2", {}, el("code", {}, name), " ", el("span", { class: "shape" }, `[${step.shape.join(", ")}]`)),
       el("p", { class: "formula" }, "= ", step.formula),
       el("p", {}, step.meaning),
-      el("p", { class: "legend" }, step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest)}.` : "From white, 0, to blue, 1.",
+      el("p", { class: "legend" },
+        step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From no colour, 0, to blue, 1.",
         " One row for each token. Click a number to see where it comes from."),
       el("div", { class: "pictures" }, pictures));
   },

@@ -1,11 +1,214 @@
-// Compare.
+// Two texts side by side: their tokens, their next tokens, any activation of both; and activation patching: copy one
+// activation from the second text into the run of the first, and see how far the answer moves.
 
-import { el } from "./dom.js";
+import { attempt } from "./attempt.js";
+import { activationSelect, headSelect, tokenSelect } from "./change_form.js";
+import { baseRun, changeButton, toggleChange } from "./changes.js";
+import { el, number, place as placeName, token, tokenText } from "./dom.js";
+import { heatmap } from "./heatmap.js";
+import { nextTokens, nextTokensTable } from "./outcome.js";
+import { answersOf, movedAnswer, patchingMap } from "./patching.js";
+
+// Two texts for a start, from notebooks/11_looking_inside.ipynb. Only the name differs, and the name is what comes next.
+// The small model that comes with minigpt knows children's stories; an official one, English.
+const EXAMPLES = {
+  stories: (name) => `One sunny morning Anna and her friend${name} found a red ball in the forest. It lay under a tree. ` +
+    '"I saw it first," said Anna. "No, it is mine," said',
+  others: (name) => `When${name} and John went to the store, John gave a drink to`,
+};
+const NAMES = { stories: [" Ben", " Tom"], others: [" Alice", " Mary"] };
 
 export const view = {
   id: "compare",
   title: "Compare",
-  render() {
-    return el("p", {}, "not written yet");
+  async render(app, place) {
+    const { other } = app;
+    const head = [
+      el("h2", {}, "Two texts side by side"),
+      el("p", {}, "Take two texts that differ in one word, so that something else comes next. Somewhere in the model there ",
+        "must be numbers that make this difference. To find them, copy some numbers of the second text into the run of the ",
+        "first. If the first text is then continued as the second one is, these were the numbers."),
+    ];
+    if (!app.start.live && !other) {
+      return el("section", { class: "compare" }, head,
+        el("p", {}, "This page is a saved run of one text. The live page, ", el("code", {}, "minigpt step --open"),
+          " or a notebook, takes a second one."));
+    }
+    if (!other) {
+      return el("section", { class: "compare" }, head, secondText(app),
+        el("p", { class: "hint" },
+          "Change one word, and keep the number of tokens: then every position of one text corresponds to that of the other."));
+    }
+    const base = await baseRun(app);
+    const isEven = other.ids.length === app.run.ids.length;
+    const name = app.step(place.name)?.name ?? `h.${Math.floor((app.config.n_layer - 1) / 2)}.resid`;
+    const outcome = await nextTokens(app, app.run, other);
+    const answers = await answersOf(app, place, base, other);
+    return el("section", { class: "compare" }, head, secondText(app), alignment(app, place, isEven),
+      el("div", { class: "halves" },
+        el("div", {}, el("h3", {}, "The next token"),
+          nextTokensTable(app, outcome, ["this text", "second text"], [true, false])),
+        el("div", {}, el("h3", {}, "How far the answer has moved"), await movedAnswer(app, place, base, answers))),
+      el("h3", {}, "An activation of both"), await pictures(app, place, name, isEven),
+      isEven && patchingMap(app, place, base, name, answers));
   },
 };
+
+/** The field for the second text. */
+function secondText(app) {
+  const text = el("input", {
+    id: "other-text", type: "text", dir: "auto", spellcheck: "false", value: app.other?.text ?? app.run.text,
+  });
+  const run = (words) => app.source.ask({ ask: "run", text: words, changes: [], model: app.run.model });
+  const submit = (event) => {
+    event.preventDefault();
+    attempt(app, async () => app.setOther(await run(text.value)));
+  };
+  const swap = async () => {
+    const base = await baseRun(app);
+    const { other } = app;
+    app.other = base;
+    app.setRun(other);
+  };
+  const example = async () => {
+    const kind = app.run.model === "stories" ? "stories" : "others";
+    const [own, second] = NAMES[kind].map(EXAMPLES[kind]);
+    app.other = await run(second);
+    await app.newRun({ text: own });
+  };
+  const button = (id, words, title, work) =>
+    el("button", { id, type: "button", title, onclick: () => attempt(app, work) }, words);
+  return el("form", { class: "bar second", onsubmit: submit },
+    el("label", { for: "other-text" }, "Second text"), text,
+    app.start.live && el("button", { id: "compare-run" }, "Compare"),
+    app.start.live && button("compare-example", "An example", "two texts that differ in a name", example),
+    app.other && button("compare-swap", "Swap", "the second text becomes the one that every view shows", swap),
+    app.other && button("compare-end", "End", "forget the second text", () => app.setOther(null)));
+}
+
+/** Which tokens stand above each other: equal positions, or with different lengths equal beginnings and ends. */
+export function alignTokens(a, b) {
+  const shorter = Math.min(a.length, b.length);
+  if (a.length === b.length) return a.map((_, t) => [t, t]);
+  let start = 0, end = 0;
+  while (start < shorter && a[start] === b[start]) start++;
+  while (end < shorter - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
+  const middle = Math.max(a.length, b.length) - start - end;
+  const inMiddle = (ids, i) => (start + i < ids.length - end ? start + i : null);
+  return [
+    ...Array.from({ length: start }, (_, t) => [t, t]),
+    ...Array.from({ length: middle }, (_, i) => [inMiddle(a, i), inMiddle(b, i)]),
+    ...Array.from({ length: end }, (_, i) => [a.length - end + i, b.length - end + i]),
+  ];
+}
+
+/** The tokens of both texts as two rows; those that differ are marked. */
+function alignment(app, place, isEven) {
+  const { run, other } = app;
+  const pairs = alignTokens(run.ids, other.ids);
+  const isDifferent = ([s, t]) => s === null || t === null || run.ids[s] !== other.ids[t];
+  const count = pairs.filter(isDifferent).length;
+  const row = (label, side, tokens) => el("tr", {}, el("th", { scope: "row" }, label), pairs.map((pair) => {
+    const t = pair[side];
+    const differs = isDifferent(pair);
+    return el("td", { class: differs ? "differs" : "" },
+      t === null ? "" : token(tokens[t]), differs && el("span", { class: "sr-only" }, " differs"));
+  }));
+  const here = positionOf(app, place);
+  const choose = (t) => el("button", {
+    id: `compare-at-${t}`, class: "number", "aria-pressed": String(here === t), title: `look at position ${t}`,
+    onclick: () => app.go({ ...app.place, token: t, why: undefined }),
+  }, t);
+  const positions = el("tr", {}, el("th", { scope: "row" }, "position"),
+    pairs.map(([t]) => el("td", {}, t === null ? "" : choose(t))));
+  const table = el("table", { class: "alignment" },
+    el("tbody", {}, positions, row("this text", 0, run.tokens), row("second text", 1, other.tokens)));
+  return [
+    el("div", { class: "scrolling", tabindex: "0", role: "group", "aria-label": "tokens of both texts" }, table),
+    el("p", { id: "compare-count" },
+      count ? `${count} ${count === 1 ? "position differs" : "positions differ"}. ` : "The texts have the same tokens. ",
+      !isEven && `This text has ${run.ids.length} tokens, the second ${other.ids.length}: nothing can be copied, and `,
+      !isEven && "only what has the same shape can be subtracted. Texts with equally many tokens can."),
+  ];
+}
+
+/** The position that is looked at: the place's, or the first where the texts differ. */
+function positionOf(app, place) {
+  const { run, other } = app;
+  if (Number.isInteger(place.token) && place.token < run.ids.length) return place.token;
+  const first = run.ids.findIndex((id, t) => id !== other.ids[t]);
+  return first < 0 ? run.ids.length - 1 : first;
+}
+
+/** An activation in both texts, and their difference. */
+async function pictures(app, place, name, isEven) {
+  const { run, other } = app;
+  const step = app.step(name);
+  const hasHeads = step.shape.length === 3;
+  const head = hasHeads ? Math.min(place.head ?? 0, app.config.n_head - 1) : null;
+  const position = positionOf(app, place);
+  const select = name === "logits" ? [null, null] : hasHeads ? [head, null, null] : [null, null];
+  const [a, b] = await Promise.all([app.numbers(name, select, run), app.numbers(name, select, other)]);
+  const isSame = String(a.shape) === String(b.shape);
+  const square = /attn\.(scores|weights)$/.test(name);
+  const largest = Math.max(largestOf(a.data), largestOf(b.data));
+  const index = (row, column) => (hasHeads ? [head, row, column] : [row, column]);
+  const { why } = place;
+  const marked = why?.name === name && (!hasHeads || why.index[0] === head) ? why.index.slice(-2) : null;
+  const rows = Math.max(a.shape[0], b.shape[0]);
+  const height = rows > 60 ? 5 : Math.max(12, Math.min(20, Math.floor(320 / rows))); // below 12 pixels no label fits
+  const cell = square ? (row, column) => column <= row : null;
+  const picture = (title, { shape, data }, tokens, more) => el("figure", {},
+    el("figcaption", {}, title),
+    heatmap({
+      values: data, rows: shape[0], columns: shape[1], largest, signed: step.signed,
+      cellWidth: shape[1] < 12 ? 20 : "fill", cellHeight: height,
+      rowLabels: height < 12 ? null : tokens, cell, label: `${name}, ${title}`, ...more,
+    }));
+  const isHidden = (i) => cell && !cell(Math.floor(i / a.shape[1]), i % a.shape[1]);
+  const apart = isSame && a.data.map((x, i) => (isHidden(i) ? 0 : b.data[i] - x));
+  const most = apart ? largestOf(apart) : 0;
+  const change = { kind: "copy", name, head, position, run: other.run };
+  const look = (key) => (value) => app.go({ ...app.place, [key]: value, why: undefined });
+  return [
+    el("div", { class: "bar" },
+      el("label", {}, "Activation ", activationSelect(app, "compare-name", name, look("name"))),
+      hasHeads && el("label", {}, "Head ", headSelect(app, "compare-head", head, look("head"), false)),
+      el("label", {}, "Token ", tokenSelect(app, "compare-token", position, look("token"), false)),
+      isEven && changeButton(app, change, "Copy from the second text", { id: "compare-copy", onclick: () => copy(app, change) })),
+    el("p", { class: "hint" }, el("code", {}, name), `: ${step.meaning}.`),
+    el("p", { class: "legend" },
+      `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From no colour, 0, to blue"}; `,
+      `full colour is ${number(largest)}`,
+      most ? `, in the difference ${number(most)}. ` : apart ? "; there is no difference. " : ". ",
+      "The numbers of this text can be asked where they come from; Swap makes the second text this one."),
+    el("div", { class: "thirds" },
+      picture("this text", a, run.tokens, {
+        describe: (row, column) => placeName(name, index(row, column)),
+        onpick: (row, column) => app.why(name, index(row, column)), marked,
+      }),
+      picture("second text", b, other.tokens, {
+        describe: (row, column) => `second text, ${placeName(name, index(row, column))}`,
+      }),
+      apart ? picture("second − this", { shape: a.shape, data: apart }, markedTokens(run, other), {
+        largest: most, signed: true, onpick: look("token"),
+        describe: (row, column) => `second − this, ${placeName(name, index(row, column))}`,
+      })
+        : el("p", { class: "hint" },
+          `The shapes differ, [${a.shape.join(", ")}] and [${b.shape.join(", ")}]: there is no difference to draw.`)),
+  ];
+}
+
+/** Make the copy, or take it back, and lead to what it has done. */
+async function copy(app, change) {
+  await toggleChange(app, change);
+  app.once("shown", () => document.getElementById("patch-effect")?.scrollIntoView({ block: "center" }));
+}
+
+function markedTokens(run, other) {
+  return run.tokens.map((text, t) => (run.ids[t] === other.ids[t] ? text : `≠${text}`));
+}
+
+function largestOf(numbers) {
+  return numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+}

@@ -8,8 +8,8 @@ k, f and v the number in a vector.
 import numpy as np
 
 from minigpt.activations import activation_names
-from minigpt.looking.pass_numbers import PassNumbers, Sum, finished, written
-from minigpt.looking.why import Factor, Why
+from minigpt.looking.why.answer import Factor, Why
+from minigpt.looking.why.numbers import PassNumbers, Sum, finished, written
 from minigpt.ops import plain
 from minigpt.ops.packed import Int8Matrix
 

@@ -9,8 +9,8 @@ import numpy as np
 from minigpt.activations import activation_names, find_activation
 from minigpt.checks import is_integer
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.looking.why import Factor, Term, Why
-from minigpt.looking.why_display import block_of
+from minigpt.looking.why.answer import Factor, Term, Why
+from minigpt.looking.why.display import block_of
 from minigpt.params import flatten
 from minigpt.run import copied
 

@@ -1,7 +1,7 @@
 """Where a number comes from: the sum that made it, every term of which can be asked in turn.
 
 `Steps.why` (stepping.py) answers for the activations of a forward pass, `GradientSteps.why` (gradient_steps.py) for the
-gradients of a loss. forward_sums.py and gradient_sums.py have the formulas.
+gradients of a loss. forward.py and gradients.py have the formulas.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minigpt.looking.why_display import as_html, as_text
+from minigpt.looking.why.display import as_html, as_text
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import numpy as np
 
 from minigpt.activations import activation_names, find_activation
 from minigpt.gpt2 import GPT2
-from minigpt.looking.forward_sums import ForwardNumbers
-from minigpt.looking.gradient_sums import gradient_why
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
-from minigpt.looking.pass_numbers import PassNumbers, checked_index, parsed_place
-from minigpt.looking.why import Factor, Why
+from minigpt.looking.why.answer import Factor, Why
+from minigpt.looking.why.forward import ForwardNumbers
+from minigpt.looking.why.gradients import gradient_why
+from minigpt.looking.why.numbers import PassNumbers, checked_index, parsed_place
 from minigpt.model import gpt2
 from minigpt.ops import formulas
 from minigpt.params import flatten, nest, zeros_like

@@ -1,16 +1,16 @@
 """The formulas of the gradients, each as the sum of terms that gives one of its numbers: the chain rule.
 
 The gradient of a number is a sum over everything that was computed from it: the gradient of that, times its derivative
-by the number. backward.py computes whole arrays of them. Letters and arguments are as in forward_sums.py; i is an input
-of a matrix, o an output. parameter_sums.py has the gradients of the parameters.
+by the number. backward.py computes whole arrays of them. Letters and arguments are as in forward.py; i is an input
+of a matrix, o an output. parameters.py has the gradients of the parameters.
 """
 
 import numpy as np
 
 from minigpt.looking.labels import token_label
-from minigpt.looking.parameter_sums import MATRICES, PARAMETER_SUMS, factor_at
-from minigpt.looking.pass_numbers import Sum, finished
-from minigpt.looking.why import Factor
+from minigpt.looking.why.answer import Factor
+from minigpt.looking.why.numbers import Sum, finished
+from minigpt.looking.why.parameters import MATRICES, PARAMETER_SUMS, factor_at
 from minigpt.ops.plain import softmax
 from minigpt.training import backward
 

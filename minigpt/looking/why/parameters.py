@@ -1,13 +1,13 @@
-"""The formulas of the gradients of the parameters, as in gradient_sums.py, and where each matrix reads and writes."""
+"""The formulas of the gradients of the parameters, as in gradients.py, and where each matrix reads and writes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt.looking.forward_sums import THIRDS
-from minigpt.looking.pass_numbers import Sum
-from minigpt.looking.why import Factor
+from minigpt.looking.why.answer import Factor
+from minigpt.looking.why.forward import THIRDS
+from minigpt.looking.why.numbers import Sum
 
 
 def plain_place(name):

@@ -1,0 +1,117 @@
+// What two runs of the model come to: the next tokens of both side by side, and how far their activations lie apart.
+
+import { el, number, percent, token, tokenText } from "./dom.js";
+import { softmax, topIndices } from "./sampling.js";
+import { vocabularyTexts } from "./vocabulary.js";
+
+/** The logits after the last token of a run. */
+export async function lastLogits(app, run) {
+  return (await app.numbers("logits", [run.ids.length - 1, null], run)).data;
+}
+
+/** The likeliest next tokens of either run, likeliest first: {rows: [{id, text, p: [of a, of b]}], logits: [a, b]}. */
+export async function nextTokens(app, a, b, count = 10) {
+  const logits = await Promise.all([lastLogits(app, a), lastLogits(app, b)]);
+  const probabilities = logits.map(softmax);
+  const ids = [...new Set(probabilities.flatMap((p) => topIndices(p, Math.min(count, p.length))))];
+  const texts = await vocabularyTexts(app, ids);
+  const rows = ids.map((id, i) => ({ id, text: texts[i], p: probabilities.map((p) => p[id]) }));
+  rows.sort((x, y) => Math.max(...y.p) - Math.max(...x.p));
+  return { rows: rows.slice(0, count), logits };
+}
+
+/** A table of the next tokens of two runs. asks: which of them is app.run, whose numbers can be asked about. */
+export function nextTokensTable(app, { rows }, names, asks = [false, true]) {
+  const position = app.run.ids.length - 1;
+  const asked = app.place.why;
+  const cell = (row, side) => {
+    const p = row.p[side];
+    const attributes = { class: "p", dataset: { value: p, id: row.id } };
+    const marked = asks[side] && asked?.name === "logits" && asked.index[1] === row.id && asked.index[0] === position;
+    const text = !asks[side] ? el("span", { class: "number" }, percent(p))
+      : el("button", {
+        class: `number${marked ? " marked" : ""}`, title: `where the logit of ${tokenText(row.text)} comes from`,
+        onclick: () => app.why("logits", [position, row.id]),
+      }, percent(p));
+    return el("td", attributes, amount(p), text);
+  };
+  return el("table", { class: "numbers outcome" },
+    el("caption", { class: "sr-only" }, `The most probable next tokens: ${names.join(", ")}, and the difference`),
+    headings(["next token", ...names, "difference"]),
+    el("tbody", {}, rows.map((row) => el("tr", {},
+      el("th", { scope: "row" }, token(row.text)), cell(row, 0), cell(row, 1),
+      el("td", { class: "difference", dataset: { value: row.p[1] - row.p[0] } }, points(row.p[1] - row.p[0]))))));
+}
+
+/** The head of a table with these columns. */
+export function headings(names) {
+  return el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name))));
+}
+
+/** A bar beside a number, from 0 to 1. */
+export function amount(part) {
+  const width = `${100 * Math.min(1, part)}%`;
+  return el("span", { class: "amount", "aria-hidden": "true" }, el("span", { style: { width } }));
+}
+
+/** A difference of probabilities in percentage points, with its sign. */
+function points(difference) {
+  const size = Math.abs(100 * difference);
+  if (size < 0.05) return "0";
+  return `${difference > 0 ? "+" : "−"}${size.toFixed(size < 10 ? 1 : 0)}`;
+}
+
+/**
+ * The largest difference of an activation between two runs: {difference, size, index}. size: the largest absolute value
+ * in the first run; index: where the difference is. Scores of later tokens are left out: the mask hides them.
+ */
+export async function largestDifference(app, name, a, b) {
+  // Of the logits, only the last token's: those of all would be the largest array of the run by far.
+  const select = name === "logits" ? [a.ids.length - 1, null] : null;
+  const [before, after] = await Promise.all([app.numbers(name, select, a), app.numbers(name, select, b)]);
+  const { shape } = before;
+  const columns = shape.at(-1), rows = shape.at(-2) ?? 1;
+  const masked = /attn\.scores$/.test(name);
+  let difference = 0, size = 0, place = 0;
+  for (let i = 0; i < before.data.length; i++) {
+    if (masked && i % columns > Math.floor(i / columns) % rows) continue;
+    size = Math.max(size, Math.abs(before.data[i]));
+    const apart = Math.abs(after.data[i] - before.data[i]);
+    if (apart > difference) [difference, place] = [apart, i];
+  }
+  const stride = (axis) => shape.slice(axis + 1).reduce((product, n) => product * n, 1);
+  const index = shape.map((n, axis) => Math.floor(place / stride(axis)) % n);
+  return { difference, size, index: select ? [select[0], ...index] : index };
+}
+
+/** For every token, the largest difference of a vector of the stream, relative to the vector's largest number. */
+export async function differencePerToken(app, name, a, b) {
+  const [before, after] = await Promise.all([app.numbers(name, null, a), app.numbers(name, null, b)]);
+  const [T, D] = before.shape;
+  return Array.from({ length: T }, (_, t) => {
+    let difference = 0, size = 0, place = 0;
+    for (let d = 0; d < D; d++) {
+      const i = t * D + d;
+      size = Math.max(size, Math.abs(before.data[i]));
+      const apart = Math.abs(after.data[i] - before.data[i]);
+      if (apart > difference) [difference, place] = [apart, d];
+    }
+    return { relative: size ? difference / size : difference ? 1 : 0, index: [t, place] };
+  });
+}
+
+/** A share as a percentage with a sign for "exactly the same". */
+export function share(x) {
+  if (x === 0) return "same";
+  return x < 0.0001 ? "< 0.01 %" : `${(100 * x).toFixed(x < 0.1 ? 2 : 0)} %`;
+}
+
+/** A number that can be asked where it comes from. */
+export function askable(app, name, index, text, value) {
+  const asked = app.place.why;
+  const marked = asked?.name === name && String(asked.index) === String(index);
+  return el("button", {
+    class: `number${marked ? " marked" : ""}`, dataset: { name, index: index.join(","), ...(value !== undefined && { value }) },
+    title: `${name}[${index.join(", ")}]`, onclick: () => app.why(name, index),
+  }, text ?? number(value));
+}
