@@ -219,8 +219,7 @@ class Steps(Sequence):
         for layer in range(self.n_layer):
             block = self.block(layer)
             title = f"block {layer}: {len(block)} activations"
-            state = "" if layer else " open"
-            parts.append(f"<details{state}><summary style='cursor:pointer'>{title}</summary>{cards(block)}</details>")
+            parts.append(f"<details><summary style='cursor:pointer'>{title}</summary>{cards(block)}</details>")
         parts.append(cards(self.steps[-2:]))
         rows = "".join(
             f"<div><code>{html.escape(token_label(text))}</code> {p:.3f} "
