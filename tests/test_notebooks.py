@@ -92,7 +92,7 @@ def output_shapes(cell):
     shapes = []
     for output in cell["outputs"]:
         data = output.get("data", {})
-        if "application/vnd.jupyter.widget-view+json" in data:
+        if WIDGET_VIEW in data:
             continue  # the page of `step`, which is there if anywidget is installed; its picture is an output of its own
         text = "".join(output.get("text", data.get("text/plain", "")))
         shown = "display_data" if output["output_type"] == "execute_result" else output["output_type"]

@@ -249,6 +249,11 @@ def test_it_listens_to_this_machine_only(served):
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
+def test_an_answer_is_not_held_back_for_a_fuller_packet():
+    with page_server.listening_socket(0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # what asyncio looks at before it sets TCP_NODELAY
+
+
 def start(*arguments, **options):
     def hear_ctrl_c():
         # Tests that run in the background ignore Ctrl-C, and a process inherits that.
