@@ -13,17 +13,19 @@ from browser_helpers import DESKTOP, PHONE, PROJECTOR, VIEWS, Tab, chromium, ser
 PICTURES = Path(__file__).parent.parent / ".github" / "pictures"
 MAX_BYTES = 150_000  # of a picture in the README
 TEXT = "Once upon a time there was a little fox named Anna. She"
-# Name: the place, the number that is asked, the size of the window, and the first and the last part of the picture.
+# Name: the place, the number that is asked, the size of the window, pixels for each of the page's, and the first and the
+# last part that the picture shows.
 README = {
-    "page": ({"view": "overview"}, ("h.1.attn.weights", (3, 12, 9)), (1200, 640), ("#top", "#panel")),
-    "why": ({"view": "attention", "layer": 2, "head": 1}, ("h.2.attn.scores", (1, 12, 7)), (1280, 740), ("#panel",)),
+    "page": ({"view": "overview"}, ("logits", (12, 325)), (1366, 740), 1.5, ("#top", "#panel")),
+    "why": ({"view": "attention", "layer": 2, "head": 1}, ("h.2.attn.scores", (1, 12, 7)), (1366, 740), 2, ("#panel",)),
     "attention": (
         {"view": "attention", "layer": 1, "head": 3},
         None,
         (1060, 1000),
+        2,
         (".gallery", ".attention-matrix .stages"),
     ),
-    "next": ({"view": "next", "token": 6}, None, (1060, 1100), (".sampling", ".next-bars tbody tr:nth-child(10)")),
+    "next": ({"view": "next", "token": 6}, None, (1060, 1100), 2, (".sampling", ".next-bars tbody tr:nth-child(9)")),
 }
 SLIDERS = {"temperature": "1.3", "top_p": "0.9"}  # of the picture "next"
 SIZES = {
@@ -51,10 +53,10 @@ def main():
 
 
 def draw_readme(browser, address):
-    """Draw the pictures of the README: light, with two pixels for each of the page."""
+    """Draw the pictures of the README: light, and sharp on any screen."""
     PICTURES.mkdir(exist_ok=True)
-    for name, (place, asked, size, selectors) in README.items():
-        tab = Tab(browser, address, size=size, color_scheme="light", device_scale_factor=2)
+    for name, (place, asked, size, scale, selectors) in README.items():
+        tab = Tab(browser, address, size=size, color_scheme="light", device_scale_factor=scale)
         tab.go(**place)
         if asked:
             tab.why(asked[0], *asked[1])
@@ -81,12 +83,12 @@ def frame_around(tab, selectors, size):
 
 
 def small_png(picture):
-    """Return a PNG with a palette of 64 colours, a quarter of the size: the page has few colours."""
+    """Return a PNG with a palette of 112 colours, a third of the size: the page has few colours."""
     from PIL import Image
 
     output = io.BytesIO()
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(output, "PNG", optimize=True)
+    image.quantize(112, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(output, "PNG", optimize=True)
     return output.getvalue()
 
 
