@@ -171,6 +171,15 @@ def asked(tab):
     return why.get_attribute("data-name"), index, float(why.locator(".why-value").get_attribute("data-value"))
 
 
+def test_of_two_numbers_in_a_term_the_way_leads_to_the_value_or_the_key(tab, bundled):
+    steps = minigpt.step(*bundled, TEXT)
+    for name, index, part in (("h.2.attn.heads", (0, 8, 4), "attn.v"), ("h.1.attn.scores", (2, 7, 3), "attn.k")):
+        expected = steps.why(name, *index).terms[0].why()
+        tab.why(name, *index)
+        tab.click("#why-follow")
+        assert asked(tab)[:2] == (expected.name, expected.index) and expected.name.endswith(part)
+
+
 def test_a_click_on_any_factor_asks_for_it(tab, bundled):
     model, _ = bundled
     trace = trace_of(model, tab.run()["ids"])
