@@ -1,6 +1,6 @@
 """Draw pictures of the page from the page itself:  python tests/screenshots.py
 
-Without an option it draws the pictures of the README into .github/pictures/. With --all FOLDER it draws every view into
+Without an option it draws the picture of the README into .github/pictures/. With --all FOLDER it draws every view into
 a folder, to look at: light, dark, and as on a projector at 200 %.
 """
 
@@ -11,21 +11,10 @@ from pathlib import Path
 from browser_helpers import DESKTOP, PHONE, PROJECTOR, VIEWS, Tab, chromium, serve_in_thread
 
 PICTURES = Path(__file__).parent.parent / ".github" / "pictures"
-MAX_BYTES = 150_000  # of a picture in the README
-TEXT = "Once upon a time there was a little fox named Anna. She"
-# Name: the place, the number that is asked, the size of the window, and the first and the last part of the picture.
-README = {
-    "page": ({"view": "overview"}, ("h.1.attn.weights", (3, 12, 9)), (1200, 640), ("#top", "#panel")),
-    "why": ({"view": "attention", "layer": 2, "head": 1}, ("h.2.attn.scores", (1, 12, 7)), (1280, 740), ("#panel",)),
-    "attention": (
-        {"view": "attention", "layer": 1, "head": 3},
-        None,
-        (1060, 1000),
-        (".gallery", ".attention-matrix .stages"),
-    ),
-    "next": ({"view": "next", "token": 6}, None, (1060, 1100), (".sampling", ".next-bars tbody tr:nth-child(10)")),
-}
-SLIDERS = {"temperature": "1.3", "top_p": "0.9"}  # of the picture "next"
+MAX_BYTES = 150_000  # of the picture
+TEXT = "Once upon a time there was a little girl called Julia. She lived with"
+WINDOW = DESKTOP
+SCALE = 1.5  # pixels of the picture for each of the page
 SIZES = {
     "light": (DESKTOP, "light"),
     "dark": (DESKTOP, "dark"),
@@ -51,33 +40,22 @@ def main():
 
 
 def draw_readme(browser, address):
-    """Draw the pictures of the README: light, with two pixels for each of the page."""
+    """Draw the picture of the README: the whole model, and in the panel the word that the next one came from."""
     PICTURES.mkdir(exist_ok=True)
-    for name, (place, asked, size, selectors) in README.items():
-        tab = Tab(browser, address, size=size, color_scheme="light", device_scale_factor=2)
-        tab.go(**place)
-        if asked:
-            tab.why(asked[0], *asked[1])
-        if place["view"] == "next":
-            for slider, value in SLIDERS.items():
-                tab.page.fill(f"#{slider}", value)
-        tab.leave_field().settled().page.mouse.move(0, 0)
-        picture = small_png(tab.page.screenshot(clip=frame_around(tab, selectors, size), animations="disabled"))
-        tab.close()
-        (PICTURES / f"{name}.png").write_bytes(picture)
-        print(f"{name}.png: {len(picture) / 1000:.0f} kB")
-        if len(picture) > MAX_BYTES:
-            raise SystemExit(f"{name}.png has more than {MAX_BYTES / 1000:.0f} kB: show less of the page")
-
-
-def frame_around(tab, selectors, size):
-    """Return the part of the window that has these elements, with a small margin, and not the status line."""
-    boxes = [tab.page.locator(selector).first.bounding_box() for selector in selectors]
-    status = tab.page.locator("#status").bounding_box()
-    left, top = (max(0, min(box[side] for box in boxes) - 8) for side in ("x", "y"))
-    right = min(size[0], max(box["x"] + box["width"] for box in boxes) + 8)
-    bottom = min(status["y"], max(box["y"] + box["height"] for box in boxes) + 8)
-    return {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    tab = Tab(browser, address, size=WINDOW, color_scheme="light", device_scale_factor=SCALE)
+    tab.click(".next-box .candidate")
+    tab.page.locator(".causes.apart").wait_for()
+    tab.leave_field().settled().page.mouse.move(0, 0)
+    # The panel goes on below what the picture is about.
+    ends = (tab.page.locator(selector).bounding_box() for selector in (".causes.apart", ".overview .legend"))
+    bottom = max(box["y"] + box["height"] for box in ends) + 4
+    clip = {"x": 0, "y": 0, "width": WINDOW[0], "height": bottom}
+    picture = small_png(tab.page.screenshot(clip=clip, animations="disabled"))
+    tab.close()
+    (PICTURES / "page.png").write_bytes(picture)
+    print(f"page.png: {len(picture) / 1000:.0f} kB")
+    if len(picture) > MAX_BYTES:
+        raise SystemExit(f"page.png has more than {MAX_BYTES / 1000:.0f} kB: show less of the page")
 
 
 def small_png(picture):
@@ -86,7 +64,9 @@ def small_png(picture):
 
     output = io.BytesIO()
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(output, "PNG", optimize=True)
+    # k-means moves the colours into place, so that rare ones, such as those of the chosen row, are right, too.
+    few = image.quantize(64, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    few.save(output, "PNG", optimize=True)
     return output.getvalue()
 
 
