@@ -12,14 +12,13 @@ from browser_helpers import DESKTOP, PHONE, PROJECTOR, VIEWS, Tab, chromium, ser
 
 PICTURES = Path(__file__).parent.parent / ".github" / "pictures"
 MAX_BYTES = 150_000  # of a picture in the README
-TEXT = "Once upon a time there was a little fox named Anna. She"
+TEXT = "Once upon a time there was a little girl called Julia. She lived with"
 # Name: the place, the number that is asked, the size of the window, pixels for each of the page's, and the first and the
 # last part that the picture shows.
-README = {
-    "page": ({"view": "overview"}, ("logits", (12, 325)), (1366, 740), 1.5, ("#top", "#panel")),
-    "why": ({"view": "attention", "layer": 2, "head": 1}, ("h.2.attn.scores", (1, 12, 7)), (1366, 740), 2, ("#panel",)),
+PARTS = {
+    "why": ({"view": "attention", "layer": 3, "head": 3}, ("h.3.attn.scores", (3, 14, 8)), (1366, 740), 2, ("#panel",)),
     "attention": (
-        {"view": "attention", "layer": 1, "head": 3},
+        {"view": "attention", "layer": 3, "head": 3},
         None,
         (1060, 1000),
         2,
@@ -53,9 +52,10 @@ def main():
 
 
 def draw_readme(browser, address):
-    """Draw the pictures of the README: light, and sharp on any screen."""
+    """Draw the pictures of the READMEs: light, and sharp on any screen."""
     PICTURES.mkdir(exist_ok=True)
-    for name, (place, asked, size, scale, selectors) in README.items():
+    draw_page(browser, address)
+    for name, (place, asked, size, scale, selectors) in PARTS.items():
         tab = Tab(browser, address, size=size, color_scheme="light", device_scale_factor=scale)
         tab.go(**place)
         if asked:
@@ -64,12 +64,29 @@ def draw_readme(browser, address):
             for slider, value in SLIDERS.items():
                 tab.page.fill(f"#{slider}", value)
         tab.leave_field().settled().page.mouse.move(0, 0)
-        picture = small_png(tab.page.screenshot(clip=frame_around(tab, selectors, size), animations="disabled"))
-        tab.close()
-        (PICTURES / f"{name}.png").write_bytes(picture)
-        print(f"{name}.png: {len(picture) / 1000:.0f} kB")
-        if len(picture) > MAX_BYTES:
-            raise SystemExit(f"{name}.png has more than {MAX_BYTES / 1000:.0f} kB: show less of the page")
+        save(tab, name, frame_around(tab, selectors, size))
+
+
+def draw_page(browser, address):
+    """Draw the whole model, and in the panel the word that the next one came from."""
+    tab = Tab(browser, address, size=DESKTOP, color_scheme="light", device_scale_factor=1.5)
+    tab.click(".next-box .candidate")
+    tab.page.locator(".causes.apart").wait_for()
+    tab.leave_field().settled().page.mouse.move(0, 0)
+    # The panel goes on below what the picture is about.
+    ends = (tab.page.locator(selector).bounding_box() for selector in (".causes.apart", ".overview .legend"))
+    bottom = max(box["y"] + box["height"] for box in ends) + 4
+    save(tab, "page", {"x": 0, "y": 0, "width": DESKTOP[0], "height": bottom})
+
+
+def save(tab, name, clip):
+    """Write a part of the window into a file, and close the tab."""
+    picture = small_png(tab.page.screenshot(clip=clip, animations="disabled"))
+    tab.close()
+    (PICTURES / f"{name}.png").write_bytes(picture)
+    print(f"{name}.png: {len(picture) / 1000:.0f} kB")
+    if len(picture) > MAX_BYTES:
+        raise SystemExit(f"{name}.png has more than {MAX_BYTES / 1000:.0f} kB: show less of the page")
 
 
 def frame_around(tab, selectors, size):
@@ -83,12 +100,14 @@ def frame_around(tab, selectors, size):
 
 
 def small_png(picture):
-    """Return a PNG with a palette of 112 colours, a third of the size: the page has few colours."""
+    """Return a PNG with a palette of 64 colours, a quarter of the size: the page has few colours."""
     from PIL import Image
 
     output = io.BytesIO()
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(112, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(output, "PNG", optimize=True)
+    # k-means moves the colours into place, so that rare ones, such as those of the chosen row, are right, too.
+    few = image.quantize(64, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    few.save(output, "PNG", optimize=True)
     return output.getvalue()
 
 

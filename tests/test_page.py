@@ -251,3 +251,37 @@ def test_a_run_of_other_questions_does_not_win(tab, bundled):
     model, _ = bundled
     tab.go("next")
     assert_numbers_are_those_of(trace_of(model, tab.run()["ids"]), tab.numbers())
+
+
+def test_a_logit_names_the_word_that_it_came_from(tab, bundled):
+    model, _ = bundled
+    tab.type_text("Once upon a time there was a little girl called Julia. She lived with")
+    trace = trace_of(model, tab.run()["ids"])
+    tab.click(".next-box .candidate")
+    name, index, value = asked(tab)
+    assert name == "logits" and index[1] == trace["logits"][-1].argmax()
+    assert "came from “␣girl”" in tab.text(".why-tokens .cause")
+    tab.page.get_by_text("10 more").click()
+    parts = tab.page.eval_on_selector_all(".causes [data-value]", "(all) => all.map((e) => Number(e.dataset.value))")
+    assert len(parts) == len(trace["logits"]) + 1  # and the learnt biases
+    assert sum(parts) == pytest.approx(value, rel=1e-4)
+    tab.click("#why-cause")
+    name, (head, query, key), weight = asked(tab)
+    assert (query, tab.run()["tokens"][key]) == (index[0], " girl")
+    assert weight == pytest.approx(float(trace[name][head, query, key]), abs=1e-6) and weight > 0.5
+    # Another token can be looked at without losing the way back.
+    place = tab.place()
+    tab.page.locator(".arcs .word", has_text="girl").click()
+    assert len(tab.settled().texts("#panel .trail .crumb")) == 1 and tab.place()["token"] == key
+    tab.click("#back")
+    assert tab.place() == place
+
+
+def test_a_longer_text_is_looked_at_from_its_end(tab):
+    tab.go("attention", layer=1, head=0, token=3)
+    tab.type_text(f"{TEXT} in the forest")
+    assert tab.page.get_attribute("#view .attention", "data-token") == str(len(tab.run()["ids"]) - 1)
+    tab.type_text(TEXT.replace("fox", "bear"))
+    tab.go("attention", layer=1, head=0, token=3)
+    tab.type_text(TEXT)  # as many tokens: the same place can be compared
+    assert tab.place()["token"] == 3

@@ -48,7 +48,7 @@ export async function findExamples(app, run) {
     score: { name: block("attn.scores"), index: [head, last, key] },
     share: { name: block("attn.weights"), index: [head, last, key] },
     logit: { name: "logits", index: [last, next] },
-    alike: alikeHeads(rows, key), causeText: cause && (() => text(cause.position)),
+    alike: alikeHeads(rows, best), causeText: cause && (() => text(cause.position)),
     text, lastText: () => text(last), keyText: () => text(key), openText: () => text(open.position), live: app.start.live,
   };
 }
@@ -57,10 +57,18 @@ function indexOfLargest(numbers, size = (x) => x) {
   return numbers.reduce((most, x, i) => (size(x) > size(numbers[most]) ? i : most), 0);
 }
 
-/** The heads of the later half of the blocks that look most at this token: what one of them does, another may do too. */
-function alikeHeads(rows, key) {
-  return rows.flatMap((heads, layer) => heads.map((row, head) => ({ layer, head, most: indexOfLargest(row) })))
-    .filter(({ layer, most }) => layer >= Math.floor(rows.length / 2) && most === key);
+const MOST_ALIKE = 4; // heads that are named
+
+/**
+ * The head that was found, and those of the later half of the blocks that look most, and nearly as hard, at the same token:
+ * what one of them does, another may do too.
+ */
+function alikeHeads(rows, { layer: foundLayer, head: foundHead, key, weight }) {
+  const isFound = ({ layer, head }) => layer === foundLayer && head === foundHead;
+  return rows.flatMap((heads, layer) => heads.map((row, head) => ({ layer, head, most: indexOfLargest(row), weight: row[key] })))
+    .filter((one) => isFound(one) || (one.layer >= Math.floor(rows.length / 2) && one.most === key && one.weight > weight / 2))
+    .sort((a, b) => isFound(b) - isFound(a) || b.weight - a.weight).slice(0, MOST_ALIKE)
+    .sort((a, b) => a.layer - b.layer || a.head - b.head);
 }
 
 /** Heads in words: "heads 1 and 3 of block 3", or "head 1 of block 2 and head 3 of block 3". */

@@ -135,7 +135,7 @@ function smallPicture(values, T) {
   return canvas;
 }
 
-/** Where most of a head's weight goes, averaged over the tokens that have the choice: "all: first 71%". */
+/** Where most of a head's weight goes, averaged over the tokens that have the choice: "on average first 71 %". */
 export function habit(values, T) {
   const from = Math.min(2, T - 1); // up to token 1, the first token is also the one before, or the token itself
   const places = { itself: (t) => t, previous: (t) => t - 1, first: () => 0 };
@@ -145,7 +145,7 @@ export function habit(values, T) {
     return { name, average: sum / (T - from) };
   });
   const best = averages.reduce((top, one) => (one.average > top.average ? one : top));
-  return best.average >= 0.3 ? `on average ${best.name} ${percent(best.average).replace(" ", "")}` : "";
+  return best.average >= 0.3 ? `on average ${best.name} ${percent(best.average).replace(" ", "\u00a0")}` : "";
 }
 
 /** The values times their weights, and their sum: the vector that the head hands on. */
