@@ -80,6 +80,19 @@ def test_space_shows_the_tokens_that_the_model_added(open_file, saved_page, bund
     assert tab.page.input_value("#text") == tokenizer.decode(ids[:-1])
 
 
+def test_the_way_back_is_also_a_way_on(open_file, saved_page, bundled):
+    model, tokenizer = bundled
+    ids = tokenizer.encode(TEXT)
+    guesses = model(ids).argmax(axis=-1)
+    n = next(n for n in range(len(ids) - 1, 0, -1) if guesses[n - 1] != ids[n])  # the text is not the first guess here
+    tab = open_file(saved_page)
+    for _ in range(len(ids) - n):
+        tab.click("#remove")
+    assert tab.run()["ids"] == ids[:n]
+    tab.leave_field().press(" ")
+    assert tab.run()["ids"] == ids[: n + 1] and tab.page.get_attribute("#status", "class") != "bad"
+
+
 def test_why_is_that_of_python(open_file, saved_page, bundled):
     model, tokenizer = bundled
     assert_whys_are_those_of(open_file(saved_page), minigpt.step(model, tokenizer, TEXT), seed=2, tolerance=1e-5)

@@ -10,8 +10,12 @@ from safetensors import SafetensorError
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file by rename: `write(partial)` writes it at a temporary path, which then gets its name.
 
-    Raises OSError.
+    A symbolic link stays one: the file that it leads to is replaced. Raises OSError, also for a device or a folder,
+    which a rename would replace or not reach.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a file: choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -24,5 +28,9 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(partial, path)
     except SafetensorError as error:  # the package's own error for a full disk
         raise OSError(f"{path} could not be written: {error}") from error
+    except OSError as error:
+        if error.filename is None:  # as when the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)

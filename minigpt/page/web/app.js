@@ -2,7 +2,7 @@
 
 import { place as placeName } from "./dom.js";
 
-const MAX_KEPT = 400; // arrays kept for another look
+const MAX_KEPT = 128e6; // bytes of arrays kept for another look
 
 export class App {
   constructor(source) {
@@ -145,11 +145,25 @@ export class App {
   #remembered(question) {
     const key = JSON.stringify(question);
     if (!this.kept.has(key)) {
-      if (this.kept.size >= MAX_KEPT) this.kept.delete(this.kept.keys().next().value);
       const answer = this.source.ask(question).then((head) => head.arrays[0]);
-      answer.catch(() => this.kept.delete(key));
-      this.kept.set(key, answer);
+      const entry = { answer, bytes: 0 };
+      this.kept.set(key, entry);
+      answer.then(({ data }) => this.#count(key, entry, data.byteLength), () => this.kept.delete(key));
     }
-    return this.kept.get(key);
+    return this.kept.get(key).answer;
+  }
+
+  #bytes = 0; // of all arrays that are kept
+
+  /** Count an array that has arrived; the oldest ones make room for it. */
+  #count(key, entry, bytes) {
+    if (this.kept.get(key) !== entry) return;
+    entry.bytes = bytes;
+    this.#bytes += bytes;
+    for (const [key, oldest] of this.kept) {
+      if (this.#bytes <= MAX_KEPT || oldest === entry) break;
+      this.kept.delete(key);
+      this.#bytes -= oldest.bytes;
+    }
   }
 }

@@ -45,6 +45,11 @@ export class FileSource {
     return { ...whole, ...this.data.prefixes[n - 1], ids: whole.ids.slice(0, n), tokens: whole.tokens.slice(0, n), steps };
   }
 
+  /** The token that follows the first n tokens in this file. */
+  nextToken(n) {
+    return this.data.run.ids[n];
+  }
+
   #lengthOf(ids) {
     return ids.every((id, i) => id === this.data.run.ids[i]) ? ids.length : 0;
   }

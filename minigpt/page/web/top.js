@@ -144,7 +144,8 @@ async function addOne(app) {
   }
   return attempt(app, async () => {
     const { data } = await app.numbers("logits", [T - 1, null]);
-    const best = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
+    const first = data.reduce((top, x, i) => (x > data[top] ? i : top), 0);
+    const best = app.source.nextToken?.(T) ?? first; // a saved page has one way on, whatever was the first guess
     const sum = data.reduce((total, x) => total + Math.exp(x - data[best]), 0);
     const grown = await app.newRun({ ids: [...run.ids, best], changes: withoutCopies(run.changes) }, (one) => atTheEnd(app, one));
     const hasDropped = grown.changes.length < run.changes.length;
