@@ -114,6 +114,11 @@ class GPT2Config:
         """K, the width of one head."""
         return self.n_embd // self.n_head
 
+    @property
+    def mlp_width(self):
+        """F, the width inside the MLP."""
+        return self.n_inner or 4 * self.n_embd
+
     def first_in_vocabulary(self, *ids):
         """Return the first of the ids that the vocabulary has, or None.
 
@@ -146,7 +151,7 @@ class GPT2Config:
     def _block_shapes(self):
         # Matrices are stored [in, out]: y = x @ weight + bias.
         D = self.n_embd
-        F = self.n_inner or 4 * D
+        F = self.mlp_width
         return {
             "ln_1.weight": (D,),
             "ln_1.bias": (D,),

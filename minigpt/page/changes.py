@@ -66,7 +66,7 @@ def activation_shape(name, config, n_tokens):
     if name not in activation_names(config.n_layer):
         raise ValueError(f"this model has no activation {shortened(name)}: it has {config.n_layer} blocks")
     sizes = {"T": n_tokens, "S": n_tokens, "H": config.n_head, "K": config.head_size, "D": config.n_embd}
-    sizes |= {"F": config.n_inner or 4 * config.n_embd, "V": config.vocab_size}
+    sizes |= {"F": config.mlp_width, "V": config.vocab_size}
     return tuple(sizes[letter] for letter in find_activation(name).axes if letter != "B")
 
 

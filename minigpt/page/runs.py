@@ -5,6 +5,7 @@ import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -37,8 +38,9 @@ class PageRun:
     def config(self):
         return self.loaded.model.config
 
-    @property
+    @cached_property
     def n_bytes(self):
+        """The memory of the trace; asked once the model has run."""
         return sum(array.nbytes for array in self.trace.values())
 
     @property

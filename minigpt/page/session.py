@@ -189,7 +189,7 @@ def config_head(config):
     """Return the configuration as the page takes it, with what follows from it."""
     names = ("n_layer", "n_head", "n_embd", "head_size", "vocab_size", "n_positions", "activation_function")
     return {name: getattr(config, name) for name in names} | {
-        "n_inner": config.n_inner or 4 * config.n_embd,
+        "n_inner": config.mlp_width,
         "layer_norm_epsilon": config.layer_norm_epsilon,
         "tied": config.tie_word_embeddings,
         "scales": [config.attention_scale(layer) for layer in range(config.n_layer)],
