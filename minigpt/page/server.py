@@ -33,21 +33,23 @@ def serve(session: Session, port: int = 0, opens_browser: bool = True, announce:
     """
     uvicorn = require_uvicorn()
     token = secrets.token_urlsafe(24)
-    with listening_socket(port) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
-        server = uvicorn.Server(uvicorn_config(make_app(session, token)))
-        # In a thread of its own that does not keep the process alive, so that Ctrl-C ends it at once, also while the
-        # model runs. Uvicorn itself would wait for open requests.
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
-        thread.start()
-        try:
-            announce(url)
-            if opens_browser:
-                webbrowser.open(url)
-            while thread.is_alive():
-                thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
-        finally:
-            logger.disabled = True  # A run that breaks off because the program ends is no fault to report.
+    listener = listening_socket(port)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
+    server = uvicorn.Server(uvicorn_config(make_app(session, token)))
+    # In a thread of its own that does not keep the process alive, so that Ctrl-C ends it at once, also while the
+    # model runs. Uvicorn itself would wait for open requests. The thread owns the listener: closed from here, a
+    # connection that is just being accepted would be reported as an error.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
+    thread.start()
+    try:
+        announce(url)
+        if opens_browser:
+            webbrowser.open(url)
+        while thread.is_alive():
+            thread.join(0.5)  # on Windows, a wait without a limit would not hear Ctrl-C
+    finally:
+        logger.disabled = True  # A run that breaks off because the program ends is no fault to report.
+        server.should_exit = True
 
 
 def require_uvicorn():
