@@ -44,7 +44,7 @@ def read_params(folder, config, dtype=None, quantize=None):
         if tensor.dtype == "I8" and dtype is None:
             turned = not _is_embedding(tensor.name)
             integers, scales = tensor.read_stored(), tensor.scale.read().ravel()
-            matrix = Int8Matrix(transposed_copy(integers) if turned else integers, scales)
+            matrix = Int8Matrix.of_rows(transposed_copy(integers) if turned else integers, scales)
             return matrix.T if turned else matrix
         form = quantize or dtype or ("bfloat16" if tensor.dtype == "BF16" else "float32")
         return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)

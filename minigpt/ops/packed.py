@@ -1,12 +1,26 @@
 """Matrices of weights in fewer bits than float32, because decoding waits for memory to deliver the weights.
 
 A packed matrix takes the place of a NumPy array of float32: it has `shape`, `T` and `dtype`, m[ids] are float32 rows,
-and x @ m works. The model's products unpack it a block at a time; those in ops/jit do not unpack it at all for
-a few rows of x.
+and x @ m works. The model's products unpack it a block at a time; those in ops/jit do not unpack it at all.
+
+Its numbers lie in panels, in the order in which a product reads them. A panel has 64 outputs. The inputs are taken in
+groups of 32 bits, four numbers of 8 bits or two of 16: so much is multiplied and added up in one place of a register.
+
+    panels [P, G, 64, n]          w[64 p + o, n g + i] = panels[p, g, o, i]
+
+                   output 0    output 1          output 63
+    inputs 0 to 3  [0 1 2 3]   [0 1 2 3]   ...   [0 1 2 3]     <- 256 bytes, one after the other in memory:
+    inputs 4 to 7  [4 5 6 7]   [4 5 6 7]   ...   [4 5 6 7]        four registers of 16 outputs each
+    ...
+
+Outputs and inputs that the matrix does not have are zeros.
 """
+
+import copy
 
 import numpy as np
 
+PANEL = 64  # outputs
 UNPACKED_BLOCK_SIZE = 2**21  # numbers unpacked at a time: 8 MB, which stay in the cache until the product reads them
 
 
@@ -19,39 +33,91 @@ def transposed_copy(matrix):
     return result
 
 
-class PackedMatrix:
-    """The base of the packed formats. `stored` [out, in]: the weights of one output are contiguous in memory.
+def blocks(shape):
+    """Return slices of the rows [out, in] of a matrix, whole panels, each small enough to be unpacked at once."""
+    n, step = shape[0], max(PANEL, UNPACKED_BLOCK_SIZE // max(1, shape[1]) // PANEL * PANEL)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    The matrix is `stored` itself (the embeddings: a token's row is also its output in the head) or, if `is_transposed`,
-    its transpose [in, out], which linear takes.
+
+class Panels:
+    """Numbers [out, in] of 8 or 16 bits in panels, as above. `array`: panels [P, G, 64, n]; `shape`: (out, in)."""
+
+    def __init__(self, shape, dtype):
+        n = 4 // np.dtype(dtype).itemsize
+        self.shape = tuple(shape)
+        self.array = np.zeros((-(-shape[0] // PANEL), -(-shape[1] // n), PANEL, n), dtype)
+
+    @classmethod
+    def of_rows(cls, rows):
+        """Return rows [out, in] in panels."""
+        panels = cls(rows.shape, rows.dtype)
+        for block in blocks(rows.shape):
+            panels[block] = rows[block]
+        return panels
+
+    def __setitem__(self, block, rows):
+        """Store rows; block is a slice that starts with a panel, and ends with one or with the matrix."""
+        some = self.array[block.start // PANEL : -(-block.stop // PANEL)]
+        P, G, _, n = some.shape
+        padded = np.zeros((P * PANEL, G * n), some.dtype)
+        padded[: len(rows), : rows.shape[1]] = rows
+        some[...] = padded.reshape(P, PANEL, G, n).swapaxes(1, 2)
+
+    def __getitem__(self, rows):
+        """Return some rows [..., in]; rows is a slice or an array of indices."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(self.shape[0])
+            first = start // PANEL
+            some = self.array[first : -(-stop // PANEL)].swapaxes(1, 2)
+            some = some.reshape(-1, self.array.shape[1] * self.array.shape[3])
+            return some[start - first * PANEL : stop - first * PANEL : step, : self.shape[1]]
+        rows = np.asarray(rows)
+        if ((rows < -self.shape[0]) | (rows >= self.shape[0])).any():
+            raise IndexError(f"a matrix of {self.shape[0]} rows has no row {rows.max()}")
+        panel, output = np.divmod(rows % self.shape[0], PANEL)
+        return self.array[panel, :, output].reshape(*rows.shape, -1)[..., : self.shape[1]]
+
+
+class PackedMatrix:
+    """The base of the packed formats. `panels` holds the weights [out, in] of every output.
+
+    The matrix is [out, in] (the embeddings: a token's row is also its output in the head) or, if `is_transposed`, its
+    transpose [in, out], which linear takes. `rounds_inputs`: whether a product with many rows may round these to as few
+    bits as the weights have, which is faster.
     """
 
     __array_ufunc__ = None  # This makes NumPy leave x @ m to __rmatmul__.
     dtype = np.dtype("float32")  # of the results; the weights are stored in fewer bits
     ndim = 2
 
-    def __init__(self, stored, is_transposed=False):
-        self.stored = stored
-        self.is_transposed = is_transposed
+    rounds_inputs = False
+
+    def __init__(self, panels):
+        self.panels = panels
+        self.is_transposed = False
+
+    @property
+    def stored(self):
+        """The numbers as a file has them, [out, in]."""
+        return self.panels[:]
 
     def unpack(self, rows):
-        """Return some rows of `stored` as float32; rows is a slice or an array of indices."""
+        """Return some rows [..., in] as float32; rows is a slice or an array of indices."""
         raise NotImplementedError
-
-    def _view(self, is_transposed):
-        return type(self)(self.stored, is_transposed)
 
     @property
     def shape(self):
-        return self.stored.shape[::-1] if self.is_transposed else self.stored.shape
+        return self.panels.shape[::-1] if self.is_transposed else self.panels.shape
 
     @property
     def T(self):
-        return self._view(not self.is_transposed)
+        matrix = copy.copy(self)
+        matrix.is_transposed = not self.is_transposed
+        return matrix
 
     @property
     def nbytes(self):
-        return self.stored.nbytes
+        return self.panels.array.nbytes
 
     def __len__(self):
         return self.shape[0]
@@ -75,9 +141,8 @@ class PackedMatrix:
         return y
 
     def blocks(self):
-        """Return slices of the rows of `stored`, each small enough to be unpacked at once."""
-        n, step = self.stored.shape[0], max(1, UNPACKED_BLOCK_SIZE // self.stored.shape[1])
-        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+        """Return slices of the outputs, each small enough to be unpacked at once."""
+        return blocks(self.panels.shape)
 
 
 class BFloat16Matrix(PackedMatrix):
@@ -86,17 +151,16 @@ class BFloat16Matrix(PackedMatrix):
     @classmethod
     def pack(cls, matrix):
         """Round float32 [out, in] to the nearest bfloat16, ties to even. NaN stays NaN."""
-        stored = np.empty(matrix.shape, np.uint16)
-        packed = cls(stored)
-        for block in packed.blocks():
-            bits = matrix[block].view(np.uint32)
+        panels = Panels(matrix.shape, np.uint16)
+        for block in blocks(matrix.shape):
+            bits = np.ascontiguousarray(matrix[block]).view(np.uint32)
             rounded = bits + 0x7FFF + ((bits >> 16) & 1) >> 16
             # Rounding up would turn the NaNs with the highest bits into other numbers.
-            stored[block] = np.where(np.isnan(matrix[block]), bits >> 16 | 0x40, rounded)
-        return packed
+            panels[block] = np.where(np.isnan(matrix[block]), bits >> 16 | 0x40, rounded)
+        return cls(panels)
 
     def unpack(self, rows):
-        return (self.stored[rows].astype(np.uint32) << 16).view(np.float32)
+        return (self.panels[rows].astype(np.uint32) << 16).view(np.float32)
 
 
 class Int8Matrix(PackedMatrix):
@@ -105,35 +169,32 @@ class Int8Matrix(PackedMatrix):
     All weights of an output have one scale, so that a product is a sum of integers, multiplied by the scale once.
     """
 
-    def __init__(self, stored, scales, is_transposed=False):
-        super().__init__(stored, is_transposed)
+    def __init__(self, panels, scales):
+        super().__init__(panels)
         self.scales = scales
-        # The largest sum of |stored| over a row: a bound for the sums of integers in a product.
-        self.max_row_sum = max(
-            (int(np.abs(stored[block], dtype=np.int32).sum(axis=1).max()) for block in self.blocks()), default=0
-        )
+        self.sums = panels.array.sum(axis=(1, 3), dtype=np.int32).ravel()  # of the integers of each output, [64 P]
+
+    @classmethod
+    def of_rows(cls, stored, scales):
+        """Return the matrix of integers [out, in] and scales [out], as a file has them."""
+        return cls(Panels.of_rows(stored), scales)
 
     @classmethod
     def pack(cls, matrix):
         """Scale every row of float32 [out, in] so that its largest weight becomes 127, and round. Raises ValueError."""
-        stored, scales = np.empty(matrix.shape, np.int8), np.empty(len(matrix), np.float32)
-        for block in PackedMatrix(stored).blocks():
-            largest = np.abs(matrix[block]).max(axis=1)
+        panels, scales = Panels(matrix.shape, np.int8), np.empty(len(matrix), np.float32)
+        for block in blocks(matrix.shape):
+            largest = np.abs(matrix[block]).max(axis=1, initial=0)
             if not np.isfinite(largest).all():
                 raise ValueError("weights that are not finite cannot be quantized: the model is damaged")
             # Denormal scales have too few bits: quotients by them could leave the range of an int8.
             scales[block] = np.maximum(largest / 127, np.finfo(np.float32).tiny)
-            stored[block] = np.rint(matrix[block] / scales[block, None])
-        return cls(stored, scales)
+            panels[block] = np.rint(matrix[block] / scales[block, None])
+        return cls(panels, scales)
 
     def unpack(self, rows):
-        return self.stored[rows] * self.scales[rows][..., None]
-
-    def _view(self, is_transposed):
-        matrix = object.__new__(Int8Matrix)  # without __init__, which would compute max_row_sum again
-        matrix.__dict__.update(self.__dict__, is_transposed=is_transposed)
-        return matrix
+        return self.panels[rows] * self.scales[rows][..., None]
 
     @property
     def nbytes(self):
-        return self.stored.nbytes + self.scales.nbytes
+        return super().nbytes + self.scales.nbytes

@@ -100,9 +100,8 @@ def _rounding(at, inputs, weights):
     matrix = at.params[weights[0].name]
     if not isinstance(matrix, Int8Matrix):
         return 0.0
-    # The largest integer, as in ops/jit/int8.py.
-    limit = min(32767, max(127, (2**31 - 1) // max(1, matrix.max_row_sum)))
-    return max(abs(x.value) for x in inputs) / limit * sum(abs(w.value) for w in weights)
+    largest_integer = 2**13 - 1  # at least, see ops/jit/int8.py
+    return max(abs(x.value) for x in inputs) / largest_integer * sum(abs(w.value) for w in weights)
 
 
 def projection(name):

@@ -5,61 +5,112 @@ from numba import prange
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import run_on_all_cores
+from minigpt.ops.jit.registers import (
+    HAS_BFLOAT16_PRODUCTS,
+    add_bfloat16_products,
+    add_products,
+    float_zeros,
+    load,
+    lower,
+    repeat_float,
+    store,
+    upper,
+)
+from minigpt.ops.jit.tile import TILE, make_multiply_tile
+from minigpt.ops.packed import PANEL
+
+MAX_EXACT_ROWS = 8  # rows of x; memory sets the pace of so few, and multiplying float32 costs nothing more
 
 
 def multiply_bfloat16(x, weight, bias, y):
-    """y = x weight + bias, weight a BFloat16Matrix. Return False if the kernel does not apply."""
-    if not weight.is_transposed or len(weight) % 2:
+    """y = x weight + bias, weight a BFloat16Matrix. Return False if no kernel applies."""
+    if not weight.is_transposed:
         return False
-    pairs = weight.stored.view(np.uint32)
-    return run_on_all_cores(multiply_bfloat16_kernel, x, pairs, bias, y)
+    panels = weight.panels.array.view(np.uint8).reshape(len(weight.panels.array), -1)
+    if len(x) <= MAX_EXACT_ROWS:
+        return run_on_all_cores(multiply_few_bfloat16_kernel, x, panels, bias, y)
+    if not (weight.rounds_inputs and HAS_BFLOAT16_PRODUCTS):
+        return False  # BLAS is faster
+    return run_on_all_cores(multiply_bfloat16_kernel, x, panels, bias, y)
 
 
 @inlined(ANY_ORDER)
-def _upper(pair):
-    return np.uint32(pair & np.uint32(0xFFFF0000)).view(np.float32)
+def _multiply_row(x, panel, sums):
+    """sums[o] = sum_i x[i] w[o, i] of a row of float32 with a panel; x [in], in even -> sums [64]."""
+    a, b, c, d = float_zeros(), float_zeros(), float_zeros(), float_zeros()
+    for i in range(0, x.size, 2):
+        even, odd = repeat_float(x, i), repeat_float(x, i + 1)
+        group = 2 * PANEL * i
+        w = load(panel, group)
+        a = add_products(add_products(a, even, lower(w)), odd, upper(w))
+        w = load(panel, group + 64)
+        b = add_products(add_products(b, even, lower(w)), odd, upper(w))
+        w = load(panel, group + 128)
+        c = add_products(add_products(c, even, lower(w)), odd, upper(w))
+        w = load(panel, group + 192)
+        d = add_products(add_products(d, even, lower(w)), odd, upper(w))
+    store(sums, 0, a)
+    store(sums, 16, b)
+    store(sums, 32, c)
+    store(sums, 48, d)
 
 
 @inlined(ANY_ORDER)
-def _lower(pair):
-    return np.uint32(pair << np.uint32(16)).view(np.float32)
+def _write_outputs(sums, bias, y):
+    for o in range(y.size):
+        y[o] = sums[o]
+    if bias.size:
+        for o in range(y.size):
+            y[o] += bias[o]
 
 
-@kernel("b1(f4[:,::1], u4[:,::1], f4[::1], f4[:,::1])")
-def multiply_bfloat16_kernel(vectors, weights, bias, y):
-    """multiply_kernel for bfloat16: vectors [R, in], weights [out, in / 2] of pairs, bias [out] or empty -> y [R, out].
+@kernel("b1(f4[:,::1], u1[:,::1], f4[::1], f4[:,::1])")
+def multiply_few_bfloat16_kernel(x, panels, bias, y):
+    """y[r, o] = sum_i x[r, i] weights[o, i] + bias[o];  x [R, in], bias [out] or empty -> y [R, out].
 
-    A shift and a mask split a pair in a register. The vectors' even and odd elements are separated once, beforehand.
+    A shift and a mask make float32 of a pair of weights in a register. The second row of x finds the panel in the cache.
     """
-    R, n_pairs = len(vectors), weights.shape[1]
-    x = np.empty((R, 2, n_pairs), np.float32)
-    for r in range(R):
-        for i in range(n_pairs):
-            x[r, 0, i], x[r, 1, i] = vectors[r, 2 * i], vectors[r, 2 * i + 1]
-    for o in prange(weights.shape[0]):
-        w = weights[o]
-        b = bias[o] if bias.size else np.float32(0)
-        for r in range(0, R - R % 4, 4):
-            x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
-            s0 = s1 = s2 = s3 = np.float32(0)
-            for i in range(n_pairs):
-                low, high = _lower(w[i]), _upper(w[i])
-                s0 += x0[0, i] * low + x0[1, i] * high
-                s1 += x1[0, i] * low + x1[1, i] * high
-                s2 += x2[0, i] * low + x2[1, i] * high
-                s3 += x3[0, i] * low + x3[1, i] * high
-            y[r, o], y[r + 1, o], y[r + 2, o], y[r + 3, o] = s0 + b, s1 + b, s2 + b, s3 + b
-        for r in range(R - R % 4, R):
-            s = np.float32(0)
-            for i in range(n_pairs):
-                s += x[r, 0, i] * _lower(w[i]) + x[r, 1, i] * _upper(w[i])
-            y[r, o] = s + b
+    R, n_in = x.shape
+    n_out = y.shape[1]
+    rows = np.zeros((R, n_in + n_in % 2), np.float32)
+    rows[:, :n_in] = x
+    for p in prange(len(panels)):
+        sums = np.empty(PANEL, np.float32)
+        outputs = slice(p * PANEL, min((p + 1) * PANEL, n_out))
+        for r in range(R):
+            _multiply_row(rows[r], panels[p], sums)
+            _write_outputs(sums, bias[outputs], y[r, outputs])
     return True
 
 
-@kernel("void(u2[:,::1], f4[:,::1])", parallel=False)
-def unpack_bfloat16_kernel(stored, out):
-    """Set out[o, i] to the float32 whose upper half is stored[o, i], in one pass over memory."""
-    for o in range(stored.shape[0]):
-        for i in range(stored.shape[1]):
-            out[o, i] = np.uint32(np.uint32(stored[o, i]) << np.uint32(16)).view(np.float32)
+@inlined(ANY_ORDER)
+def _round(x, rounded):
+    """Round float32 to the nearest bfloat16, ties to even; NaN stays NaN."""
+    bits = x.view(np.uint32)
+    for i in range(x.size):
+        nearest = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        rounded[i] = nearest if x[i] == x[i] else (bits[i] >> np.uint32(16)) | np.uint32(0x40)
+
+
+_multiply_tile = make_multiply_tile(float_zeros, add_bfloat16_products)
+
+
+@kernel("b1(f4[:,::1], u1[:,::1], f4[::1], f4[:,::1])")
+def multiply_bfloat16_kernel(x, panels, bias, y):
+    """multiply_few_bfloat16_kernel for many rows: x is rounded to bfloat16, too, as the weights were.
+
+    The processor then multiplies twice as many numbers in an instruction as in float32, and adds them up in float32.
+    """
+    R, n_in = x.shape
+    n_out = y.shape[1]
+    rows = np.zeros((-(-R // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
+    for r in prange(R):
+        _round(x[r], rows[r].view(np.uint16))
+    for p in prange(len(panels)):
+        sums = np.empty((TILE, PANEL), np.float32)
+        outputs = slice(p * PANEL, min((p + 1) * PANEL, n_out))
+        for r in range(R):
+            if r % TILE == 0:
+                _multiply_tile(rows[r : r + TILE], panels[p], sums)
+            _write_outputs(sums[r % TILE], bias[outputs], y[r, outputs])
+    return True

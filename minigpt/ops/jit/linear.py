@@ -5,11 +5,11 @@ from numba import prange
 
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import is_kernel_ready
-from minigpt.ops.jit.bfloat16 import multiply_bfloat16, unpack_bfloat16_kernel
+from minigpt.ops.jit.bfloat16 import multiply_bfloat16
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.int8 import multiply_int8, unpack_int8_kernel
+from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix, PackedMatrix
+from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix
 
 MAX_KERNEL_ROWS = 8  # rows of x; for more, BLAS is faster
 MAX_CACHED_INPUTS = 2048  # numbers in a row of x; four such rows fill the first-level cache, 32 kB
@@ -21,8 +21,8 @@ NO_BIAS = np.empty(0, np.float32)
 def linear(x, weight, bias=None):
     """linear(x) = x weight + bias;  x [..., in], weight [in, out], bias [out] -> [..., out].
 
-    Up to MAX_KERNEL_ROWS rows of x take one pass over the weights by a kernel. More go to BLAS, which needs packed
-    weights unpacked.
+    The kernels take all products with packed weights, and of float32 those of up to MAX_KERNEL_ROWS rows of x, in one
+    pass over the weights. BLAS takes the others; packed weights without a kernel are unpacked for it.
     """
     n_in, n_out = weight.shape
     x_rows = x.reshape(-1, n_in)
@@ -30,20 +30,18 @@ def linear(x, weight, bias=None):
     if not (is_kernel_ready(x_rows) and is_kernel_ready(bias_row)):
         return plain.linear(x, weight, bias)
     y = np.empty((len(x_rows), n_out), np.float32)
-    if len(x_rows) > MAX_KERNEL_ROWS or is_single_threaded():
+    if is_single_threaded() or not multiply_by_kernel(x_rows, weight, bias_row, y):
         parallel_for(lambda start, stop: multiply_by_blas(x_rows, weight, bias, y, start, stop), n_out)
-    elif not multiply_few_rows(x_rows, weight, bias_row, y):
-        return plain.linear(x, weight, bias)
     return y.reshape(*x.shape[:-1], n_out)
 
 
-def multiply_few_rows(x, weight, bias, y):
+def multiply_by_kernel(x, weight, bias, y):
     """y = x weight + bias by the kernel for the format of the weights. Return False if no kernel applies."""
-    if isinstance(weight, np.ndarray):
-        return is_kernel_ready(weight.T) and multiply_float32(x, weight.T, bias, y)
     if isinstance(weight, Int8Matrix):
         return multiply_int8(x, weight, bias, y)
-    return isinstance(weight, BFloat16Matrix) and multiply_bfloat16(x, weight, bias, y)
+    if isinstance(weight, BFloat16Matrix):
+        return multiply_bfloat16(x, weight, bias, y)
+    return len(x) <= MAX_KERNEL_ROWS and is_kernel_ready(weight.T) and multiply_float32(x, weight.T, bias, y)
 
 
 def multiply_float32(x, weights, bias, y):
@@ -125,22 +123,16 @@ def multiply_by_blas(x, weight, bias, y, start, stop):
 
     Packed weights are unpacked a block at a time, which BLAS then reads from the cache.
     """
-    columns = slice(start, stop)
-    if isinstance(weight, PackedMatrix) and weight.is_transposed:
-        step = max(1, UNPACKED_BLOCK_SIZE // len(weight))
-        buffer = np.empty((min(step, stop - start), len(weight)), np.float32)  # reused for every block
-        for first in range(start, stop, step):
-            block = slice(first, min(first + step, stop))
-            rows = buffer[: block.stop - first]
-            if isinstance(weight, Int8Matrix):
-                unpack_int8_kernel(weight.stored[block], weight.scales[block], rows)
-            else:
-                unpack_bfloat16_kernel(weight.stored[block], rows)
-            np.matmul(x, rows.T, out=y[:, block])
-    else:
-        weight = np.asarray(weight)
-        for first in range(start, stop, BLAS_COLUMNS):
-            block = slice(first, min(first + BLAS_COLUMNS, stop))
-            np.matmul(x, weight[:, block], out=y[:, block])
+    step = BLAS_COLUMNS if isinstance(weight, np.ndarray) else max(1, UNPACKED_BLOCK_SIZE // len(weight))
+    for first in range(start, stop, step):
+        block = slice(first, min(first + step, stop))
+        np.matmul(x, columns_of(weight, block), out=y[:, block])
     if bias is not None:
-        y[:, columns] += bias[columns]
+        y[:, start:stop] += bias[start:stop]
+
+
+def columns_of(weight, block):
+    """Return some columns of weights [in, out] as float32."""
+    if isinstance(weight, np.ndarray):
+        return weight[:, block]
+    return weight.unpack(block).T if weight.is_transposed else np.asarray(weight)[:, block]

@@ -1,0 +1,120 @@
+"""Registers of the processor, and its dot products of short numbers, as functions that kernels can call.
+
+Numba compiles loops over numbers, and LLVM makes vector instructions of them. It does not find the instructions that
+multiply numbers of 8 or 16 bits and add them up in one step; so kernels that need them work with whole registers. A
+register is a value: 16 integers of 32 bits, or 16 floats. Each function here is one instruction, or the few that stand
+for it; x and w are any bytes, of which a register takes 64.
+
+    integer_zeros(), float_zeros()      sixteen times 0
+    load(w, i)                          the 64 bytes from w[i] on
+    repeat(x, i)                        the 4 bytes from x[i] on, sixteen times
+    add_byte_products(total, x, w)      total[j] + sum over n < 4 of x[4 j + n] w[4 j + n]: see dot_products.py
+    add_bfloat16_products(total, x, w)  total[j] + sum over n < 2 of x[2 j + n] w[2 j + n]: see HAS_BFLOAT16_PRODUCTS
+    lower(w), upper(w)                  the first and the second bfloat16 of each pair as a float
+    add_products(total, x, w)           total[j] + x[j] w[j], floats
+    store(array, i, register)           array[i], ..., array[i + 15] = register
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+from minigpt.ops.jit import dot_products
+
+BYTE_PRODUCT = dot_products.choose()
+HAS_BFLOAT16_PRODUCTS = dot_products.has("avx512bf16")
+INT32, FLOAT = ir.IntType(32), ir.FloatType()
+VECTORS = {"integers": ir.VectorType(INT32, 16), "floats": ir.VectorType(FLOAT, 16)}
+
+
+class Register(types.Type):
+    """The type of a register in Numba. content: "integers" or "floats"."""
+
+    def __init__(self, content):
+        self.content = content
+        super().__init__(f"Register({content})")
+
+
+@register_model(Register)
+class _RegisterModel(models.PrimitiveModel):
+    def __init__(self, manager, register):
+        super().__init__(manager, register, VECTORS[register.content])
+
+
+INTEGERS, FLOATS = Register("integers"), Register("floats")
+
+
+def _address(context, builder, signature, arguments, of):
+    """Return the address of element arguments[1] of the array arguments[0], as that of something of this type."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.bitcast(builder.gep(array.data, [arguments[1]]), of.as_pointer())
+
+
+def _instruction(result, build, *registers):
+    """Return the intrinsic of an instruction from registers to a register; build(builder, *vectors) -> vector."""
+
+    def generate(context, builder, signature, arguments):
+        return build(builder, *arguments)
+
+    # An intrinsic has the parameters of its function, one for each argument.
+    if len(registers) == 0:
+        return intrinsic(lambda typing_context: (result(), generate))
+    if len(registers) == 1:
+        return intrinsic(lambda typing_context, a: (result(*registers), generate))
+    return intrinsic(lambda typing_context, a, b, c: (result(*registers), generate))
+
+
+def _shifted_left(builder, w):
+    return builder.shl(w, ir.Constant(w.type, [16] * 16))
+
+
+def _upper_half(builder, w):
+    return builder.and_(w, ir.Constant(w.type, [0xFFFF0000] * 16))
+
+
+def _as_floats(bits):
+    return lambda builder, w: builder.bitcast(bits(builder, w), VECTORS["floats"])
+
+
+def _multiply_add(builder, total, x, w):
+    return builder.fadd(total, builder.fmul(x, w, flags=("contract",)), flags=("contract",))
+
+
+integer_zeros = _instruction(INTEGERS, lambda builder: ir.Constant(VECTORS["integers"], None))
+float_zeros = _instruction(FLOATS, lambda builder: ir.Constant(VECTORS["floats"], None))
+add_byte_products = _instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS, INTEGERS)
+add_bfloat16_products = _instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
+add_products = _instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
+lower = _instruction(FLOATS, _as_floats(_shifted_left), INTEGERS)
+upper = _instruction(FLOATS, _as_floats(_upper_half), INTEGERS)
+
+
+@intrinsic
+def load(typing_context, array, i):
+    def generate(context, builder, signature, arguments):
+        return builder.load(_address(context, builder, signature, arguments, VECTORS["integers"]), align=1)
+
+    return INTEGERS(array, types.intp), generate
+
+
+def _repeat(register, element):
+    def generate(context, builder, signature, arguments):
+        one = builder.load(_address(context, builder, signature, arguments, element), align=1)
+        undefined = ir.Constant(ir.VectorType(element, 16), ir.Undefined)
+        first = builder.insert_element(undefined, one, INT32(0))
+        return builder.shuffle_vector(first, undefined, ir.Constant(VECTORS["integers"], [0] * 16))
+
+    return intrinsic(lambda typing_context, array, i: (register(array, types.intp), generate))
+
+
+repeat, repeat_float = _repeat(INTEGERS, INT32), _repeat(FLOATS, FLOAT)
+
+
+@intrinsic
+def store(typing_context, array, i, register):
+    def generate(context, builder, signature, arguments):
+        address = _address(context, builder, signature, arguments, VECTORS[register.content])
+        builder.store(arguments[2], address, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, register), generate

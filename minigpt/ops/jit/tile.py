@@ -1,0 +1,51 @@
+"""The inner loop of a product of many rows with a panel of weights: a tile of 4 rows by 64 outputs."""
+
+from minigpt.ops.jit.compile import ANY_ORDER, inlined
+from minigpt.ops.jit.registers import load, repeat, store
+
+TILE = 4  # rows
+
+
+def make_multiply_tile(zeros, add_products):
+    """Return the inner loop for one kind of number. zeros, add_products: those of registers.py."""
+
+    @inlined(ANY_ORDER)
+    def add_row(totals, x, w):
+        """Add the products of a group of one row with that of a panel: 64 outputs in four registers."""
+        return (
+            add_products(totals[0], x, w[0]),
+            add_products(totals[1], x, w[1]),
+            add_products(totals[2], x, w[2]),
+            add_products(totals[3], x, w[3]),
+        )
+
+    @inlined(ANY_ORDER)
+    def multiply_tile(x, panel, sums):
+        """sums[r, o] = sum_i x[r, i] w[o, i];  x [TILE, bytes], panel [64 bytes] -> sums [TILE, 64], 32 bits each.
+
+        Sixteen registers hold the sums until they are complete. Four more hold a group of the panel, which is read once
+        and multiplied with all rows; so the processor multiplies nearly all the time.
+
+                          panel:   w[0]   w[1]   w[2]   w[3]
+            repeat(x0, i)        a[0]   a[1]   a[2]   a[3]
+            repeat(x1, i)        b[0]   b[1]   b[2]   b[3]
+            repeat(x2, i)        c[0]   c[1]   c[2]   c[3]
+            repeat(x3, i)        d[0]   d[1]   d[2]   d[3]
+        """
+        nothing = (zeros(), zeros(), zeros(), zeros())
+        a, b, c, d = nothing, nothing, nothing, nothing
+        x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
+        for i in range(0, x.shape[1], 4):
+            group = 64 * i
+            w = load(panel, group), load(panel, group + 64), load(panel, group + 128), load(panel, group + 192)
+            a = add_row(a, repeat(x0, i), w)
+            b = add_row(b, repeat(x1, i), w)
+            c = add_row(c, repeat(x2, i), w)
+            d = add_row(d, repeat(x3, i), w)
+        for j in range(4):
+            store(sums[0], 16 * j, a[j])
+            store(sums[1], 16 * j, b[j])
+            store(sums[2], 16 * j, c[j])
+            store(sums[3], 16 * j, d[j])
+
+    return multiply_tile
