@@ -56,12 +56,12 @@ def _multiply_row(x, panel, sums):
 
 
 @inlined(ANY_ORDER)
-def _write_outputs(sums, bias, y):
-    for o in range(y.size):
-        y[o] = sums[o]
-    if bias.size:
-        for o in range(y.size):
-            y[o] += bias[o]
+def _write_outputs(sums, first, bias, y):
+    """y[o] = sums[o] + bias[o] for the outputs of a panel, from `first` on. Unsigned indices: see int8.py."""
+    first = np.uint64(first)
+    for j in range(min(PANEL, y.size - first)):
+        o = first + np.uint64(j)
+        y[o] = sums[j] + (bias[o] if bias.size else np.float32(0))
 
 
 @kernel("b1(f4[:,::1], u1[:,::1], f4[::1], f4[:,::1])")
@@ -71,15 +71,13 @@ def multiply_few_bfloat16_kernel(x, panels, bias, y):
     A shift and a mask make float32 of a pair of weights in a register. The second row of x finds the panel in the cache.
     """
     R, n_in = x.shape
-    n_out = y.shape[1]
     rows = np.zeros((R, n_in + n_in % 2), np.float32)
     rows[:, :n_in] = x
     for p in prange(len(panels)):
         sums = np.empty(PANEL, np.float32)
-        outputs = slice(p * PANEL, min((p + 1) * PANEL, n_out))
         for r in range(R):
             _multiply_row(rows[r], panels[p], sums)
-            _write_outputs(sums, bias[outputs], y[r, outputs])
+            _write_outputs(sums, p * PANEL, bias, y[r])
     return True
 
 
@@ -101,16 +99,14 @@ def multiply_bfloat16_kernel(x, panels, bias, y):
 
     The processor then multiplies twice as many numbers in an instruction as in float32, and adds them up in float32.
     """
-    R, n_in = x.shape
-    n_out = y.shape[1]
+    R = len(x)
     rows = np.zeros((-(-R // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
     for r in prange(R):
         _round(x[r], rows[r].view(np.uint16))
     for p in prange(len(panels)):
         sums = np.empty((TILE, PANEL), np.float32)
-        outputs = slice(p * PANEL, min((p + 1) * PANEL, n_out))
         for r in range(R):
             if r % TILE == 0:
                 _multiply_tile(rows[r : r + TILE], panels[p], sums)
-            _write_outputs(sums[r % TILE], bias[outputs], y[r, outputs])
+            _write_outputs(sums[r % TILE], p * PANEL, bias, y[r])
     return True

@@ -41,28 +41,32 @@ def write_bytes(x, rows):
         total += abs(x[i])
     if not (total < np.float32(1e30)) or (total > 0 and largest < np.float32(1e-30)):
         return np.float32(0)
-    zero = MIDDLE << BITS if len(rows) == 2 else MIDDLE
+    zero = np.int32(MIDDLE << BITS if len(rows) == 2 else MIDDLE)
     step = largest / np.float32(zero - 1) if largest > 0 else np.float32(1)
     inverse = np.float32(1) / step  # dividing by the step would take three times as long
-    first, last = rows[0], rows[-1]
     for i in range(x.size):
-        integer = np.int32(np.rint(x[i] * inverse)) + np.int32(zero)
-        first[i] = np.uint8(integer >> (BITS if len(rows) == 2 else 0))
-        last[i] = np.uint8(integer & np.int32(2**BITS - 1))
+        integer = np.int32(np.rint(x[i] * inverse)) + zero
+        if len(rows) == 2:
+            rows[0, i], rows[1, i] = np.uint8(integer >> BITS), np.uint8(integer & np.int32(2**BITS - 1))
+        else:
+            rows[0, i] = np.uint8(integer)
     return step
 
 
 @inlined(ANY_ORDER)
-def _scale(sums, weight_sums, step, scales, y):
-    """y = step and scales times what the sums of one row stand for; sums [1 or 2, outputs], those of its bytes."""
-    high, low = sums[0], sums[-1]
-    if len(sums) == 2:
-        for o in range(y.size):
-            upper = np.float32(high[o] - np.int32(MIDDLE) * weight_sums[o]) * np.float32(2**BITS)
-            y[o] = (upper + np.float32(low[o])) * (scales[o] * step)
-    else:
-        for o in range(y.size):
-            y[o] = np.float32(high[o] - np.int32(MIDDLE) * weight_sums[o]) * (scales[o] * step)
+def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
+    """y[o] = step scales[o] times what the sums stand for + bias[o], for the outputs of a panel, from `first` on.
+
+    sums: of the one or two rows of bytes of a row of x. Unsigned indices, because a negative one would be counted from
+    the end, and looking at the sign takes five times as long as the sums.
+    """
+    first = np.uint64(first)
+    for j in range(min(PANEL, y.size - first)):
+        o = first + np.uint64(j)
+        total = np.float32(sums[0, j] - np.int32(MIDDLE) * weight_sums[o])
+        if n_bytes == 2:
+            total = total * np.float32(2**BITS) + np.float32(sums[1, j])
+        y[o] = total * (scales[o] * step) + (bias[o] if bias.size else np.float32(0))
 
 
 @kernel("b1(f4[:,::1], i8, i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
@@ -73,7 +77,7 @@ def multiply_int8_kernel(x, n_bytes, panels, scales, weight_sums, bias, y):
     four. Two bytes are some hundred times finer than the rounding of the weights. weight_sums[o]: what to subtract
     MIDDLE times, because the bytes have no sign. Return False if a row of x has no step.
     """
-    R, n_out = y.shape
+    R = len(x)
     rows = np.zeros((-(-R * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
     steps = np.empty(R, np.float32)
     if R < MIN_PARALLEL_ROWS:
@@ -85,13 +89,10 @@ def multiply_int8_kernel(x, n_bytes, panels, scales, weight_sums, bias, y):
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        outputs = slice(p * PANEL, min((p + 1) * PANEL, n_out))
         sums = np.empty((TILE, PANEL), np.int32)
         for r in range(R):
             row = r * n_bytes % TILE
             if row == 0:
                 _multiply_tile(rows[r * n_bytes : r * n_bytes + TILE], panels[p], sums)
-            _scale(sums[row : row + n_bytes], weight_sums[outputs], steps[r], scales[outputs], y[r, outputs])
-            if bias.size:
-                y[r, outputs] += bias[outputs]
+            _write_outputs(sums[row:], n_bytes, p * PANEL, weight_sums, steps[r], scales, bias, y[r])
     return True
