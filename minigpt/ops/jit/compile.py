@@ -1,5 +1,6 @@
 """How Numba compiles the kernels: their common options, and the cache on disk."""
 
+import os
 import threading
 
 import numba
@@ -28,8 +29,10 @@ def kernel(signature, parallel=True, fastmath=ANY_ORDER):
         if not threading.main_thread().is_alive():
             raise ImportError("the program is ending: no more kernels are compiled")
         options = {"parallel": parallel, "fastmath": fastmath, "nogil": True, "error_model": "numpy"}
+        # The cache does not know of the variable, and would give the kernels of another choice.
+        is_cached = "MINIGPT_DOT_PRODUCT" not in os.environ
         try:
-            return numba.njit(signature, cache=True, **options)(function)
+            return numba.njit(signature, cache=is_cached, **options)(function)
         except (RuntimeError, OSError):  # The cache cannot be written: compile for this process alone.
             return numba.njit(signature, **options)(function)
 

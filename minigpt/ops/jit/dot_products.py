@@ -7,6 +7,7 @@ quarter of it. x has `bits` bits: where the sum of two products must fit into 16
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -77,14 +78,21 @@ def _sdot(builder, total, x, w):
 
 
 def _any_processor(builder, total, x, w):
-    """Products in 16 bits, where four of 7 bits with 8 fit one by one; LLVM finds the instructions."""
+    """Sums of two products of integers of 16 bits, an instruction that most have, then sums of two of these."""
     wide = ir.VectorType(INT16, 4 * total.type.count)
-    products = builder.mul(builder.zext(_as_bytes(builder, x), wide), builder.sext(_as_bytes(builder, w), wide))
-    for n in range(4):
-        places = ir.Constant(ir.VectorType(INT32, total.type.count), list(range(n, wide.count, 4)))
-        every_fourth = builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places)
-        total = builder.add(total, builder.sext(every_fourth, total.type))
-    return total
+    x, w = builder.zext(_as_bytes(builder, x), wide), builder.sext(_as_bytes(builder, w), wide)
+    even, odd = (builder.mul(_every_second(builder, x, n), _every_second(builder, w, n)) for n in (0, 1))
+    pairs = builder.add(even, odd)
+    return builder.add(total, builder.add(_every_second(builder, pairs, 0), _every_second(builder, pairs, 1)))
+
+
+def _every_second(builder, vector, first):
+    """Return every second integer, as 32 bits."""
+    places = list(range(first, vector.type.count, 2))
+    undefined = ir.Constant(vector.type, ir.Undefined)
+    chosen = builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(INT32, len(places)), places))
+    wide = ir.VectorType(INT32, len(places))
+    return chosen if chosen.type == wide else builder.sext(chosen, wide)
 
 
 class _BFloat(ir.Type):
@@ -109,21 +117,26 @@ def vdpbf16ps(builder, total, x, w):
 
 @dataclass(frozen=True)
 class DotProduct:
-    """One way to multiply. name: LLVM's of the feature that the processor must have, or "generic". build: as above."""
+    """One way to multiply.
+
+    name: LLVM's name of the feature that the processor must have, or "generic". bits: of x. build: a function as above.
+    is_fast: whether it multiplies four times as fast as the processor multiplies float32.
+    """
 
     name: str
     bits: int
-    build: object
+    build: Callable
+    is_fast: bool
 
 
 DOT_PRODUCTS = {
     dot_product.name: dot_product
     for dot_product in (
-        DotProduct("avx512vnni", 8, _vpdpbusd),
-        DotProduct("avxvnni", 8, _in_halves(_vpdpbusd, 8)),
-        DotProduct("avx2", 7, _in_halves(_vpmaddubsw, 8)),
-        DotProduct("dotprod", 7, _in_halves(_sdot, 4)),
-        DotProduct("generic", 7, _any_processor),
+        DotProduct("avx512vnni", 8, _vpdpbusd, True),
+        DotProduct("avxvnni", 8, _in_halves(_vpdpbusd, 8), True),
+        DotProduct("avx2", 7, _in_halves(_vpmaddubsw, 8), False),
+        DotProduct("dotprod", 7, _in_halves(_sdot, 4), True),
+        DotProduct("generic", 8, _any_processor, False),
     )
 }
 

@@ -21,11 +21,12 @@ _multiply_tile = make_multiply_tile(integer_zeros, add_byte_products)
 
 def multiply_int8(x, weight, bias, y):
     """y = x weight + bias, weight an Int8Matrix. Return False if the kernel does not apply."""
-    if not weight.is_transposed or x.shape[1] > MAX_INPUTS:
+    is_fine = len(x) <= MAX_FINE_ROWS or not weight.rounds_inputs
+    is_slow = is_fine and len(x) > MAX_FINE_ROWS and not BYTE_PRODUCT.is_fast  # BLAS is faster
+    if not weight.is_transposed or x.shape[1] > MAX_INPUTS or is_slow:
         return False
     panels = weight.panels.array.reshape(len(weight.panels.array), -1)
-    rows_of_bytes = 1 if weight.rounds_inputs and len(x) > MAX_FINE_ROWS else 2
-    return run_on_all_cores(multiply_int8_kernel, x, rows_of_bytes, panels, weight.scales, weight.sums, bias, y)
+    return run_on_all_cores(multiply_int8_kernel, x, 2 if is_fine else 1, panels, weight.scales, weight.sums, bias, y)
 
 
 @inlined(ANY_ORDER)

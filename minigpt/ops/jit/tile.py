@@ -1,14 +1,18 @@
-"""The inner loop of a product of many rows with a panel of weights: a tile of 4 rows by 64 outputs."""
+"""The inner loop of a product of some rows with a panel of weights, whose sums stay in the processor's registers."""
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined
-from minigpt.ops.jit.registers import load, repeat, store
+from minigpt.ops.jit.registers import BYTE_PRODUCT, load, repeat, store
 
-TILE = 4  # rows
+HAS_WIDE_REGISTERS = BYTE_PRODUCT.name == "avx512vnni"  # 32 of 64 bytes; others have 16 or 32 of at most 32 bytes
+TILE = 4 if HAS_WIDE_REGISTERS else 2  # rows
 
 
 def make_multiply_tile(zeros, add_products):
     """Return the inner loop for one kind of number. zeros, add_products: those of registers.py."""
+    return (_make_wide_tile if HAS_WIDE_REGISTERS else _make_narrow_tile)(zeros, add_products)
 
+
+def _make_wide_tile(zeros, add_products):
     @inlined(ANY_ORDER)
     def add_row(totals, x, w):
         """Add the products of a group of one row with that of a panel: 64 outputs in four registers."""
@@ -21,7 +25,7 @@ def make_multiply_tile(zeros, add_products):
 
     @inlined(ANY_ORDER)
     def multiply_tile(x, panel, sums):
-        """sums[r, o] = sum_i x[r, i] w[o, i];  x [TILE, bytes], panel [64 bytes] -> sums [TILE, 64], 32 bits each.
+        """sums[r, o] = sum_i x[r, i] w[o, i];  x [4, bytes], panel [64 bytes] -> sums [4, 64], 32 bits each.
 
         Sixteen registers hold the sums until they are complete. Four more hold a group of the panel, which is read once
         and multiplied with all rows; so the processor multiplies nearly all the time.
@@ -47,5 +51,26 @@ def make_multiply_tile(zeros, add_products):
             store(sums[1], 16 * j, b[j])
             store(sums[2], 16 * j, c[j])
             store(sums[3], 16 * j, d[j])
+
+    return multiply_tile
+
+
+def _make_narrow_tile(zeros, add_products):
+    @inlined(ANY_ORDER)
+    def multiply_tile(x, panel, sums):
+        """The same for two rows, x [2, bytes] -> sums [2, 64], a half of the panel at a time: a quarter of the sums."""
+        x0, x1 = x[0], x[1]
+        for half in range(2):
+            a0, a1, b0, b1 = zeros(), zeros(), zeros(), zeros()
+            for i in range(0, x.shape[1], 4):
+                group = 64 * i + 128 * half
+                w0, w1 = load(panel, group), load(panel, group + 64)
+                once, again = repeat(x0, i), repeat(x1, i)
+                a0, a1 = add_products(a0, once, w0), add_products(a1, once, w1)
+                b0, b1 = add_products(b0, again, w0), add_products(b1, again, w1)
+            store(sums[0], 32 * half, a0)
+            store(sums[0], 32 * half + 16, a1)
+            store(sums[1], 32 * half, b0)
+            store(sums[1], 32 * half + 16, b1)
 
     return multiply_tile
