@@ -52,6 +52,7 @@ class GPT2:
         ops: str | Operations = "auto",
         quantize: str | None = None,
         dtype: DTypeLike | None = None,
+        activations: str | None = None,
         threads: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -61,18 +62,20 @@ class GPT2:
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
         ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits,
         dtype="bfloat16" in 16; both compute in float32. By default a matrix keeps the file's 8 or 16 bits; everything
-        else becomes float32. threads: use this many cores from now on, in the whole process. Raises
-        weights_loader.CheckpointError, which says what is wrong with the files and what to do.
+        else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels also round what is
+        multiplied with them in a prompt of more than 8 tokens, which is faster and less exact. threads: use this many
+        cores from now on, in the whole process. Raises weights_loader.CheckpointError, which says what is wrong with
+        the files and what to do.
         """
         import weights_loader  # here, because reading files is slow to import and GPT2.random needs none
 
-        dtype, quantize = checked_format(dtype, quantize)
+        dtype, quantize = checked_format(dtype, quantize, activations)
         folder = bundled_folder(name) or weights_loader.locate_weights(name, revision, local_files_only)
         config = GPT2Config.from_pretrained(folder)
         ops = choose_ops(ops, config)
         if threads is not None:
             set_threads(threads)
-        params = read_params(folder, config, dtype, quantize)
+        params = read_params(folder, config, dtype, quantize, activations)
         # A head in the file that differs from wte is not tied, whatever the configuration says.
         return cls(replace(config, tie_word_embeddings="lm_head" not in params), params, ops, name)
 

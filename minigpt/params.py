@@ -33,7 +33,7 @@ def random_params(config, seed=0, dtype="float32"):
     return nest(arrays)
 
 
-def read_params(folder, config, dtype=None, quantize=None):
+def read_params(folder, config, dtype=None, quantize=None, activations=None):
     """Return the parameter tree of a checkpoint in a folder, see GPT2.from_pretrained.
 
     Raises weights_loader.CheckpointError.
@@ -50,11 +50,18 @@ def read_params(folder, config, dtype=None, quantize=None):
         return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
     try:
-        return nest(weights_loader.read_parameters(folder, config.shapes(), convert))
+        arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
     except weights_loader.CheckpointError:
         raise
     except ValueError as error:
         raise weights_loader.CheckpointError(f"{folder}: {error}") from error
+    if activations:
+        matrices = [array for array in arrays.values() if isinstance(array, PACKED_FORMATS[activations])]
+        if not matrices:
+            raise ValueError(f"activations in {activations} need weights in {activations}: choose these, too")
+        for matrix in matrices:
+            matrix.rounds_inputs = True
+    return nest(arrays)
 
 
 def write_params(folder, config, params, metadata=None, half=False):
@@ -77,8 +84,8 @@ def write_params(folder, config, params, metadata=None, half=False):
     weights_loader.write_checkpoint(folder, config.to_dict(), arrays, metadata)
 
 
-def checked_format(dtype, quantize=None):
-    """Return dtype, by its name or None, and quantize, if they can be combined. Raises ValueError."""
+def checked_format(dtype, quantize=None, activations=None):
+    """Return dtype, by its name or None, and quantize, if the three can be combined. Raises ValueError."""
     name = dtype if dtype is None else str(getattr(dtype, "__name__", dtype))  # "float32", np.float32, np.dtype(...)
     if name not in (None, *DTYPES):
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
@@ -86,6 +93,8 @@ def checked_format(dtype, quantize=None):
         raise ValueError(f"quantize must be None or int8, not {quantize!r}")
     if quantize and name not in (None, "float32"):  # 8 bits are computed in float32
         raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
+    if activations not in (None, *PACKED_FORMATS):
+        raise ValueError(f"activations must be None, {' or '.join(PACKED_FORMATS)}, not {activations!r}")
     return name, quantize
 
 

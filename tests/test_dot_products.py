@@ -62,9 +62,7 @@ def test_two_products_of_bfloat16_and_their_sum(seed):
     def add(x, w, result):
         store(result, 0, add_bfloat16_products(float_zeros(), load(x, 0), load(w, 0)))
 
-    x, w = (
-        BFloat16Matrix.pack(m.astype(np.float32)) for m in np.random.default_rng(seed).standard_normal((2, 1, 32))
-    )
+    x, w = (BFloat16Matrix.pack(m.astype(np.float32)) for m in np.random.default_rng(seed).standard_normal((2, 1, 32)))
     result = np.empty(16, np.float32)
     add(*(m.stored.view(np.uint8)[0] for m in (x, w)), result)
     exact = (np.asarray(x, float) * np.asarray(w, float)).reshape(16, 2).sum(axis=1)

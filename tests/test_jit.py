@@ -13,7 +13,7 @@ from reference import configs, lively_model, random_ids
 
 from minigpt import GPT2, KVCache
 from minigpt.ops import jit, plain
-from minigpt.ops.jit.bfloat16 import MAX_EXACT_ROWS
+from minigpt.ops.jit.int8 import MAX_FINE_ROWS
 from minigpt.ops.jit.linear import MAX_CACHED_INPUTS
 from minigpt.ops.jit.parallel import MIN_PARALLEL_SIZE
 from minigpt.ops.jit.registers import BYTE_PRODUCT, HAS_BFLOAT16_PRODUCTS
@@ -80,25 +80,46 @@ def test_linear(data, kind, rows, n_in, n_out, bias):
 
 
 @given(
-    data=st.data(), rows=st.integers(0, 10), n_in=SIZES, n_out=SIZES, form=st.sampled_from([BFloat16Matrix, Int8Matrix])
+    data=st.data(),
+    rows=st.integers(0, 20),
+    n_in=SIZES,
+    n_out=SIZES,
+    form=st.sampled_from([BFloat16Matrix, Int8Matrix]),
+    rounds_inputs=st.booleans(),
 )
-def test_linear_with_packed_weights(data, rows, n_in, n_out, form):
+def test_linear_with_packed_weights(data, rows, n_in, n_out, form, rounds_inputs):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     matrix = rng.standard_normal((n_out, n_in)).astype(np.float32)
     weight, bias = form.pack(matrix).T, rng.standard_normal(n_out).astype(np.float32)
+    weight.rounds_inputs = rounds_inputs
     x = draw_array(data, (rows, n_in))
     dense = np.asarray(weight)
     assert dense.shape == weight.shape == (n_in, n_out) and dense.dtype == np.float32
     assert_same(x @ weight, x @ dense, np.abs(x) @ np.abs(dense))
     scale = np.abs(x) @ np.abs(dense) + np.abs(bias)
-    if form is Int8Matrix:  # x is rounded to integers of 14 or 16 bits; each is off by half a step at most
-        half_step = np.abs(x).max(axis=1, keepdims=True, initial=0) / (2 ** (2 * BYTE_PRODUCT.bits - 1) - 1) / 2
+    is_rounded = rounds_inputs and rows > MAX_FINE_ROWS
+    if form is Int8Matrix:  # x is rounded to integers; each is off by half a step at most
+        bits = BYTE_PRODUCT.bits * (1 if is_rounded else 2)
+        half_step = np.abs(x).max(axis=1, keepdims=True, initial=0) / (2 ** (bits - 1) - 1) / 2
         error = np.abs(jit.linear(x, weight, bias) - (x.astype(float) @ dense + bias))
         assert (error <= half_step * np.abs(dense).sum(axis=0) * 1.001 + 4e-6 * scale).all()
     else:
-        if HAS_BFLOAT16_PRODUCTS and rows > MAX_EXACT_ROWS:
-            x = np.asarray(BFloat16Matrix.pack(np.ascontiguousarray(x)))
+        if HAS_BFLOAT16_PRODUCTS and is_rounded:
+            x = np.asarray(BFloat16Matrix.pack(x))
         assert_same(jit.linear(x, weight, bias), plain.linear(x, dense, bias), scale)
+
+
+@pytest.mark.parametrize("rounds_inputs", [False, True])
+def test_inputs_are_rounded_on_request_only(rounds_inputs):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((MAX_FINE_ROWS + 1, 768)).astype(np.float32)
+    for form, coarse, fine in ((Int8Matrix, 2e-3, 3e-5), (BFloat16Matrix, 5e-4, 1e-6)):
+        weight = form.pack(rng.standard_normal((64, 768)).astype(np.float32)).T
+        weight.rounds_inputs = rounds_inputs
+        exact = x.astype(float) @ np.asarray(weight)
+        error = np.abs(jit.linear(x, weight) - exact).max() / np.abs(exact).max()
+        is_coarse = rounds_inputs and (form is Int8Matrix or HAS_BFLOAT16_PRODUCTS)
+        assert coarse < error < 20 * coarse if is_coarse else error < 20 * fine
 
 
 @pytest.mark.parametrize("kind", ["inf", "NaN", "denormal"])

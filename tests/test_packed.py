@@ -15,6 +15,7 @@ from transformers import GPT2LMHeadModel
 
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.bench import agreement
+from minigpt.ops.jit.registers import HAS_BFLOAT16_PRODUCTS
 from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix, PackedMatrix
 from minigpt.params import flatten
 from weights_loader import CheckpointError
@@ -159,6 +160,24 @@ def test_quantizing_damaged_weights_names_the_folder(tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=f"{tmp_path}: weights that are not finite"):
         GPT2.from_pretrained(tmp_path, quantize="int8")
+
+
+@pytest.mark.parametrize("options", [{"quantize": "int8"}, {"dtype": "bfloat16"}])
+def test_activations_in_the_format_of_the_weights(folder, options):
+    (form,) = options.values()
+    rounds = GPT2.from_pretrained(folder, ops="jit", **options, activations=form)
+    exact = GPT2.from_pretrained(folder, ops="jit", **options)
+    ids = random_ids(exact, (2, 9))
+    difference = np.abs(rounds(ids) - exact(ids)).max() / np.abs(exact(ids)).max()
+    assert difference < 0.05 and (difference > 1e-4 or (form == "bfloat16" and not HAS_BFLOAT16_PRODUCTS))
+    assert np.array_equal(rounds(ids[:1, :8]), exact(ids[:1, :8]))  # few tokens are computed exactly
+
+
+def test_activations_in_another_format(folder):
+    with pytest.raises(ValueError, match="activations in int8 need weights in int8: choose these, too"):
+        GPT2.from_pretrained(folder, activations="int8", dtype="bfloat16")
+    with pytest.raises(ValueError, match="activations must be None, bfloat16 or int8, not 'int4'"):
+        GPT2.from_pretrained(folder, activations="int4")
 
 
 def test_choosing_two_ways_to_keep_weights(folder):

@@ -71,6 +71,7 @@ def generate(
     eos_token_id,
     quantize,
     dtype,
+    activations,
     ops,
     threads,
     offline,
@@ -96,7 +97,8 @@ def generate(
     if max_new_tokens is not None:
         options["max_new_tokens"] = max_new_tokens
     GenerationConfig(**options)  # checks the options before anything is downloaded or loaded
-    gpt2 = load_model(model, offline=offline, quantize=quantize, dtype=dtype, ops=ops, threads=threads)
+    formats = {"quantize": quantize, "dtype": dtype, "activations": activations}
+    gpt2 = load_model(model, offline=offline, **formats, ops=ops, threads=threads)
     tokenizer = load_tokenizer(model, offline=offline)
     if max_new_tokens is None:
         options["max_new_tokens"] = MAX_NEW_TOKENS

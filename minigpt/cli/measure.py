@@ -40,7 +40,8 @@ def bench(model, text, plot, offline, as_json, **run_options):
         ids = load_tokenizer(model, offline=offline).encode(read_text(text))
         if len(ids) < 2:
             raise click.UsageError(f"{text} has {len(ids)} tokens: at least 2 are needed")
-        in_float32 = load_model(model, offline=offline, **run_options | {"quantize": None, "dtype": "float32"})
+        exact = {"quantize": None, "dtype": "float32", "activations": None}
+        in_float32 = load_model(model, offline=offline, **run_options | exact)
         agreement = benchmarks.agreement(gpt2, in_float32, ids)
     if plot:
         benchmarks.plot(measurements, plot)

@@ -40,6 +40,11 @@ run_options = with_options(
         help="How to keep the weights; bfloat16 halves them. Default: float32, or the file's bfloat16 or int8.",
     ),
     click.option(
+        "--activations",
+        type=click.Choice(["int8", "bfloat16"]),
+        help="Round the inputs of a prompt's products like the weights: faster, less exact.",
+    ),
+    click.option(
         "--ops",
         type=click.Choice(["auto", "plain", "jit"]),
         default="auto",

@@ -11,7 +11,7 @@ from minigpt.activations import activation_names
 from minigpt.looking.why.answer import Factor, Why
 from minigpt.looking.why.numbers import PassNumbers, Sum, finished, written
 from minigpt.ops import plain
-from minigpt.ops.packed import Int8Matrix
+from minigpt.ops.packed import BFloat16Matrix, Int8Matrix
 
 THIRDS = ("attn.q", "attn.k", "attn.v")  # of the columns of c_attn
 
@@ -96,12 +96,14 @@ def linear(at, formula, inputs, matrix, column):
 
 
 def _rounding(at, inputs, weights):
-    """Return what a kernel may add to a product with a matrix of 8 bits by rounding the inputs to integers."""
+    """Return what a kernel may add to a product with a packed matrix by rounding the inputs, see ops/jit."""
     matrix = at.params[weights[0].name]
-    if not isinstance(matrix, Int8Matrix):
-        return 0.0
-    largest_integer = 2**13 - 1  # at least, see ops/jit/int8.py
-    return max(abs(x.value) for x in inputs) / largest_integer * sum(abs(w.value) for w in weights)
+    if isinstance(matrix, Int8Matrix):
+        largest_integer = 2**6 - 1 if matrix.rounds_inputs else 2**13 - 1  # at least
+        return max(abs(x.value) for x in inputs) / largest_integer * sum(abs(w.value) for w in weights)
+    if isinstance(matrix, BFloat16Matrix) and matrix.rounds_inputs:
+        return 2**-8 * sum(abs(x.value * w.value) for x, w in zip(inputs, weights, strict=True))
+    return 0.0
 
 
 def projection(name):

@@ -16,10 +16,8 @@ from minigpt.ops.jit.registers import (
     store,
     upper,
 )
-from minigpt.ops.jit.tile import TILE, make_multiply_tile
+from minigpt.ops.jit.tile import MAX_FINE_ROWS, TILE, make_multiply_tile
 from minigpt.ops.packed import PANEL
-
-MAX_EXACT_ROWS = 8  # rows of x; memory sets the pace of so few, and multiplying float32 costs nothing more
 
 
 def multiply_bfloat16(x, weight, bias, y):
@@ -27,7 +25,7 @@ def multiply_bfloat16(x, weight, bias, y):
     if not weight.is_transposed:
         return False
     panels = weight.panels.array.view(np.uint8).reshape(len(weight.panels.array), -1)
-    if len(x) <= MAX_EXACT_ROWS:
+    if len(x) <= MAX_FINE_ROWS:
         return run_on_all_cores(multiply_few_bfloat16_kernel, x, panels, bias, y)
     if not (weight.rounds_inputs and HAS_BFLOAT16_PRODUCTS):
         return False  # BLAS is faster
@@ -68,7 +66,8 @@ def _write_outputs(sums, first, bias, y):
 def multiply_few_bfloat16_kernel(x, panels, bias, y):
     """y[r, o] = sum_i x[r, i] weights[o, i] + bias[o];  x [R, in], bias [out] or empty -> y [R, out].
 
-    A shift and a mask make float32 of a pair of weights in a register. The second row of x finds the panel in the cache.
+    A shift and a mask make float32 of a pair of weights in a register. A second row of x finds the panel
+    in the cache.
     """
     R, n_in = x.shape
     rows = np.zeros((R, n_in + n_in % 2), np.float32)

@@ -42,7 +42,7 @@ def _as_bytes(builder, vector):
 
 
 def _in_halves(add_products, smallest):
-    """Return add_products for 16 integers, made of those for `smallest` of them, the size of the processor's registers."""
+    """Return add_products for 16 integers, made of those for `smallest`, as many as a register of the processor has."""
 
     def build(builder, total, x, w):
         n = total.type.count

@@ -6,13 +6,12 @@ from numba import prange
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import run_on_all_cores
 from minigpt.ops.jit.registers import BYTE_PRODUCT, add_byte_products, integer_zeros
-from minigpt.ops.jit.tile import TILE, make_multiply_tile
+from minigpt.ops.jit.tile import MAX_FINE_ROWS, TILE, make_multiply_tile
 from minigpt.ops.packed import PANEL
 
 BITS = BYTE_PRODUCT.bits  # of a byte of x
 MIDDLE = 2 ** (BITS - 1)  # bytes have no sign: this one stands for 0
 MAX_INPUTS = (2**31 - 1) // (2**BITS * 127)  # for more of them, a sum might not fit into 32 bits
-MAX_FINE_ROWS = 8  # rows of x; memory sets the pace of so few, and two bytes cost nothing more
 MIN_PARALLEL_ROWS = 16  # for fewer, it takes longer to wake another thread than to write the bytes
 
 
@@ -31,7 +30,7 @@ def multiply_int8(x, weight, bias, y):
 
 @inlined(ANY_ORDER)
 def write_bytes(x, rows):
-    """Round x to integers, as one row of bytes or two, the high bytes and the low ones. Return the step, 0 if x has none.
+    """Round x to integers, as one row of bytes or two, high and low ones. Return the step, 0 if x has none.
 
     x = step (byte - MIDDLE), or step (2^BITS (high - MIDDLE) + low), is off by half a step at most.
     """
@@ -74,8 +73,8 @@ def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
 def multiply_int8_kernel(x, n_bytes, panels, scales, weight_sums, bias, y):
     """y[r, o] = scales[o] step[r] sum_i integer(x[r, i]) weights[o, i] + bias[o];  x [R, in] -> y [R, out].
 
-    Each row of x becomes integers of n_bytes bytes, which are rows of their own in a product: two rows of x fill a tile, or
-    four. Two bytes are some hundred times finer than the rounding of the weights. weight_sums[o]: what to subtract
+    A row of x becomes integers of n_bytes bytes; high and low bytes are rows of their own in the product, so that one or
+    two instructions multiply them. Two bytes are some hundred times finer than the rounding of the weights. weight_sums[o]: what to subtract
     MIDDLE times, because the bytes have no sign. Return False if a row of x has no step.
     """
     R = len(x)

@@ -5,6 +5,7 @@ from minigpt.ops.jit.registers import BYTE_PRODUCT, load, repeat, store
 
 HAS_WIDE_REGISTERS = BYTE_PRODUCT.name == "avx512vnni"  # 32 of 64 bytes; others have 16 or 32 of at most 32 bytes
 TILE = 4 if HAS_WIDE_REGISTERS else 2  # rows
+MAX_FINE_ROWS = 8  # rows of x that are never rounded: memory sets the pace of so few, and exactness costs nothing
 
 
 def make_multiply_tile(zeros, add_products):
