@@ -14,7 +14,6 @@ MIDDLE = 2 ** (BITS - 1)  # bytes have no sign: this one stands for 0
 MAX_INPUTS = (2**31 - 1) // (2**BITS * 127)  # for more of them, a sum might not fit into 32 bits
 MIN_PARALLEL_ROWS = 16  # for fewer, it takes longer to wake another thread than to write the bytes
 
-
 _multiply_tile = make_multiply_tile(integer_zeros, add_byte_products)
 
 
@@ -73,9 +72,9 @@ def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
 def multiply_int8_kernel(x, n_bytes, panels, scales, weight_sums, bias, y):
     """y[r, o] = scales[o] step[r] sum_i integer(x[r, i]) weights[o, i] + bias[o];  x [R, in] -> y [R, out].
 
-    A row of x becomes integers of n_bytes bytes; high and low bytes are rows of their own in the product, so that one or
-    two instructions multiply them. Two bytes are some hundred times finer than the rounding of the weights. weight_sums[o]: what to subtract
-    MIDDLE times, because the bytes have no sign. Return False if a row of x has no step.
+    A row of x becomes integers of n_bytes bytes; high and low bytes are rows of their own in the product, because the
+    processor multiplies bytes. Two of them are some hundred times finer than the rounding of the weights.
+    weight_sums[o]: what to subtract MIDDLE times, because the bytes have no sign. Return False if a row has no step.
     """
     R = len(x)
     rows = np.zeros((-(-R * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
