@@ -10,6 +10,7 @@ import { paintStrip, pooled } from "./overview_strip.js";
 
 const WAIT = 200; // milliseconds for the first numbers; later ones are drawn into the picture as they come
 const LOW = 520; // pixels of the window, below which what the model says stands above the picture
+const HEADING = 170; // pixels that "guess for the next token" takes, with some room beside it
 const UNFOLDED = 18; // tokens that are shown at most before the reader unfolds the others
 
 let unfolded = null; // the run whose folded tokens the reader wants to see
@@ -74,7 +75,7 @@ function draw(app, place, section, width) {
   if (layout.right.width) right.append(el("button", {
     class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" },
     onclick: () => app.go({ view: "next", token: place.token }),
-  }, layout.isDeep || layout.isAbove ? "next token" : "guess for the next token"));
+  }, layout.right.width < HEADING ? "next token" : "guess for the next token"));
   fill(section, layout.isAbove && box, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
   requestAnimationFrame(() => { moving.scrollLeft = scrolled; });
 
