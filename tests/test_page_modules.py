@@ -9,6 +9,7 @@ from page_checks import WHYS, assert_same_why, assert_whys_are_those_of
 import minigpt
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.sampling import apply_filters, draw_token
+from minigpt.ops import plain
 from minigpt.ops.plain import softmax
 
 pytestmark = pytest.mark.browser
@@ -32,6 +33,44 @@ def test_why_is_that_of_python_for_other_models(open_tab, options):
     tokenizer, text = letter_tokenizer(model), random_text(model, 7)
     tab = open_tab(serve_in_thread(model, tokenizer, text))
     assert_whys_are_those_of(tab, minigpt.step(model, tokenizer, text), seed=1, tolerance=1e-12)
+
+
+def test_the_activation_function_far_below_0_is_that_of_python(tab, bundled):
+    """Where float32 has only rounding left, the page shows the digits of the run, as Python does."""
+    tab.type_text("She lived with her mother in a small house. One day a bear came.")
+    steps = minigpt.step(*bundled, tab.run()["text"])
+    places = []
+    for layer in range(steps.n_layer):
+        pre, act = (steps[f"h.{layer}.mlp.{part}"].array[0] for part in ("pre", "act"))
+        places += [[f"h.{layer}.mlp.act", index] for index in np.argwhere((pre < -4) & (act > -1e-3)).tolist()]
+    places = places[:: len(places) // 100]
+    values = []
+    for found, (name, index) in zip(tab.module("why.js", WHYS, places), places, strict=True):
+        expected = steps.why(name, *index).to_dict()
+        assert [found["value"], found["numbers"], found["note"]] == [expected["value"], expected["numbers"], ""]
+        assert found["terms"][0]["value"] == expected["terms"][0]["value"] == found["value"]
+        values.append(found["value"])
+    assert min(values) < -1e-7 and max(values) == 0 and len(set(values)) > 20
+
+
+def test_the_activation_functions_are_those_of_python(tab):
+    rng = np.random.default_rng(6)
+    drawn = np.concatenate([rng.normal(0, 3, 2000), rng.uniform(-8, -4, 1000), [0, -30, 30]])
+    for name, function in (("gelu_new", plain.gelu_new), ("gelu", plain.gelu), ("relu", plain.relu)):
+        for dtype in ("float32", "float64"):
+            x = drawn.astype(dtype)
+            found = np.array(tab.module("activation_functions.js", FUNCTIONS, [name, dtype, x.tolist()]))
+            expected = function(x).astype(float)
+            apart = np.abs(found - expected) / np.maximum(np.abs(x.astype(float)), 1e-9)
+            # tanh and erf may be off by their last bits, and nothing else.
+            last_bits = 2**-50 if dtype == "float64" else 2**-23 if name == "gelu_new" else 0
+            assert apart.max() <= last_bits, (name, dtype)
+
+
+FUNCTIONS = """
+({ACTIVATION_FUNCTIONS}, [name, dtype, numbers]) =>
+  numbers.map((x) => ACTIVATION_FUNCTIONS[name].at(x, dtype === "float32" ? Math.fround : undefined))
+"""
 
 
 def test_why_of_an_edited_number_is_that_of_python(tab, bundled):

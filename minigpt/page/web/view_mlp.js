@@ -1,6 +1,7 @@
 // The MLP of a block, for one token: widened to F numbers, through the activation function, narrowed again.
 
-import { activationCurve, FUNCTIONS } from "./activation_curve.js";
+import { activationCurve } from "./activation_curve.js";
+import { ACTIVATION_FUNCTIONS } from "./activation_functions.js";
 import { chooseBlock, spot } from "./choose.js";
 import { el, fill, number, percent } from "./dom.js";
 import { figure, quoted, strip } from "./figures.js";
@@ -44,7 +45,7 @@ export const view = {
       if (f === shown) return; // a button that is being clicked must not be replaced
       shown = f;
       curve.mark(f);
-      const changed = Math.abs(FUNCTIONS[kind].at(pre[f]) - act[f]) > 1e-3 * Math.max(1, Math.abs(act[f]));
+      const changed = Math.abs(ACTIVATION_FUNCTIONS[kind].at(pre[f]) - act[f]) > 1e-3 * Math.max(1, Math.abs(act[f]));
       fill(
         line,
         `Neuron ${f}: ${kind}(`,
@@ -85,7 +86,7 @@ export const view = {
         el(
           "div",
           { class: "arithmetic" },
-          el("p", {}, el("span", { class: "formula" }, `${kind}(x) = ${FUNCTIONS[kind].formula}`)),
+          el("p", {}, el("span", { class: "formula" }, `${kind}(x) = ${ACTIVATION_FUNCTIONS[kind].formula}`)),
           el(
             "p",
             {},
