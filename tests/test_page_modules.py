@@ -98,6 +98,24 @@ def test_why_of_an_edited_number_is_that_of_python(tab, bundled):
 CHANGE = [{"kind": "zero", "name": "h.1.attn.heads", "head": 1}]
 
 
+def test_what_the_formula_gives_for_an_edited_number_is_that_of_python(tab, bundled):
+    model, tokenizer = bundled
+    pre = minigpt.step(model, tokenizer, tab.run()["text"])["h.2.mlp.pre"].array[0]
+    t, f = np.argwhere((pre < -5.8) & (pre > -6.8))[0].tolist()  # gelu_new of it is 0 in float32, and not in float64
+    change = {"kind": "set", "name": "h.2.mlp.act", "index": [t, f], "value": 0.5}
+
+    def put(x):
+        x[:, t, f] = 0.5
+        return x
+
+    steps = minigpt.step(model, tokenizer, tab.run()["text"], edit={"h.2.mlp.act": put})
+    tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", [change])
+    (found,) = tab.settled().module("why.js", WHYS, [["h.2.mlp.act", [t, f]]])
+    expected = steps.why("h.2.mlp.act", t, f)
+    assert found["note"] == expected.note == "h.2.mlp.act was edited: the formula gives 0 here."
+    assert_same_why(found, expected, steps["h.2.mlp.act"].largest)
+
+
 def drawn_options(rng):
     """Draw settings of the sliders: any of them can be off."""
     return {
