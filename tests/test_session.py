@@ -79,7 +79,7 @@ def test_start(bundled):
     assert [a["axes"] for a in head["activations"]][:3] == ["TD", "TD", "HTK"] and len(head["activations"]) == 17
     assert head["max_tokens"] == 256 and head["has_parameters"] and not arrays
     names = {}
-    exec(head["python"], names)
+    exec(run_of(session)["python"], names)
     assert np.array_equal(names["model"](names["tokenizer"].encode(TEXT)), bundled[0](bundled[1].encode(TEXT)))
 
 

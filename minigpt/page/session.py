@@ -67,7 +67,6 @@ class Session:
             "config": config_head(first.model.config),
             "activations": activations_head(first.model.config),
             "max_tokens": first.max_tokens,
-            "python": first.python,
             "has_parameters": True,
         }
         return head, []
@@ -94,6 +93,7 @@ class Session:
             "tokens": run.tokens,
             "text": text,
             "steps": run.steps(),
+            "python": loaded.python,
             "code": self.runs.python(run),
             "changes": [change.fields for change in changes],
             "model": loaded.name,

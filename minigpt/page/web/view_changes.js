@@ -21,7 +21,7 @@ export const view = {
     const base = await baseRun(app);
     const outcome = await nextTokens(app, base, app.run);
     const python = codeBlock(app, "The same in Python");
-    python.set(app.run.code);
+    python.set(`${app.run.python}\n\n${app.run.code}`);
     const switches = [el("h3", {}, "Switch parts off"), switchboard(app)];
     const isWide = app.config.n_head > MAX_NARROW;
     return el("section", { class: "changes" },
