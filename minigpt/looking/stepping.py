@@ -115,8 +115,6 @@ class Steps(Sequence):
     numbers: the activations and the parameters by name, with the model, the tokenizer and the ids.
     """
 
-    show_live: Callable[["Steps"], bool] | None = None  # set by minigpt.page: shows them as a page, if it can
-
     def __init__(self, steps: list[Step], next_tokens: list[tuple[str, float]], numbers: ForwardNumbers):
         self.steps = steps
         self.tokens = numbers.tokens
@@ -174,10 +172,6 @@ class Steps(Sequence):
 
     def __repr__(self):
         return self.as_text()
-
-    def _ipython_display_(self):
-        if self.show_live is None or not self.show_live():
-            raise NotImplementedError  # tells IPython to use _repr_html_ or __repr__
 
     def as_text(self, layer: int = 0, everything: bool = False) -> str:
         """Return one block in full and the others in brief, or every block in full.
