@@ -8,9 +8,10 @@ n tokens are those of a run of these n tokens: the page can show every beginning
     <script id="numbers">   the numbers of all arrays as base64, one after the other
 
 start, run, lens: the answers to these questions, for all tokens. prefixes[n - 1]: what differs in `run` for the first n
-tokens, {run, text, code}. n_text: the tokens of the text itself. vocabulary: the text of every id. beams: {n: answer},
-with beam_options. attribution[t]: {id: answer} for the most probable tokens after position t. arrays: {"activations":
-{name: place}, "parameters": {name: place}}, a place being {shape, dtype, start, length}, in characters of `numbers`.
+tokens, {run, text, encodes, code}. n_text: the tokens of the text itself. vocabulary: the text of every id. beams:
+{n: answer}, with beam_options. attribution[t]: {id: answer} for the most probable tokens after position t. arrays:
+{"activations": {name: place}, "parameters": {name: place}}, a place being {shape, dtype, start, length}, in characters
+of `numbers`.
 web/source_file.js reads all this.
 """
 
@@ -110,7 +111,7 @@ def _prefix(session, ids, text):
     """Return what the answer to "run" has for the first tokens only. text: that of the ids, if it is known."""
     loaded = session.models.first
     run = PageRun(id_of_run(loaded.name, ids), loaded, ids, text or loaded.tokenizer.decode(ids), [], {})
-    return {"run": run.id, "text": run.text, "code": session.runs.python(run)}
+    return {"run": run.id, "text": run.text, "encodes": run.encodes, "code": session.runs.python(run)}
 
 
 def _beams(session, ids, n_text):

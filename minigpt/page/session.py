@@ -92,6 +92,7 @@ class Session:
             "ids": ids,
             "tokens": run.tokens,
             "text": text,
+            "encodes": run.encodes,
             "steps": run.steps(),
             "python": loaded.python,
             "code": self.runs.python(run),

@@ -1,23 +1,26 @@
 // The state of the page: the run that is shown, the place where the reader is, and the way there.
 
+import { addressOf, questionOf, readAddress } from "./address.js";
 import { place as placeName } from "./dom.js";
 
 const MAX_KEPT = 128e6; // bytes of arrays kept for another look
 
 export class App {
-  constructor(source) {
+  /** history: the way back, see history.js. */
+  constructor(source, history) {
     this.source = source;
+    this.history = history;
+    history.onmove = (address) => this.follow(address);
     this.place = { view: "overview" };
     this.run = null; // the answer to the question "run": tokens, steps, changes ...
     this.other = null; // a second run to compare with
     this.start = null; // the answer to the question "start"
     this.asked = null; // {name, index}: the number that was clicked last
-    this.history = [];
-    this.listeners = { run: [], place: [], shown: [], status: [] };
+    this.listeners = { run: [], place: [], leave: [], shown: [], status: [] };
     this.kept = new Map();
   }
 
-  /** Call f whenever the "run", the "place" or the "status" changes, or a place is "shown". */
+  /** Call f whenever the "run", the "place" or the "status" changes, a place is "shown", or about to "leave". */
   on(event, f) {
     this.listeners[event].push(f);
   }
@@ -62,21 +65,63 @@ export class App {
   /** Go to a place, such as {view: "activation", name: "h.0.attn.q"}; back() returns. */
   go(place) {
     if (JSON.stringify(place) === JSON.stringify(this.place)) return;
-    this.history.push(this.place);
     this.place = place;
+    this.history.push(addressOf(this));
     this.tell("place");
   }
 
   /** Change the place without adding to the way back: for sliders and the like. */
   replace(place) {
     this.place = place;
+    this.history.replace(addressOf(this));
     this.tell("place");
   }
 
   back() {
-    if (!this.history.length) return;
-    this.place = this.#fitting(this.history.pop());
-    this.tell("place");
+    if (!this.history.canGoBack) return;
+    this.tell("leave");
+    this.history.back();
+  }
+
+  /** Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. */
+  async follow(address) {
+    const turn = ++this.#turn;
+    try {
+      const { place, question, second } = readAddress(address, this.start);
+      // Changes may copy from the run of the second text.
+      const other = second === null ? null : await this.#runOf({ text: second, model: question.model, changes: [] }, this.other);
+      const run = await this.#runOf(question, this.run);
+      if (turn === this.#turn) this.#arrive(run, other, this.#checked(place, run));
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      const run = this.run ?? await this.source.ask({ ask: "run", text: this.start.text });
+      this.#arrive(run, this.other, { view: "overview" });
+      this.say(`This address leads nowhere: ${error.message}.`, true);
+    }
+  }
+
+  /** The run that a question asks for; `known`, if it is that one. */
+  #runOf(question, known) {
+    const isKnown = known && JSON.stringify(questionOf(known)) === JSON.stringify(question);
+    return isKnown ? known : this.source.ask({ ask: "run", ...question });
+  }
+
+  /** A place and the numbers asked on the way to it, all of which a run has. Throws an Error if it lacks one. */
+  #checked(place, run) {
+    for (const one of [place, ...(place.why?.trail ?? [])]) {
+      const fitting = this.#fitting(one, run);
+      const lost = Object.keys(one).find((key) => !(key in fitting));
+      if (lost) throw new Error(`its run has no ${lost} ${lost === "why" ? placeName(one.why.name, one.why.index) : one[lost]}`);
+    }
+    return place;
+  }
+
+  #arrive(run, other, place) {
+    const isOther = run !== this.run || other !== this.other;
+    Object.assign(this, { run, other, place });
+    this.asked = place.why ?? this.#fitting({ why: this.asked }).why ?? null;
+    this.history.replace(addressOf(this));
+    this.tell(isOther ? "run" : "place");
   }
 
   /** Ask where a number comes from: the panel shows its arithmetic. more: what else changes about the place. */
@@ -104,11 +149,13 @@ export class App {
     if (this.other?.model !== run.model) this.other = null;
     this.place = this.#fitting(this.place);
     this.asked = this.#fitting({ why: this.asked }).why ?? null;
+    this.history.push(addressOf(this));
     this.tell("run");
   }
 
   setOther(run) {
     this.other = run;
+    this.history.push(addressOf(this));
     this.tell("run");
   }
 
@@ -129,15 +176,20 @@ export class App {
 
   #turn = 0; // of the questions for a run
 
-  /** A place without what the present run does not have: a shorter text has fewer tokens, another model fewer blocks. */
-  #fitting(place) {
-    const { n_layer, n_head } = this.config;
+  /** A place without what a run does not have: a shorter text has fewer tokens, another model fewer blocks. */
+  #fitting(place, run = this.run) {
+    const { n_layer, n_head } = run.config;
+    const isToken = (position) => position < run.ids.length;
+    const isActivation = (name) => this.step(name, run);
     const fits = {
       layer: (layer) => layer < n_layer,
       head: (head) => head < n_head,
-      token: (position) => position < this.run.ids.length,
-      name: (name) => this.step(name),
-      why: (why) => this.step(why.name)?.shape.every((size, axis) => why.index[axis] < size),
+      token: isToken,
+      key: isToken,
+      name: isActivation,
+      norm: isActivation,
+      why: ({ name, index }) => this.step(name, run)?.shape.every((size, axis) => index[axis] < size)
+        && index.length === this.step(name, run).shape.length,
     };
     return Object.fromEntries(Object.entries(place).filter(([key, value]) => (value ?? null) === null || !fits[key] || fits[key](value)));
   }

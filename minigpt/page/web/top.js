@@ -82,7 +82,7 @@ export function updateTabs(app) {
     const row = tab.parentElement;
     if (here && row.scrollWidth > row.clientWidth) row.scrollLeft = tab.offsetLeft - row.offsetLeft - row.clientWidth / 3;
   }
-  at("back").disabled = !app.history.length;
+  at("back").disabled = !app.history.canGoBack;
 }
 
 /** What a place hands on when the reader opens another tab. */
