@@ -205,6 +205,39 @@ def test_a_text_that_cannot_be_run_is_refused_in_a_sentence(tab):
     assert tab.run()["text"] == "the fox" and tab.page.get_attribute("#status", "class") != "bad"
 
 
+def test_a_message_goes_with_the_next_thing_done(tab):
+    tab.expect_fault("status 400")
+    messages = (
+        lambda: tab.type_text("fox " * 300),  # an error
+        lambda: tab.click("#add"),  # what was added
+        lambda: tab.why("logits", 3, 5),  # where the answer is
+        lambda: tab.go("next").click(".next .code-block button"),  # that the lines are copied
+    )
+    next_things = (
+        lambda: tab.click("#tabs [data-view=mlp]"),
+        lambda: tab.click("#map .part >> nth=0"),
+        lambda: tab.leave_field().press("ArrowRight"),
+        lambda: tab.click("#back"),
+        lambda: tab.go_back(),
+        lambda: tab.type_text("the fox and the bear"),
+        lambda: tab.click("#theme"),
+    )
+    for say in messages:
+        for do in next_things:
+            tab.go("overview")
+            say()
+            assert tab.text("#status") != ""
+            do()
+            assert tab.text("#status") == "" and tab.page.get_attribute("#status", "class") == "", (say, do)
+    tab.go("next")
+    messages[-1]()
+    assert tab.text("#status") and tab.click("#draw").text("#status") == ""
+    messages[-1]()
+    tab.page.fill("#temperature", "1.5")
+    tab.page.dispatch_event("#temperature", "change")
+    assert tab.text("#status") == ""
+
+
 def test_a_program_that_has_ended_is_said_in_a_sentence(tab):
     tab.expect_fault("ERR_FAILED")
     tab.context.route("**/ask", lambda route: route.abort())
