@@ -218,7 +218,7 @@ def test_a_message_goes_with_the_next_thing_done(tab):
         lambda: tab.click("#map .part >> nth=0"),
         lambda: tab.leave_field().press("ArrowRight"),
         lambda: tab.click("#back"),
-        lambda: tab.go_back(),
+        tab.go_back,
         lambda: tab.type_text("the fox and the bear"),
         lambda: tab.click("#theme"),
     )

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import TEXT, VIEWS, serve_in_thread
+from browser_helpers import DESKTOP, PROJECTOR, TEXT, VIEWS, serve_in_thread
 from letter_models import letter_model, letter_tokenizer, random_text
 from page_checks import assert_numbers_are_those_of, drawn_index, head_off, number_of, shows, size_of, trace_of
 
@@ -48,6 +48,87 @@ def test_every_number_is_that_of_the_trace_after_a_change(tab, bundled):
     for view in VIEWS:
         assert_numbers_are_those_of(trace, tab.go(view, layer=1, head=1, token=6).numbers("#view"))
     assert_numbers_are_those_of(trace, tab.why("h.1.attn.out", 6, 3).numbers("#panel"))
+
+
+CARDS = """
+(cards) => cards.map((card) => {
+  const text = (selector) => card.querySelector(selector).innerText;
+  return [card.dataset.activation, text("h2"), text(".formula"), text(".origin"), text("pre"), card.checkVisibility()];
+})
+"""
+
+
+def activations_in_panel(tab):
+    """Return {name: (heading, formula, origin, source)} of what the panel says of activations without a click."""
+    cards = tab.page.eval_on_selector_all("#panel .details", CARDS)
+    assert all(is_visible for *_, is_visible in cards)
+    found = {name: tuple(words) for name, *words, _ in cards}
+    assert len(found) == len(cards)
+    return found
+
+
+def assert_panel_describes(tab, steps, names):
+    """Assert that the panel has the shape, the formula and the line of these activations, and of no other."""
+    found = activations_in_panel(tab)
+    described = {}
+    for name, (heading, formula, origin, source) in found.items():
+        of_blocks = [name.replace("*", str(layer)) for layer in range(steps.n_layer)] if "*" in name else [name]
+        expected = f"{of_blocks[0]} to {of_blocks[-1]}" if len(of_blocks) > 1 else name
+        for one in of_blocks:
+            step = steps[one]
+            assert heading == f"{expected} {list(step.shape[1:])}"
+            assert formula == f"= {step.formula}" and origin == f"{step.file}:{step.line}" and source == step.source
+            described[one] = step
+    assert described.keys() >= names, names - described.keys()
+
+
+DRAWN_NAMES = (
+    "(elements) => elements.map((e) => e.dataset.name ?? e.id.replace(/^field (.*? )?([a-z][\\w.]*)\\[.*/, '$2'))"
+)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PROJECTOR], ids=["desktop", "projector"])
+def test_the_line_of_every_activation_that_is_shown_stands_in_the_panel(open_tab, page_address, bundled, size):
+    tab = open_tab(page_address, size=size)
+    steps = minigpt.step(*bundled, TEXT)
+    names = {step.name for step in steps}
+    for view, layer in itertools.product(VIEWS, (0, 2)):
+        tab.go(view, layer=layer, head=1, token=5)
+        drawn = names.intersection(tab.page.eval_on_selector_all("#view :is([data-name], .field)", DRAWN_NAMES))
+        assert len(drawn) >= {"attention": 4, "vectors": 5, "mlp": 4, "norm": 2, "overview": 7, "stream": 17}.get(
+            view, 0
+        )
+        assert_panel_describes(tab, steps, drawn)
+    tab.go("changes")
+    tab.click('[aria-label="switch off head 1 of block 1"]')
+    assert_panel_describes(tab, steps, names)
+    tab.why("h.1.mlp.act", 5, 3)
+    assert_panel_describes(
+        tab.go("attention", layer=2, why={"name": "h.1.attn.q", "index": [0, 1, 2]}),
+        steps,
+        {"h.1.attn.q", "h.2.attn.q"},
+    )
+
+
+def test_three_clicks_lead_to_any_activation(tab, bundled):
+    model, _ = bundled
+    steps = minigpt.step(*bundled, TEXT)
+    trace = trace_of(model, tab.run()["ids"])
+    for name in (step.name for step in steps):
+        tab.go("overview")
+        tab.click("#tabs [data-view=activation]")
+        tab.page.select_option("#activation", name)  # two clicks: it opens, and one is chosen
+        assert activations_in_panel(tab.settled()).keys() == {name}
+        assert_panel_describes(tab, steps, {name})
+        field = tab.page.locator("#view .field").first
+        box = field.bounding_box()
+        tab.page.mouse.move(box["x"] + 1, box["y"] + 1)
+        found, index, value = re.fullmatch(r"([\w.]+)\[([\d, ]+)\] (\S+)", field.locator(".tip").inner_text()).groups()
+        assert found == name and shows(value, trace[name][tuple(map(int, index.split(", ")))], size_of(trace[name]))
+    # From a view of a block, the panel leads there.
+    tab.go("attention", layer=2, head=1)
+    tab.click("#panel .details >> text=h.2.attn.k")
+    assert tab.place() == {"view": "activation", "name": "h.2.attn.k"}
 
 
 def test_the_stages_of_attention_are_computed_right(tab, bundled):

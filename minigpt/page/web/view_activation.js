@@ -19,8 +19,9 @@ export function richerView(name) {
 export const view = {
   id: "activation",
   title: "Activations",
+  shows: (app, place) => [nameOf(app, place)],
   async render(app, place) {
-    const name = app.step(place.name)?.name ?? "embed";
+    const name = nameOf(app, place);
     const step = app.step(name);
     const { shape, data } = await app.numbers(name);
     const heads = shape.length === 3 ? shape[0] : 1;
@@ -65,6 +66,10 @@ export const view = {
       el("div", { class: "pictures" }, pictures));
   },
 };
+
+function nameOf(app, place) {
+  return app.step(place.name)?.name ?? "embed";
+}
 
 /** Go to the next activation in the order of the forward pass, or with -1 to the one before. */
 export function stepBy(app, by) {

@@ -13,6 +13,7 @@ const PICTURE = 64; // pixels of a head's small picture; larger matrices are mad
 export const view = {
   id: "attention",
   title: "Attention",
+  shows: (app, place) => ["q", "k", "v", "scores", "weights", "heads"].map((part) => `h.${spot(app, place).layer}.attn.${part}`),
   async render(app, place) {
     const { layer, head, token, T } = spot(app, place);
     const K = app.config.head_size;

@@ -16,6 +16,8 @@ const MAX_NARROW = 8; // heads whose switches fit into half of the page
 export const view = {
   id: "changes",
   title: "Changes",
+  shows: (app) => (!app.run.changes.length ? ["logits"]
+    : app.start.activations.map(({ name, in_block }) => (in_block ? `h.*.${name}` : name))),
   async render(app, place) {
     if (!app.start.live) return notHere(app);
     const base = await baseRun(app);

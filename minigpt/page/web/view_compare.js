@@ -21,6 +21,7 @@ const NAMES = { stories: [" Ben", " Tom"], others: [" Alice", " Mary"] };
 export const view = {
   id: "compare",
   title: "Compare",
+  shows: (app, place) => (app.other ? [...new Set([nameOf(app, place), "logits"])] : []),
   async render(app, place) {
     const { other } = app;
     const head = [
@@ -41,7 +42,7 @@ export const view = {
     }
     const base = await baseRun(app);
     const isEven = other.ids.length === app.run.ids.length;
-    const name = app.step(place.name)?.name ?? `h.${Math.floor((app.config.n_layer - 1) / 2)}.resid`;
+    const name = nameOf(app, place);
     const outcome = await nextTokens(app, app.run, other);
     const answers = await answersOf(app, place, base, other);
     return el("section", { class: "compare" }, head, secondText(app), alignment(app, place, isEven),
@@ -53,6 +54,10 @@ export const view = {
       isEven && patchingMap(app, place, base, name, answers));
   },
 };
+
+function nameOf(app, place) {
+  return app.step(place.name)?.name ?? `h.${Math.floor((app.config.n_layer - 1) / 2)}.resid`;
+}
 
 /** The field for the second text. */
 function secondText(app) {

@@ -14,6 +14,7 @@ const answers = new WeakMap(); // by run: the question takes as long as a few ru
 export const view = {
   id: "lens",
   title: "Logit lens",
+  shows: (app, place) => [readFrom(app, place), "logits"],
   async render(app, place) {
     const answer = askOnce(app);
     const element = el("section", { class: "lens" });
@@ -56,6 +57,12 @@ function intro() {
 function rowOf(app, place) {
   const L = app.config.n_layer;
   return Number.isInteger(place.layer) ? Math.max(-1, Math.min(L - 1, place.layer)) + 1 : L;
+}
+
+/** The activation that the row is read from. */
+function readFrom(app, place) {
+  const row = rowOf(app, place);
+  return row === 0 ? "embed" : `h.${row - 1}.resid`;
 }
 
 function rowName(row) {
@@ -122,7 +129,7 @@ function scrollToChosen(element) {
 /** The best tokens of the chosen cell, and the vector that they were read from. */
 async function detail(app, place, lens) {
   const t = positionOf(app, place), row = rowOf(app, place), L = app.config.n_layer;
-  const name = row === 0 ? "embed" : `h.${row - 1}.resid`;
+  const name = readFrom(app, place);
   const vector = await app.numbers(name, [t, null]);
   const from = row === 0 ? "From the embedding alone, after "
     : row === L ? `After block ${row - 1}, the last: what the model predicts after ` : `After block ${row - 1}, after `;

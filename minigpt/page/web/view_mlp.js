@@ -8,16 +8,17 @@ import { figure, quoted, strip } from "./figures.js";
 import { tokenStrip } from "./token_strip.js";
 
 const MOST_NEURONS = 10; // listed
+const PARTS = ["ln_2", "mlp.pre", "mlp.act", "mlp.out"];
 
 export const view = {
   id: "mlp",
   title: "MLP",
+  shows: (app, place) => PARTS.map((part) => `h.${spot(app, place).layer}.${part}`),
   async render(app, place) {
     const { layer, token } = spot(app, place);
     const name = (part) => `h.${layer}.${part}`;
-    const parts = ["ln_2", "mlp.pre", "mlp.act", "mlp.out"];
     const [normed, pre, act, out] = (
-      await Promise.all(parts.map((part) => app.numbers(name(part), [token, null])))
+      await Promise.all(PARTS.map((part) => app.numbers(name(part), [token, null])))
     ).map(({ data }) => data);
     const { activation_function: kind, n_embd: D } = app.config;
     const F = pre.length;

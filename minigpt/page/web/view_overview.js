@@ -19,6 +19,7 @@ let scrolled = 0; // how far the picture is scrolled to the right: kept when it 
 export const view = {
   id: "overview",
   title: "Overview",
+  shows: () => ["embed", "h.*.attn.weights", "h.*.attn.out", "h.*.mlp.out", "h.*.resid", "ln_f", "logits"],
   async render(app, place) {
     const section = el("section", { class: "overview" });
     const filled = draw(app, place, section, widthOf(document.getElementById("view")));

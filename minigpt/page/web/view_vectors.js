@@ -11,6 +11,7 @@ const ROW = 28; // pixels of a token's row
 export const view = {
   id: "vectors",
   title: "Q K V",
+  shows: (app, place) => ["q", "k", "v", "scores", "weights", "heads"].map((part) => `h.${spot(app, place).layer}.attn.${part}`),
   async render(app, place) {
     const { layer, head, token, T } = spot(app, place);
     const K = app.config.head_size;
