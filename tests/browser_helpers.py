@@ -6,6 +6,7 @@ everything.
 """
 
 import contextlib
+import json
 import os
 import queue
 import shutil
@@ -227,7 +228,7 @@ class Tab:
         return self.page.locator(selector).all_inner_texts()
 
     def place(self):
-        return self.page.evaluate("minigpt.place")
+        return json.loads(self.page.evaluate("JSON.stringify(minigpt.place)"))  # without what is undefined
 
     def address_of_place(self):
         """Return the part of the address behind #, with the #."""
