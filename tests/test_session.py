@@ -87,7 +87,7 @@ def test_a_run_of_ids_and_of_text_is_the_same_run(bundled):
     session = Session(*bundled, TEXT)
     by_text = run_of(session)
     by_ids = run_of(session, ids=by_text["ids"])
-    assert by_ids == by_text and by_text["tokens"] == ["Once", " upon", " a", " time"]
+    assert by_ids == by_text and by_text["encodes"] and by_text["tokens"] == ["Once", " upon", " a", " time"]
     other = run_of(session, text="The end")
     assert other["run"] != by_text["run"]
 
@@ -97,7 +97,7 @@ def test_ids_whose_text_the_tokenizer_cannot_encode():
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
     session = Session(letter_model(vocab_size=2), Tokenizer(backend), "a")
     run = run_of(session, ids=[0, 1])
-    assert run["ids"] == [0, 1] and "ids = [0, 1]" in run["code"]
+    assert run["ids"] == [0, 1] and "ids = [0, 1]" in run["code"] and not run["encodes"]
 
 
 def test_a_run_that_was_dropped_is_computed_again(monkeypatch):

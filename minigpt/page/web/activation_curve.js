@@ -19,8 +19,8 @@ function ticks(low, high, most) {
 }
 
 /**
- * kind: a key of ACTIVATION_FUNCTIONS. pre, act: a dot for each of their numbers. onhover(i): the nearest dot, null for none.
- * onpick(i): a click. Returns {element, mark(i)}; mark draws a ring around a dot.
+ * kind: a key of ACTIVATION_FUNCTIONS. pre, act: a dot for each of their numbers. onhover(i): the nearest dot, null for
+ * none. onpick(i): a click. Returns {element, mark(i)}; mark draws a ring around a dot.
  */
 export function activationCurve({ kind, pre, act, onhover, onpick }) {
   const { at } = ACTIVATION_FUNCTIONS[kind];

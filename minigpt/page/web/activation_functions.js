@@ -3,8 +3,8 @@
 const exact = (y) => y;
 
 /**
- * at(x, round): in float64, or rounded after every operation, as NumPy does in another dtype: with Math.fround in float32.
- * There only the last bit of tanh can differ, which is NumPy's own.
+ * at(x, round): in float64, or rounded after every operation, as NumPy does in another dtype: with Math.fround in
+ * float32. There only the last bit of tanh can differ, which is NumPy's own.
  */
 export const ACTIVATION_FUNCTIONS = {
   gelu_new: {

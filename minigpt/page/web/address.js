@@ -1,6 +1,6 @@
 // Where the reader is, as the part of the page's address behind #: a link, a reload, and the browser's Back and Forward
-// lead there. It looks like view=attention&layer=2&why=h.2.attn.scores-1-5-3&text=Once+upon+a+time. An address comes from
-// anyone, so nothing in it is taken that is not expected.
+// lead there. It looks like view=attention&layer=2&why=h.2.attn.scores-1-5-3&text=Once+upon+a+time. An address comes
+// from anyone, so nothing in it is taken that is not expected.
 
 import { VIEWS, viewOf } from "./views.js";
 
@@ -29,7 +29,7 @@ export function questionOf({ text, ids, encodes, model, changes }) {
   return { ...(encodes ? { text } : { ids }), model, changes };
 }
 
-/** What an address says: {place, question, second}; second is a text or null. Throws an Error that says what is wrong. */
+/** What an address says: {place, question, second}; second is a text or null. An Error says what is wrong. */
 export function readAddress(address, start) {
   const fields = new URLSearchParams(address);
   const unknown = [...fields.keys()].find((key) => !KEYS.includes(key));
@@ -43,7 +43,8 @@ export function readAddress(address, start) {
   if (![start.model, ...start.models].includes(model)) throw new Error("it names a model that is not here");
   const asked = fields.has("ids") ? { ids: integers(fields.get("ids").split("-"), "ids") }
     : { text: fields.get("text") ?? start.text };
-  return { place, question: { ...asked, model, changes: readChanges(fields.get("changes")) }, second: fields.get("second") };
+  const question = { ...asked, model, changes: readChanges(fields.get("changes")) };
+  return { place, question, second: fields.get("second") };
 }
 
 function fieldsOf(place) {

@@ -89,7 +89,8 @@ export class App {
     try {
       const { place, question, second } = readAddress(address, this.start);
       // Changes may copy from the run of the second text.
-      const other = second === null ? null : await this.#runOf({ text: second, model: question.model, changes: [] }, this.other);
+      const ofSecond = { text: second, model: question.model, changes: [] };
+      const other = second === null ? null : await this.#runOf(ofSecond, this.other);
       const run = await this.#runOf(question, this.run);
       if (turn === this.#turn) this.#arrive(run, other, this.#checked(place, run));
     } catch (error) {
@@ -111,7 +112,8 @@ export class App {
     for (const one of [place, ...(place.why?.trail ?? [])]) {
       const fitting = this.#fitting(one, run);
       const lost = Object.keys(one).find((key) => !(key in fitting));
-      if (lost) throw new Error(`its run has no ${lost} ${lost === "why" ? placeName(one.why.name, one.why.index) : one[lost]}`);
+      if (lost === "why") throw new Error(`its run has no ${placeName(one.why.name, one.why.index)}`);
+      if (lost) throw new Error(`its run has no ${lost} ${one[lost]}`);
     }
     return place;
   }

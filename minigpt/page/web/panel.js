@@ -1,5 +1,5 @@
-// The panel at the right: the arithmetic of the number that was asked for, and every activation that the view shows: what
-// it means, and the line that made it.
+// The panel at the right: the arithmetic of the number that was asked for, and every activation that the view shows:
+// what it means, and the line that made it.
 
 import { el, fill } from "./dom.js";
 import { viewOf } from "./views.js";
@@ -20,8 +20,8 @@ export function renderPanel(app, element) {
         onclick: () => app.go({ ...app.place, why: undefined }),
       }, "Close")),
     why && renderWhy(app, why.name, why.index),
-    !why && el("p", { class: "hint" },
-      "Click a number or a guess to see where it comes from. ← and → step through the activations, Space adds the next token."),
+    !why && el("p", { class: "hint" }, "Click a number or a guess to see where it comes from. ",
+      "← and → step through the activations, Space adds the next token."),
     activationsOf(app).map((name) => details(app, name)));
   if (isOther) element.scrollTop = 0;
 }
@@ -43,7 +43,8 @@ function details(app, name) {
   const names = name.includes("*") && last > 0 ? `${inBlock(0)} to ${inBlock(last)}` : step.name;
   return el("section", { class: "details", dataset: { activation: name } },
     el("h2", {}, el("button", {
-      class: "link", title: `show the numbers of ${step.name}`, onclick: () => app.go({ view: "activation", name: step.name }),
+      class: "link", title: `show the numbers of ${step.name}`,
+      onclick: () => app.go({ view: "activation", name: step.name }),
     }, el("code", {}, names)), " ", el("span", { class: "shape" }, `[${step.shape.join(", ")}]`)),
     el("p", { class: "formula" }, "= ", step.formula),
     el("p", {}, step.meaning),
