@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from minigpt.generation.sampling import top_indices
-from minigpt.looking.attribution import attribution
+from minigpt.looking.attribution import Attribution, attributions
 from minigpt.looking.beam_tree import beam_tree_of_ids
 from minigpt.looking.labels import token_texts
 from minigpt.looking.lens import lens_rows
@@ -50,8 +50,13 @@ def beams(run: PageRun, num_beams: int, steps: int, computing: AbstractContextMa
 
 def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -> dict:
     """Return what every part of the model adds to a logit, the fields of an Attribution, for JSON."""
+    (found,) = parts_of_logits(run, [(position, token, other)])
+    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
+
+
+def parts_of_logits(run: PageRun, logits: list[tuple[int, int, int | None]]) -> list[Attribution]:
+    """Return what every part of the model adds to some logits, see looking.attribution.attributions."""
     edited = {change.name for change in run.changes}
     numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
     with np.errstate(all="ignore"):  # as in the run itself
-        found = attribution(numbers, token, other, position)
-    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
+        return attributions(numbers, logits)
