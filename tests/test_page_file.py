@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -92,8 +93,10 @@ def test_a_file_holds_the_run(story, bundled):
     model(ids, trace=trace)
 
     def stored(place):
-        raw = base64.b64decode(numbers[place["start"] : place["start"] + place["length"]])
-        return np.frombuffer(raw, np.dtype(place["dtype"]).newbyteorder("<")).reshape(place["shape"])
+        raw = zlib.decompress(base64.b64decode(numbers[place["start"] : place["start"] + place["length"]]))
+        dtype = np.dtype(place["dtype"]).newbyteorder("<")
+        by_place = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1)
+        return by_place.T.copy().view(dtype).reshape(place["shape"])
 
     for name, place in data["arrays"]["activations"].items():
         assert np.array_equal(stored(place), trace[name][0]), name
