@@ -12,9 +12,9 @@ tokens, {run, text, code, largest}, largest being that of every step. n_text: th
 the text of every id. beams: {n: answer}, with beam_options. attribution[t]: the ids of the K most probable tokens after
 position t, whose logits are split.
 
-arrays: {"activations": {name: place}, "parameters": {name: place}, "attribution": {field: place}}, where a place is
-{shape, dtype, start, length}, the last two in characters of `numbers`. Activations have no batch axis. The fields are
-those of Attribution that are numbers, each [T, K, ...], in the model's dtype.
+arrays: {"activations": {name: place}, "parameters": {name: place}, "attribution": [{field: place} for every position]},
+where a place is {shape, dtype, start, length}, the last two in characters of `numbers`. Activations have no batch axis.
+The fields are those of Attribution that are numbers, each [K, ...], in the model's dtype.
 
 An array is packed without loss: the first bytes of all its numbers, then all second bytes and so on (little-endian),
 compressed as zlib does it, which browsers call "deflate". Of a float32 only the byte with the exponent, and zeros, get
@@ -113,8 +113,9 @@ def page_data(model: GPT2, tokenizer: Tokenizer, text: str, progress: Progress) 
             for name, array in flatten(loaded.model.params).items()
         }
     best = top_indices(run.trace["logits"][0], min(ATTRIBUTION_TOKENS, run.config.vocab_size)).tolist()
-    fields = _attributions(run, best, progress)
-    arrays["attribution"] = {name: numbers.add(field) for name, field in fields.items()}
+    arrays["attribution"] = [
+        {name: numbers.add(field) for name, field in fields.items()} for fields in _attributions(run, best, progress)
+    ]
     prefixes = [_prefix(run, n, text if n == n_text else None) for n in range(1, len(ids) + 1)]
     data = {
         "start": start,
@@ -201,13 +202,12 @@ def _beams(prefixes, progress):
 
 
 def _attributions(run, best, progress):
-    """Return the fields of the Attributions of the best tokens [T][K] after every position, arrays [T, K, ...]."""
-    T, K = len(best), len(best[0])
-    found = []
+    """Yield, for every position, the fields of the Attributions of its best tokens [T][K]: arrays [K, ...]."""
+    T, dtype = len(best), run.trace["logits"].dtype
     starts = range(0, T, POSITIONS_AT_ONCE)
     for start in progress(starts, len(starts), "attribution"):
         positions = range(start, min(start + POSITIONS_AT_ONCE, T))
-        found += parts_of_logits(run, [(t, token, None) for t in positions for token in best[t]])
-    dtype = run.trace["logits"].dtype
-    stacked = {name: np.array([getattr(parts, name) for parts in found], dtype) for name in ATTRIBUTION_FIELDS}
-    return {name: array.reshape(T, K, *array.shape[1:]) for name, array in stacked.items()}
+        found = iter(parts_of_logits(run, [(t, token, None) for t in positions for token in best[t]]))
+        for t in positions:
+            parts = [next(found) for _ in best[t]]
+            yield {name: np.array([getattr(part, name) for part in parts], dtype) for name in ATTRIBUTION_FIELDS}

@@ -15,7 +15,7 @@ export class FileSource {
   constructor(data, numbers) {
     this.data = data;
     this.numbers = numbers; // base64 of all arrays, packed
-    this.unpacked = new Map(); // promises of {shape, data}
+    this.unpacked = new Map(); // by place, promises of {shape, data}
   }
 
   async ask(question) {
@@ -77,7 +77,7 @@ export class FileSource {
   async #parameter({ name, index }) {
     if (!this.data.start.has_parameters) throw new Error("the parameters of this model are not in this file");
     if (!Object.hasOwn(this.data.arrays.parameters, name)) throw new Error(`this model has no parameter ${name}`);
-    return part(await this.#array("parameters", name), index, name);
+    return part(await this.#array(this.data.arrays.parameters[name]), index, name);
   }
 
   #lens({ run, position, k = 5 }) {
@@ -100,11 +100,11 @@ export class FileSource {
     const n = this.#tokensOf(run);
     const ids = this.data.attribution[requirePosition(position, n)];
     if (!ids.includes(token) || (other !== null && !ids.includes(other))) throw new Error(MISSING);
-    const fields = await Promise.all(Object.keys(this.data.arrays.attribution).map(async (name) => {
-      const whole = await this.#array("attribution", name);
-      const rest = whole.shape.slice(2).map(() => null);
+    const fields = await Promise.all(Object.entries(this.data.arrays.attribution[position]).map(async ([name, place]) => {
+      const whole = await this.#array(place);
+      const rest = whole.shape.slice(1).map(() => null);
       if (name === "by_token") rest[rest.length - 1] = range(n);
-      const of = (id) => part(whole, [position, ids.indexOf(id), ...rest], name);
+      const of = (id) => part(whole, [ids.indexOf(id), ...rest], name);
       const found = of(token);
       // Every part of a difference is the difference of the parts.
       if (other !== null) of(other).data.forEach((x, i) => { found.data[i] -= x; });
@@ -125,20 +125,20 @@ export class FileSource {
 
   /** An activation of the first n tokens, {shape, data}. */
   async #cut(name, n) {
-    const whole = await this.#array("activations", name);
+    const whole = await this.#array(this.data.arrays.activations[name]);
     const { axes } = this.data.run.steps.find((step) => step.name === name);
     const starts = [...axes].map((axis) => ("TS".includes(axis) ? range(n) : null));
     return part(whole, starts, name);
   }
 
-  /** A promise of an array as it is stored, {shape, data}. */
-  #array(kind, name) {
-    const key = `${kind} ${name}`;
-    if (!this.unpacked.has(key)) {
-      const { shape, dtype, start, length } = this.data.arrays[kind][name];
-      this.unpacked.set(key, unpack(this.numbers.slice(start, start + length), dtype).then((data) => ({ shape, data })));
+  /** A promise of the array at a place of the data, {shape, data}. */
+  #array(place) {
+    if (!this.unpacked.has(place)) {
+      const { shape, dtype, start, length } = place;
+      const data = unpack(this.numbers.slice(start, start + length), dtype);
+      this.unpacked.set(place, data.then((data) => ({ shape, data })));
     }
-    return this.unpacked.get(key);
+    return this.unpacked.get(place);
   }
 }
 
