@@ -167,7 +167,9 @@ def test_a_beam_search_goes_on_from_the_run(monkeypatch):
     session = letter_session(letter_model())
     run = run_of(session)
     called, call = [], GPT2.__call__
-    monkeypatch.setattr(GPT2, "__call__", lambda self, ids, **options: called.append(ids.shape) or call(self, ids, **options))
+    monkeypatch.setattr(
+        GPT2, "__call__", lambda self, ids, **options: called.append(ids.shape) or call(self, ids, **options)
+    )
     session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
     assert called == [(3, 1)] * 3
 

@@ -91,39 +91,34 @@ def page_parts(data: dict, numbers: list[str]) -> list[str]:
 def page_data(model: GPT2, tokenizer: Tokenizer, text: str, progress: Progress) -> tuple[dict, list[str]]:
     """Return the data of a page, for JSON, and the base64 of every array. Raises ValueError."""
     session = Session(model, tokenizer, text)
-    first, _ = session.answer({"ask": "run", "text": text})
-    loaded = session.models.first
-    n_text = len(first["ids"])
-    room = min(NEW_TOKENS, loaded.max_tokens - n_text)
-    ids = loaded.model.generate(first["ids"], max_new_tokens=room)[0].tolist() if room else first["ids"]
-    head, _ = session.answer({"ask": "run", "ids": ids})
-    run = session.runs.find(head["run"])
+    head, n_text = _run_with_new_tokens(session, text)
+    run, numbers = session.runs.find(head["run"]), Numbers()
+    vocab_size = run.config.vocab_size
     if not all(np.isfinite(array).all() for array in run.trace.values()):
         raise ValueError("the model computes numbers that are not finite: it is damaged")
+    has_parameters = run.config.parameter_count() <= MAX_PARAMETERS
+    parameters = flatten(run.loaded.model.params) if has_parameters else {}
+    best = top_indices(run.trace["logits"][0], min(ATTRIBUTION_TOKENS, vocab_size)).tolist()
+    prefixes = [_prefix(run, n, text if n == n_text else None) for n in range(1, len(run.ids) + 1)]
 
-    numbers = Numbers()
     trace = progress(run.trace.items(), len(run.trace), "activation")
-    arrays = {"activations": {name: numbers.add(array[0]) for name, array in trace}, "parameters": {}}
+    arrays = {
+        "activations": {name: numbers.add(array[0]) for name, array in trace},
+        "parameters": {name: numbers.add(np.asarray(array), may_be_half=True) for name, array in parameters.items()},
+        "attribution": [
+            {name: numbers.add(array) for name, array in fields.items()}
+            for fields in _attributions(run, best, progress)
+        ],
+    }
     start, _ = session.answer({"ask": "start"})
-    start |= {"live": False, "models": [loaded.name], "max_tokens": len(ids), "has_parameters": False}
-    if run.config.parameter_count() <= MAX_PARAMETERS:
-        start["has_parameters"] = True
-        arrays["parameters"] = {
-            name: numbers.add(np.asarray(array), may_be_half=True)
-            for name, array in flatten(loaded.model.params).items()
-        }
-    best = top_indices(run.trace["logits"][0], min(ATTRIBUTION_TOKENS, run.config.vocab_size)).tolist()
-    arrays["attribution"] = [
-        {name: numbers.add(field) for name, field in fields.items()} for fields in _attributions(run, best, progress)
-    ]
-    prefixes = [_prefix(run, n, text if n == n_text else None) for n in range(1, len(ids) + 1)]
+    start |= {"live": False, "models": [run.loaded.name], "max_tokens": len(run.ids), "has_parameters": has_parameters}
     data = {
         "start": start,
         "run": head,
         "prefixes": _differences(session, run, prefixes),
         "n_text": n_text,
-        "vocabulary": session.answer({"ask": "tokens", "ids": list(range(run.config.vocab_size))})[0]["texts"],
-        "lens": session.answer({"ask": "lens", "run": run.id, "k": min(LENS_TOKENS, run.config.vocab_size)})[0],
+        "vocabulary": session.answer({"ask": "tokens", "ids": list(range(vocab_size))})[0]["texts"],
+        "lens": session.answer({"ask": "lens", "run": run.id, "k": min(LENS_TOKENS, vocab_size)})[0],
         "beams": _beams(prefixes[n_text - 1 :], progress),
         "beam_options": BEAM_OPTIONS,
         "attribution": best,
@@ -160,6 +155,19 @@ def packed(array: np.ndarray) -> bytes:
     # Among the digits of numbers there are no repetitions to search for: this is four times as fast, and no larger.
     compressor = zlib.compressobj(strategy=zlib.Z_RLE)
     return compressor.compress(by_place.tobytes()) + compressor.flush()
+
+
+def _run_with_new_tokens(session, text):
+    """Return the answer to "run" for a text and what the model adds to it, and the number of the text's tokens."""
+    first, _ = session.answer({"ask": "run", "text": text})
+    ids, loaded = first["ids"], session.models.first
+    room = min(NEW_TOKENS, loaded.max_tokens - len(ids))
+    if not room:
+        return first, len(ids)
+    session.answer({"ask": "forget", "run": first["run"]})
+    longer = loaded.model.generate(ids, max_new_tokens=room)[0].tolist()
+    head, _ = session.answer({"ask": "run", "ids": longer})
+    return head, len(ids)
 
 
 def _prefix(run, n, text):
