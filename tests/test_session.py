@@ -189,9 +189,9 @@ def test_other_pages_may_run_the_model_between_the_steps_of_a_beam_search():
             lock.release()
             if threading.current_thread() is searching:
                 text = "abcdefgh"[len(answered) :]
-                page = threading.Thread(target=lambda: answered.append(run_of(session, text=text)))
+                page = threading.Thread(target=lambda: answered.append(run_of(session, text=text)), daemon=True)
                 page.start()
-                page.join()
+                page.join(10)
 
     session.runs.computing = Computing()
     session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
