@@ -7,7 +7,7 @@ const MISSING = "this file does not hold the answer: run `minigpt step TEXT --op
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
-    if (!globalThis.DecompressionStream) throw new Error("this browser is from before 2023, too old for this file");
+    if (!globalThis.DecompressionStream) throw new Error("this browser is too old for this file: it has no DecompressionStream");
     const text = (id) => document.getElementById(id).textContent;
     return new FileSource(JSON.parse(text("data")), text("numbers"));
   }
