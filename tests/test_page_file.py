@@ -159,7 +159,7 @@ def test_the_command_writes_a_file(tmp_path, story):
     path = tmp_path / "new" / "once.html"
     result = run_here("step", TEXT, "--html", path)
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    contents = "4 tokens of text and 12 that the model added, with the model's parameters"
+    contents = "16 tokens, of which the model added 12, with the model's parameters"
     assert result.returncode == 0 and result.stdout == f"{path}: {size}, {contents}; open it in a browser\n"
     assert result.stderr == ""  # which is no terminal
     assert path.read_text(encoding="utf-8") == story and [p.name for p in path.parent.iterdir()] == ["once.html"]
@@ -181,8 +181,8 @@ def test_what_takes_long_is_shown(tmp_path):
 
     model = letter_model(n_positions=50)
     contents = write_page(tmp_path / "page.html", model, letter_tokenizer(model), "abcdefgh", progress)
-    assert contents == "8 tokens of text and 12 that the model added, with the model's parameters"
-    assert shown == {"activation": 17 + 2 * 14, "attribution": 2, "beam search": 13}
+    assert contents == "20 tokens, of which the model added 12, with the model's parameters"
+    assert shown == {"activation": 17 + 2 * 14, "attribution": 20, "beam search": 13}
 
 
 def test_an_interrupted_page_leaves_the_old_file(tmp_path, monkeypatch):

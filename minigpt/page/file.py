@@ -71,9 +71,9 @@ def write_page(
             file.writelines(page_parts(data, numbers))
 
     write_file(Path(path), write)
-    n_text, n_all = data["n_text"], len(data["run"]["ids"])
+    n_tokens, n_text = len(data["run"]["ids"]), data["n_text"]
     parameters = "with" if data["start"]["has_parameters"] else "without"
-    return f"{n_text} tokens of text and {n_all - n_text} that the model added, {parameters} the model's parameters"
+    return f"{n_tokens} tokens, of which the model added {n_tokens - n_text}, {parameters} the model's parameters"
 
 
 def file_html(model: GPT2, tokenizer: Tokenizer, text: str) -> str:
@@ -212,10 +212,9 @@ def _beams(prefixes, progress):
 def _attributions(run, best, progress):
     """Yield, for every position, the fields of the Attributions of its best tokens [T][K]: arrays [K, ...]."""
     T, dtype = len(best), run.trace["logits"].dtype
-    starts = range(0, T, POSITIONS_AT_ONCE)
-    for start in progress(starts, len(starts), "attribution"):
-        positions = range(start, min(start + POSITIONS_AT_ONCE, T))
-        found = iter(parts_of_logits(run, [(t, token, None) for t in positions for token in best[t]]))
-        for t in positions:
-            parts = [next(found) for _ in best[t]]
-            yield {name: np.array([getattr(part, name) for part in parts], dtype) for name in ATTRIBUTION_FIELDS}
+    for t in progress(range(T), T, "attribution"):
+        if t % POSITIONS_AT_ONCE == 0:
+            positions = range(t, min(t + POSITIONS_AT_ONCE, T))
+            found = iter(parts_of_logits(run, [(p, token, None) for p in positions for token in best[p]]))
+        parts = [next(found) for _ in best[t]]
+        yield {name: np.array([getattr(part, name) for part in parts], dtype) for name in ATTRIBUTION_FIELDS}
