@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -92,8 +93,10 @@ def test_a_file_holds_the_run(story, bundled):
     model(ids, trace=trace)
 
     def stored(place):
-        raw = base64.b64decode(numbers[place["start"] : place["start"] + place["length"]])
-        return np.frombuffer(raw, np.dtype(place["dtype"]).newbyteorder("<")).reshape(place["shape"])
+        raw = zlib.decompress(base64.b64decode(numbers[place["start"] : place["start"] + place["length"]]))
+        dtype = np.dtype(place["dtype"]).newbyteorder("<")
+        by_place = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1)
+        return by_place.T.copy().view(dtype).reshape(place["shape"])
 
     for name, place in data["arrays"]["activations"].items():
         assert np.array_equal(stored(place), trace[name][0]), name
@@ -155,13 +158,45 @@ def test_too_many_numbers(monkeypatch):
 def test_the_command_writes_a_file(tmp_path, story):
     path = tmp_path / "new" / "once.html"
     result = run_here("step", TEXT, "--html", path)
-    assert result.returncode == 0 and result.stdout.startswith(f"{path}: ") and "MB" in result.stdout
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    contents = "16 tokens, of which the model added 12, with the model's parameters"
+    assert result.returncode == 0 and result.stdout == f"{path}: {size}, {contents}; open it in a browser\n"
+    assert result.stderr == ""  # which is no terminal
     assert path.read_text(encoding="utf-8") == story and [p.name for p in path.parent.iterdir()] == ["once.html"]
     fails_with("the text is empty", "step", "", "--html", path, run=run_here)
     fails_with("the page takes at most 256", "step", "word " * 300, "--html", path, run=run_here)
     assert path.read_text(encoding="utf-8") == story
     fails_with("is a directory", "step", TEXT, "--html", tmp_path, run=run_here)
     fails_with("once.html", "step", TEXT, "--html", path / "below.html", run=run_here)
+
+
+def test_what_takes_long_is_shown(tmp_path):
+    shown = {}
+
+    def progress(items, total, unit):
+        items = list(items)
+        assert total == len(items)
+        shown[unit] = total
+        return items
+
+    model = letter_model(n_positions=50)
+    contents = write_page(tmp_path / "page.html", model, letter_tokenizer(model), "abcdefgh", progress)
+    assert contents == "20 tokens, of which the model added 12, with the model's parameters"
+    assert shown == {"activation": 17 + 2 * 14, "attribution": 20, "beam search": 13}
+
+
+def test_an_interrupted_page_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("the old page")
+
+    def interrupted(*_):
+        yield "<!doctype html>"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page_file, "page_parts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_page(path, letter_model(), letter_tokenizer(letter_model()), "abc")
+    assert path.read_text() == "the old page" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")

@@ -149,6 +149,14 @@ def test_a_file_without_parameters_says_so(open_file, tmp_path, bundled, monkeyp
     assert tab.page.locator("#panel .terms .term").count() > 10
 
 
+def test_a_browser_that_cannot_unpack_the_numbers_says_so(chromium, saved_page):
+    page = chromium.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto(saved_page)
+    page.get_by_text("this browser is too old for this file: it has no DecompressionStream").wait_for()
+    page.close()
+
+
 def test_a_hostile_vocabulary_is_only_text(open_file, tmp_path, hostile_model):
     model, tokenizer = hostile_model
     tab = open_file(write_to(tmp_path, model, tokenizer, "abc"))

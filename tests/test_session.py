@@ -163,6 +163,41 @@ def test_beams(bundled):
         assert (node["ids"], node["state"], node["step"]) == (list(expected.ids), expected.state, expected.step)
 
 
+def test_a_beam_search_goes_on_from_the_run(monkeypatch):
+    session = letter_session(letter_model())
+    run = run_of(session)
+    called, call = [], GPT2.__call__
+    monkeypatch.setattr(
+        GPT2, "__call__", lambda self, ids, **options: called.append(ids.shape) or call(self, ids, **options)
+    )
+    session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
+    assert called == [(3, 1)] * 3
+
+
+def test_other_pages_may_run_the_model_between_the_steps_of_a_beam_search():
+    session = letter_session(letter_model())
+    run = run_of(session)
+    lock, searching, answered = threading.RLock(), threading.current_thread(), []
+
+    class Computing:
+        """The session's lock. Whenever the search releases it, another page asks for a run."""
+
+        def __enter__(self):
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
+            if threading.current_thread() is searching:
+                text = "abcdefgh"[len(answered) :]
+                page = threading.Thread(target=lambda: answered.append(run_of(session, text=text)), daemon=True)
+                page.start()
+                page.join(10)
+
+    session.runs.computing = Computing()
+    session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
+    assert [len(run["ids"]) for run in answered] == [8, 7, 6]
+
+
 def test_a_beam_search_of_a_damaged_model():
     model = letter_model()
     model.params["ln_f"]["weight"][0] = np.inf

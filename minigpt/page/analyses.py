@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 import numpy as np
 
+from minigpt.cache import KVCache
 from minigpt.generation.sampling import top_indices
-from minigpt.looking.attribution import attribution
+from minigpt.looking.attribution import Attribution, attributions
 from minigpt.looking.beam_tree import beam_tree_of_ids
 from minigpt.looking.labels import token_texts
 from minigpt.looking.lens import lens_rows
@@ -39,19 +40,51 @@ def lens(run: PageRun, edits: dict, k: int, computing: AbstractContextManager) -
 
 
 def beams(run: PageRun, num_beams: int, steps: int, computing: AbstractContextManager) -> dict:
-    """Return the beam search that continues a run's text, as looking.beam_tree has it, for JSON."""
+    """Return the beam search that continues a run's text, as looking.beam_tree has it, for JSON.
+
+    computing: held while the model runs, and released after each step.
+    """
     if not np.isfinite(run.trace["logits"]).all():
         raise ValueError("the logits of this run are not finite: there is nothing to search")
-    with computing:
-        tree = beam_tree_of_ids(run.loaded.model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
+    model = ContinuedRun(run, computing)
+    tree = beam_tree_of_ids(model, run.loaded.tokenizer, run.ids, run.text, num_beams, steps)
     nodes = [asdict(node) | {"ids": list(node.ids), "step": node.step} for node in tree.nodes]
     return {"nodes": nodes, "best": tree.best, "text": tree.text}
 
 
+class ContinuedRun:
+    """The model of a run, for a search that begins with the run's tokens: these are not computed again."""
+
+    def __init__(self, run: PageRun, computing: AbstractContextManager):
+        self.config, self.dtype = run.config, run.loaded.model.dtype
+        self._run = run
+        self._computing = computing
+
+    def __call__(self, ids: np.ndarray, *, cache: KVCache, **options) -> np.ndarray:
+        """Return logits as the model does; computing is held meanwhile."""
+        if cache.length == 0:
+            return self._read_run(cache)
+        with self._computing:
+            return self._run.loaded.model(ids, cache=cache, **options)
+
+    def _read_run(self, cache):
+        """Put the run's keys and values into a cache, and return the logits of its last token, [1, 1, V]."""
+        trace = self._run.trace
+        for layer in range(self.config.n_layer):
+            cache.append(layer, trace[f"h.{layer}.attn.k"], trace[f"h.{layer}.attn.v"])
+        cache.advance(len(self._run.ids))
+        return trace["logits"][:, -1:]
+
+
 def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -> dict:
     """Return what every part of the model adds to a logit, the fields of an Attribution, for JSON."""
+    (found,) = parts_of_logits(run, [(position, token, other)])
+    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
+
+
+def parts_of_logits(run: PageRun, logits: list[tuple[int, int, int | None]]) -> list[Attribution]:
+    """Return what every part of the model adds to some logits, see looking.attribution.attributions."""
     edited = {change.name for change in run.changes}
     numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
     with np.errstate(all="ignore"):  # as in the run itself
-        found = attribution(numbers, token, other, position)
-    return {name: getattr(value, "tolist", lambda v=value: v)() for name, value in vars(found).items()}
+        return attributions(numbers, logits)
