@@ -4,17 +4,20 @@ It holds one run, with some tokens that the model would add. Attention looks bac
 n tokens are those of a run of these n tokens: the page can show every beginning of the text.
 
     <script id="data">      JSON: {start, run, prefixes, n_text, vocabulary, lens, beams, beam_options,
-                            attribution, arrays}
+                            attribution, token_attribution, arrays}
     <script id="numbers">   the numbers of all arrays as base64, one after the other
 
 start, run, lens: the answers to these questions, for all tokens. prefixes[n - 1]: what differs in `run` for the first n
 tokens, {run, text, code}. n_text: the tokens of the text itself. vocabulary: the text of every id. beams: {n: answer},
-with beam_options. attribution[t]: {id: answer} for the most probable tokens after position t. arrays: {"activations":
+with beam_options. attribution[t]: {id: answer} for the most probable tokens after position t. token_attribution[t]:
+{"id": answer} for the same tokens, and {"id other": edges} of the answer for their difference, of which all else is a
+difference; of a model whose parameters are not in the file, {} before the text's end. arrays: {"activations":
 {name: place}, "parameters": {name: place}}, a place being {shape, dtype, start, length}, in characters of `numbers`.
 web/source_file.js reads all this.
 """
 
 import base64
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,10 @@ def file_html(model: GPT2, tokenizer: Tokenizer, text: str) -> str:
         "beams": _beams(session, ids, n_text),
         "beam_options": BEAM_OPTIONS,
         "attribution": [_attributions(session, run, t) for t in range(len(ids))],
+        "token_attribution": [
+            _token_attributions(session, run, t) if start["has_parameters"] or t >= n_text - 1 else {}
+            for t in range(len(ids))
+        ],
         "arrays": arrays,
     }
     return page_html(
@@ -125,9 +132,23 @@ def _beams(session, ids, n_text):
 
 def _attributions(session, run, position):
     """Return {id: answer to "attribution"} for the most probable tokens after a position."""
-    best = top_indices(run.trace["logits"][0, position], min(ATTRIBUTION_TOKENS, run.config.vocab_size)).tolist()
     question = {"ask": "attribution", "run": run.id, "position": position}
-    return {token: _rounded(session.answer(question | {"token": token})[0]) for token in best}
+    return {token: _rounded(session.answer(question | {"token": token})[0]) for token in _best(run, position)}
+
+
+def _token_attributions(session, run, position):
+    """Return {"id": answer to "token_attribution", "id other": edges of that} for the same tokens."""
+    question = {"ask": "token_attribution", "run": run.id, "position": position}
+    best = _best(run, position)
+    answers = {str(token): session.answer(question | {"token": token})[0] for token in best}
+    for token, other in combinations(best, 2):
+        answers[f"{token} {other}"] = session.answer(question | {"token": token, "other": other})[0]["edges"]
+    return _rounded(answers)
+
+
+def _best(run, position):
+    """Return the ids of the most probable tokens after a position."""
+    return top_indices(run.trace["logits"][0, position], min(ATTRIBUTION_TOKENS, run.config.vocab_size)).tolist()
 
 
 def _rounded(value):

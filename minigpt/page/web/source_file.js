@@ -4,6 +4,8 @@
 const ELSEWHERE = "this file holds one run: for another text, model or change run `minigpt step TEXT --open`";
 const MISSING = "this file does not hold the answer: run `minigpt step TEXT --open`";
 
+const NOT_SPLIT = "this file answers this for the most probable tokens alone: run `minigpt step TEXT --open` for others";
+
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
@@ -27,6 +29,7 @@ export class FileSource {
       lens: () => this.#lens(question),
       beams: () => this.#beams(question),
       attribution: () => this.#attribution(question),
+      token_attribution: () => this.#tokenAttribution(question),
       forget: () => ({}),
     };
     if (!Object.hasOwn(answers, question.ask)) throw new Error(`ask must be one of ${Object.keys(answers).join(", ")}`);
@@ -103,6 +106,20 @@ export class FileSource {
     const answer = subtracted ? { ...difference(found, subtracted), token: found.token, other: subtracted.token } : found;
     const byToken = answer.by_token.map((heads) => heads.map((reads) => reads.slice(0, n)));
     return { ...answer, position, tokens: found.tokens.slice(0, n), by_token: byToken };
+  }
+
+  #tokenAttribution({ run, position, token, other = null }) {
+    const n = this.#tokensOf(run);
+    const answers = this.data.token_attribution[requirePosition(position, n)];
+    const found = answers[token], subtracted = answers[other];
+    const edges = other === null ? found?.edges : answers[`${token} ${other}`] ?? answers[`${other} ${token}`];
+    if (!found || !edges) throw new Error(NOT_SPLIT);
+    if (other === null) return found;
+    const { logit, bias, rest } = subtracted;
+    return {
+      logit: found.logit - logit, bias: found.bias - bias, rest: found.rest - rest, edges,
+      by_token: found.by_token.map((x, t) => x - subtracted.by_token[t]),
+    };
   }
 
   #inVocabulary(ids) {
