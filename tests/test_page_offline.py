@@ -172,6 +172,7 @@ def test_a_file_without_parameters_says_so(open_file, tmp_path, bundled, monkeyp
     tab.why("logits", last, best[last])
     assert tab.page.locator(".why-tokens .causes [data-value]").count() == last + 2  # the tokens and the biases
     tab.why("logits", 0, best[0])
+    assert tab.page.locator(".why-tokens").bounding_box()["height"] < 120
     assert "most probable tokens alone" in tab.text(".why-tokens") and tab.page.locator("#why-rival").count() == 0
     tab.why("h.1.attn.scores", 1, 1, 0)  # made of activations alone
     assert tab.page.locator("#panel .terms .term").count() > 10

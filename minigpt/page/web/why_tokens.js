@@ -29,6 +29,7 @@ export function renderTokens(app, t, v, ask) {
       show().then(() => document.getElementById("why-rival")?.focus());
     };
     const canChoose = choices.length > 0 && (!answer.missing || rival);
+    section.style.minHeight = answer.missing ? "0" : ""; // a sentence needs no room
     fill(section, heading(),
       answer.missing ? el("p", { class: "hint" }, answer.missing) : contents(app, t, answer, choices.text, rival, ask),
       canChoose && el("label", { class: "rival" }, "Why “", token(choices.text), "” rather than ", el("select", {
