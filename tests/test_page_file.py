@@ -294,7 +294,8 @@ def compare_runs(page, session, ids, n_text):
     logits = session.answer({"ask": "numbers", "run": run, "name": "logits", "index": [last, None]})[1][0]
     first, second = np.argsort(-logits)[:2].tolist()
     for token, other in ((first, None), (second, None), (first, second), (second, first)):
-        compare({"ask": "attribution", "run": run, "position": last, "token": token, "other": other})
+        for ask in ("attribution", "token_attribution"):
+            compare({"ask": ask, "run": run, "position": last, "token": token, "other": other})
     assert answered(page, {"ask": "forget", "run": run}) == {"head": {}, "arrays": []}
 
 
@@ -303,6 +304,8 @@ def test_what_a_file_does_not_hold(open_tab, tmp_path, story):
     (tmp_path / "page.html").write_text(story, encoding="utf-8")
     page = open_tab((tmp_path / "page.html").as_uri(), is_offline=True).page
     run = answered(page, {"ask": "run", "text": TEXT})["head"]["run"]
+    (logits,) = answered(page, {"ask": "numbers", "run": run, "name": "logits", "index": [3, None]})["arrays"]
+    best = int(np.argmax(logits["data"]))
     for sentence, question in (
         ("this file holds one run", {"ask": "run", "text": "The end"}),
         ("this file holds one run", {"ask": "run", "ids": [1, 2]}),
@@ -317,6 +320,15 @@ def test_what_a_file_does_not_hold(open_tab, tmp_path, story):
         ("position must be an integer from 0 to 3", {"ask": "lens", "run": run, "position": 4}),
         ("does not hold the answer", {"ask": "beams", "run": run, "num_beams": 4}),
         ("does not hold the answer", {"ask": "attribution", "run": run, "position": 3, "token": 1591}),
+        ("most probable tokens alone", {"ask": "token_attribution", "run": run, "position": 3, "token": 1591}),
+        (
+            "most probable tokens alone",
+            {"ask": "token_attribution", "run": run, "position": 3, "token": best, "other": 1591},
+        ),
+        (
+            "position must be an integer from 0 to 3",
+            {"ask": "token_attribution", "run": run, "position": 4, "token": best},
+        ),
         ("ids must be integers", {"ask": "tokens", "ids": [1592]}),
         ("ask must be one of", {"ask": "toString"}),
     ):

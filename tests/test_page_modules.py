@@ -1,5 +1,7 @@
 """The page's JavaScript against the Python that it repeats: where a number comes from, sampling, random numbers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from browser_helpers import serve_in_thread
@@ -96,6 +98,64 @@ def test_why_of_an_edited_number_is_that_of_python(tab, bundled):
 
 
 CHANGE = [{"kind": "zero", "name": "h.1.attn.heads", "head": 1}]
+CAUSES = """
+({causesOf}, logits) => Promise.all(logits.map(async ([t, v, rival]) => {
+  const { value, words, apart } = await causesOf(minigpt, minigpt.run, t, v, rival);
+  return { value, words, apart: apart.map(({ value, note }) => [value, note]) };
+}))
+"""
+
+
+def assert_causes_are_those_of(tab, steps, tolerance):
+    """Ask the page and Steps.token_attribution which words some logits came from."""
+    last = len(steps.tokens) - 1
+    logits = [(last, 5, None), (last, 5, 7), (last - 1, 2, None), (0, 3, None)]
+    for found, (t, v, rival) in zip(tab.module("why_tokens.js", CAUSES, logits), logits, strict=True):
+        expected = steps.token_attribution(v, rival, t)
+        close = partial(pytest.approx, rel=tolerance, abs=tolerance * max(1, np.abs(expected.by_token).sum()))
+        assert found["value"] == close(expected.logit)
+        by_token = {word["position"]: word["value"] for word in found["words"]}
+        assert [by_token[s] for s in range(t)] == close(expected.by_token[:t].tolist())
+        sizes = [abs(word["value"]) for word in found["words"]]
+        assert sizes == sorted(sizes, reverse=True)
+        for word in found["words"]:
+            edge = expected.edges[word["position"]]
+            assert word["edge"] == {name: close(getattr(edge, name)) for name in ("layer", "head", "query", "weight")}
+        own, biases, *unexplained = found["apart"]
+        assert own[0] == close(expected.by_token[t]) and biases[0] == close(expected.bias)
+        rest = [close(expected.rest), "something was changed"]
+        assert unexplained == ([rest] if steps.numbers.edited else [])
+
+
+def test_the_words_of_a_logit_are_those_of_python(tab, bundled):
+    assert_causes_are_those_of(tab, minigpt.step(*bundled, tab.run()["text"]), 1e-5)
+
+
+def test_the_words_of_a_logit_of_a_changed_run(tab, bundled):
+    def switch_off(x):
+        x[:, 1] = 0
+        return x
+
+    steps = minigpt.step(*bundled, tab.run()["text"], edit={"h.1.attn.heads": switch_off})
+    tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", CHANGE)
+    assert_causes_are_those_of(tab.settled(), steps, 1e-5)
+
+
+def test_the_words_of_a_logit_that_is_not_finite(tab):
+    names = [f"h.{layer}.{name}" for layer in range(4) for name in ("attn.v", "attn.heads", "resid_mid", "resid")]
+    changes = [{"kind": "scale", "name": name, "factor": 1e6} for name in names]
+    tab.go("activation", name="embed")
+    tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", changes)
+    tab.settled().why("logits", 3, 5)
+    assert set(tab.texts(".why-tokens .causes .value")) == {"NaN"}
+
+
+@pytest.mark.parametrize("options", SMALL_MODELS.values(), ids=SMALL_MODELS)
+def test_the_words_of_a_logit_for_other_models(open_tab, options):
+    model = letter_model(**options)
+    tokenizer, text = letter_tokenizer(model), random_text(model, 7)
+    tab = open_tab(serve_in_thread(model, tokenizer, text))
+    assert_causes_are_those_of(tab, minigpt.step(model, tokenizer, text), 1e-12)
 
 
 def test_what_the_formula_gives_for_an_edited_number_is_that_of_python(tab, bundled):

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from letter_models import letter_model, letter_tokenizer, random_text
 from reference import models
 
+import minigpt
 from minigpt import GPT2, ContextLengthError, Tokenizer
 from minigpt.activations import activation_names
 from minigpt.looking import beam_tree, logit_lens
 from minigpt.ops.plain import softmax
 from minigpt.page import runs as page_runs
 from minigpt.page.session import Session
+from minigpt.page.wire import encode_answer
 from minigpt.params import flatten
 
 TEXT = "Once upon a time"
@@ -216,6 +218,37 @@ def test_the_attribution_of_a_logit(bundled):
     assert np.shape(head["by_token"]) == (4, 4, 4) and head["other"] is not None
 
 
+@pytest.mark.parametrize("changes", [[], [{"kind": "zero", "name": "h.1.attn.heads", "head": 2}]])
+def test_which_tokens_a_logit_came_from(bundled, changes):
+    session = Session(*bundled, TEXT)
+    run = run_of(session, changes=changes)
+
+    def head_off(heads):
+        heads[:, 2] = 0
+        return heads
+
+    steps = minigpt.step(*bundled, TEXT, edit={change["name"]: head_off for change in changes})
+    for position, token, other in ((3, 7, None), (2, 7, 9)):
+        question = {"ask": "token_attribution", "run": run["run"], "position": position, "token": token, "other": other}
+        head, _ = session.answer(question)
+        expected = steps.token_attribution(token, other, position)
+        for name in ("logit", "bias", "rest"):
+            assert head[name] == pytest.approx(getattr(expected, name), abs=1e-4)
+        assert head["by_token"] == pytest.approx(expected.by_token[: position + 1], abs=1e-4)
+        edges = [edge and pytest.approx([*edge[:4]], abs=1e-5) for edge in expected.edges[: position + 1]]
+        assert head["edges"] == edges and head["edges"][0] and not head["edges"][-1]
+        assert (abs(head["rest"]) > 1e-3) == bool(changes)
+
+
+def test_which_tokens_a_logit_that_is_not_finite_came_from(bundled):
+    session = Session(*bundled, TEXT)
+    names = [f"h.{layer}.{name}" for layer in range(4) for name in ("attn.v", "attn.heads", "resid_mid", "resid")]
+    run = run_of(session, changes=[{"kind": "scale", "name": name, "factor": 1e6} for name in names])
+    head, arrays = session.answer({"ask": "token_attribution", "run": run["run"], "position": 2, "token": 3})
+    assert len(head["by_token"]) == 3 and not np.isfinite(head["rest"])
+    assert b"NaN" not in encode_answer(head, arrays)
+
+
 def test_other_models_of_this_machine(tmp_path, bundled):
     model = letter_model()
     model.save_pretrained(tmp_path / "mine")
@@ -276,6 +309,13 @@ BAD_QUESTIONS = {
     "num_beams must be an integer from 2 to 8, not 1": {"ask": "beams", "run": "RUN", "num_beams": 1},
     "max_new_tokens is 20": {"ask": "beams", "run": "RUN", "steps": 20},
     "token must be an integer from 0 to 29, not 30": {"ask": "attribution", "run": "RUN", "position": 0, "token": 30},
+    "other must be an integer from 0 to 29, not -1": {
+        "ask": "token_attribution",
+        "run": "RUN",
+        "position": 0,
+        "token": 1,
+        "other": -1,
+    },
 }
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigpt.checks import is_integer, require_integer
+from minigpt.checks import require_integer
 from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, text_style, write_in_cells
-from minigpt.looking.inputs import single_token_id
+from minigpt.looking.inputs import token_id_of
 from minigpt.looking.labels import token_label
 from minigpt.looking.why.numbers import PassNumbers
 
@@ -55,10 +55,7 @@ class Attribution:
     @property
     def title(self) -> str:
         """What is split, such as: logit of "␣time" after 2 "␣a"."""
-        what = f'logit of "{token_label(self.token)}"'
-        if self.other is not None:
-            what = f'{what} minus that of "{token_label(self.other)}"'
-        return f'{what} after {self.position} "{token_label(self.tokens[self.position])}"'
+        return logit_title(self.token, self.other, self.position, self.tokens)
 
     def __repr__(self):
         parts = sorted(self.parts().items(), key=lambda part: -abs(part[1]))
@@ -104,14 +101,22 @@ class Attribution:
         return figure
 
 
+def logit_title(token, other, position, tokens):
+    """Return a phrase for the logit of a token after a position, or for its difference to that of the other."""
+    what = f'logit of "{token_label(token)}"'
+    if other is not None:
+        what = f'{what} minus that of "{token_label(other)}"'
+    return f'{what} after {position} "{token_label(tokens[position])}"'
+
+
 def attribution(
     numbers: PassNumbers, token: str | int, other: str | int | None = None, position: int = -1
 ) -> Attribution:
     """Split a logit over the parts of the model. See Steps.attribution."""
     T, V = numbers.array("logits").shape
     require_integer("position", position, -T, T - 1)
-    token_id = _token_id(numbers, token, "token", V)
-    other_id = None if other is None else _token_id(numbers, other, "other", V)
+    token_id = token_id_of(numbers.tokenizer, token, "token", V)
+    other_id = None if other is None else token_id_of(numbers.tokenizer, other, "other", V)
     (found,) = attributions(numbers, [(int(position) % T, token_id, other_id)])
     return found
 
@@ -126,7 +131,7 @@ def attributions(numbers: PassNumbers, logits: list[tuple[int, int, int | None]]
     L, H, K = numbers.config.n_layer, numbers.config.n_head, numbers.config.head_size
     N, T = len(logits), len(numbers.ids)
     at = [position for position, _, _ in logits]
-    values, readouts = zip(*(_logit_and_readout(numbers, *logit) for logit in logits), strict=True)
+    values, readouts = zip(*(logit_and_readout(numbers, *logit) for logit in logits), strict=True)
     readouts = np.stack(readouts)  # [N, D]
     x = numbers.array(numbers.stream(L))[at].astype(np.float64)  # [N, D]
     s = np.sqrt(x.var(axis=-1, keepdims=True) + numbers.config.layer_norm_epsilon)
@@ -172,19 +177,10 @@ def attributions(numbers: PassNumbers, logits: list[tuple[int, int, int | None]]
     return found
 
 
-def _logit_and_readout(numbers, position, token_id, other_id):
+def logit_and_readout(numbers, position, token_id, other_id):
     """Return the logit, or the difference of two, and the vector [D] by which it is read from ln_f, in float64."""
     row, head = numbers.array("logits")[position], f"{numbers.head}.weight"
     if other_id is None:
         return float(row[token_id]), numbers.row(head, token_id).astype(np.float64)
     readout = numbers.row(head, token_id).astype(np.float64) - numbers.row(head, other_id)
     return float(row[token_id] - row[other_id]), readout
-
-
-def _token_id(numbers, token, argument, vocab_size):
-    if is_integer(token):
-        require_integer(argument, token, 0, vocab_size - 1)
-        return int(token)
-    if not isinstance(token, str):
-        raise ValueError(f"{argument} must be the text of a token or an id, not {token!r}")
-    return single_token_id(numbers.tokenizer, token, argument)

@@ -11,6 +11,7 @@ from minigpt.looking.attribution import Attribution, attributions
 from minigpt.looking.beam_tree import beam_tree_of_ids
 from minigpt.looking.labels import token_texts
 from minigpt.looking.lens import lens_rows
+from minigpt.looking.token_attribution import token_attribution
 from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.ops.plain import softmax
 from minigpt.page.runs import PageRun
@@ -84,7 +85,28 @@ def parts_of_logit(run: PageRun, position: int, token: int, other: int | None) -
 
 def parts_of_logits(run: PageRun, logits: list[tuple[int, int, int | None]]) -> list[Attribution]:
     """Return what every part of the model adds to some logits, see looking.attribution.attributions."""
-    edited = {change.name for change in run.changes}
-    numbers = ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)
     with np.errstate(all="ignore"):  # as in the run itself
-        return attributions(numbers, logits)
+        return attributions(_numbers_of(run), logits)
+
+
+def tokens_of_logit(run: PageRun, position: int, token: int, other: int | None) -> dict:
+    """Return what the tokens from 0 to `position` add to a logit, for JSON.
+
+    by_token, bias, rest, logit: as in a TokenAttribution. edges: for each token [layer, head, query, weight] of the
+    attention by which most of it came to a later one, or None.
+    """
+    with np.errstate(all="ignore"):
+        found = token_attribution(_numbers_of(run), token, other, position)
+    seen = slice(position + 1)
+    return {
+        "logit": found.logit,
+        "by_token": found.by_token[seen].tolist(),
+        "bias": found.bias,
+        "rest": found.rest,
+        "edges": [edge and [edge.layer, edge.head, edge.query, edge.weight] for edge in found.edges[seen]],
+    }
+
+
+def _numbers_of(run):
+    edited = {change.name for change in run.changes}
+    return ForwardNumbers(run.loaded.model, run.loaded.tokenizer, run.ids, run.trace, edited)

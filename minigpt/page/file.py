@@ -4,13 +4,15 @@ It holds one run, with some tokens that the model would add. Attention looks bac
 n tokens are those of a run of these n tokens: the page can show every beginning of the text.
 
     <script id="data">      JSON: {start, run, prefixes, n_text, vocabulary, lens, beams, beam_options,
-                            attribution, arrays}
+                            attribution, token_attribution, arrays}
     <script id="numbers">   the numbers of all arrays, packed, as base64, one array after the other
 
 start, run, lens: the answers to these questions, for all tokens. prefixes[n - 1]: what differs in `run` for the first n
 tokens, {run, text, encodes, code, largest}, largest being that of every step. n_text: the tokens of the text itself.
 vocabulary: the text of every id. beams: {n: answer}, with beam_options. attribution[t]: the ids of the K most probable
-tokens after position t, whose logits are split.
+tokens after position t, whose logits are split. token_attribution[t]: {"id": answer} for the same tokens, and
+{"id other": edges} of the answer for their difference, of which all else is a difference; of a model whose parameters
+are not in the file, {} before the text's end.
 
 arrays: {"activations": {name: place}, "parameters": {name: place}, "attribution": [{field: place} for every position]},
 where a place is {shape, dtype, start, length}, the last two in characters of `numbers`. Activations have no batch axis.
@@ -26,6 +28,7 @@ import base64
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +125,10 @@ def page_data(model: GPT2, tokenizer: Tokenizer, text: str, progress: Progress) 
         "beams": _beams(prefixes[n_text - 1 :], progress),
         "beam_options": BEAM_OPTIONS,
         "attribution": best,
+        "token_attribution": [
+            _token_attributions(session, run.id, t, best[t]) if has_parameters or t >= n_text - 1 else {}
+            for t in progress(range(len(run.ids)), len(run.ids), "word")
+        ],
         "arrays": arrays,
     }
     return data, numbers.parts
@@ -224,3 +231,21 @@ def _attributions(run, best, progress):
             found = iter(parts_of_logits(run, [(p, token, None) for p in positions for token in best[p]]))
         parts = [next(found) for _ in best[t]]
         yield {name: np.array([getattr(part, name) for part in parts], dtype) for name in ATTRIBUTION_FIELDS}
+
+
+def _token_attributions(session, run_id, position, best):
+    """Return {"id": answer to "token_attribution", "id other": edges of that} for the best tokens after a position."""
+    question = {"ask": "token_attribution", "run": run_id, "position": position}
+    answers = {str(token): session.answer(question | {"token": token})[0] for token in best}
+    for token, other in combinations(best, 2):
+        answers[f"{token} {other}"] = session.answer(question | {"token": token, "other": other})[0]["edges"]
+    return _rounded(answers)
+
+
+def _rounded(value):
+    """Return a head whose numbers have the digits of float32, which are half as long in JSON."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.8g}") if isinstance(value, float) else value

@@ -8,7 +8,15 @@ from minigpt.activations import ACTIVATIONS
 from minigpt.gpt2 import GPT2
 from minigpt.looking.labels import token_texts
 from minigpt.looking.stepping import describe
-from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens, parts_of_logit
+from minigpt.page.analyses import (
+    MAX_BEAM_STEPS,
+    MAX_BEAMS,
+    MAX_LENS_TOKENS,
+    beams,
+    lens,
+    parts_of_logit,
+    tokens_of_logit,
+)
 from minigpt.page.changes import read_changes
 from minigpt.page.fields import ALL, as_slices, ids_field, index_field, integer_field, shortened, text_field
 from minigpt.page.models import Loaded, Models
@@ -45,6 +53,7 @@ class Session:
             "lens": self._lens,
             "beams": self._beams,
             "attribution": self._attribution,
+            "token_attribution": self._token_attribution,
             "forget": self._forget,
         }
 
@@ -146,12 +155,19 @@ class Session:
         return self._once(run, key, lambda: beams(run, num_beams, steps, self.runs.computing)), []
 
     def _attribution(self, question):
+        return parts_of_logit(*self._logit(question)), []
+
+    def _token_attribution(self, question):
+        return tokens_of_logit(*self._logit(question)), []
+
+    def _logit(self, question):
+        """Return the run, the position, the token and the other token, or None, of a question about a logit."""
         run = self.runs.find(text_field(question, "run"))
         last_id = run.config.vocab_size - 1
         position = integer_field(question, "position", 0, len(run.ids) - 1)
         token = integer_field(question, "token", 0, last_id)
         other = None if question.get("other") is None else integer_field(question, "other", 0, last_id)
-        return parts_of_logit(run, position, token, other), []
+        return run, position, token, other
 
     def _once(self, run, key, compute):
         """Return what compute() does, remembered with the run."""

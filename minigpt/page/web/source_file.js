@@ -4,6 +4,8 @@
 const ELSEWHERE = "this file holds one run: for another text, model or change run `minigpt step TEXT --open`";
 const MISSING = "this file does not hold the answer: run `minigpt step TEXT --open`";
 
+const NOT_SPLIT = "this file answers this for the most probable tokens alone: run `minigpt step TEXT --open` for others";
+
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
@@ -28,6 +30,7 @@ export class FileSource {
       lens: () => this.#lens(question),
       beams: () => this.#beams(question),
       attribution: () => this.#attribution(question),
+      token_attribution: () => this.#tokenAttribution(question),
       forget: () => ({}),
     };
     if (!Object.hasOwn(answers, question.ask)) throw new Error(`ask must be one of ${Object.keys(answers).join(", ")}`);
@@ -114,6 +117,20 @@ export class FileSource {
     return {
       ...Object.fromEntries(fields), position, token: vocabulary[token], other: other === null ? null : vocabulary[other],
       tokens: whole.tokens.slice(0, n),
+    };
+  }
+
+  #tokenAttribution({ run, position, token, other = null }) {
+    const n = this.#tokensOf(run);
+    const answers = this.data.token_attribution[requirePosition(position, n)];
+    const found = answers[token], subtracted = answers[other];
+    const edges = other === null ? found?.edges : answers[`${token} ${other}`] ?? answers[`${other} ${token}`];
+    if (!found || !edges) throw new Error(NOT_SPLIT);
+    if (other === null) return found;
+    const { logit, bias, rest } = subtracted;
+    return {
+      logit: found.logit - logit, bias: found.bias - bias, rest: found.rest - rest, edges,
+      by_token: found.by_token.map((x, t) => x - subtracted.by_token[t]),
     };
   }
 
