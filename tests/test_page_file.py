@@ -248,15 +248,15 @@ def compare_runs(page, session, ids, n_text):
         ("embed", [last, 3]),
         ("logits", [last, None]),
     ):
-        compare({"ask": "numbers", "run": run, "name": name, "index": index})
+        compare({"ask": "numbers", "run": run, "of": [[name, index]]})
     for name, index in (("wte.weight", [5, None]), ("h.0.attn.c_attn.weight", [None, 3]), ("ln_f.bias", [2])):
-        compare({"ask": "parameter", "run": run, "name": name, "index": index})
+        compare({"ask": "parameters", "run": run, "of": [[name, index]]})
     compare({"ask": "tokens", "ids": [0, config.vocab_size - 1]})
     for question in ({"k": 5}, {"k": 2, "position": last}, {"position": None}):
         compare({"ask": "lens", "run": run, **question})
     if n_text <= len(ids) <= config.n_positions - 5:
         compare({"ask": "beams", "run": run, "num_beams": 3, "steps": 5})
-    logits = session.answer({"ask": "numbers", "run": run, "name": "logits", "index": [last, None]})[1][0]
+    logits = session.answer({"ask": "numbers", "run": run, "of": [["logits", [last, None]]]})[1][0]
     first, second = np.argsort(-logits)[:2].tolist()
     for token, other in ((first, None), (second, None), (first, second), (second, first)):
         compare({"ask": "attribution", "run": run, "position": last, "token": token, "other": other})
@@ -273,11 +273,11 @@ def test_what_a_file_does_not_hold(open_tab, tmp_path, story):
         ("this file holds one run", {"ask": "run", "ids": [1, 2]}),
         ("this file holds one run", {"ask": "run", "text": TEXT, "changes": [{"kind": "zero", "name": "embed"}]}),
         ("this file holds one run", {"ask": "run", "text": TEXT, "model": "gpt2"}),
-        ("this file holds one run", {"ask": "numbers", "run": "x", "name": "embed", "index": [0, 0]}),
-        ("no activation __proto__", {"ask": "numbers", "run": run, "name": "__proto__", "index": [0, 0]}),
-        ("but the index has 1", {"ask": "numbers", "run": run, "name": "embed", "index": [0]}),
-        ("4 is no index of an axis of 4", {"ask": "numbers", "run": run, "name": "embed", "index": [4, 0]}),
-        ("no parameter x", {"ask": "parameter", "name": "x", "index": [0]}),
+        ("this file holds one run", {"ask": "numbers", "run": "x", "of": [["embed", [0, 0]]]}),
+        ("no activation __proto__", {"ask": "numbers", "run": run, "of": [["__proto__", [0, 0]]]}),
+        ("but the index has 1", {"ask": "numbers", "run": run, "of": [["embed", [0]]]}),
+        ("4 is no index of an axis of 4", {"ask": "numbers", "run": run, "of": [["embed", [4, 0]]]}),
+        ("no parameter x", {"ask": "parameters", "of": [["x", [0]]]}),
         ("does not hold the answer", {"ask": "lens", "run": run, "k": 6}),
         ("position must be an integer from 0 to 3", {"ask": "lens", "run": run, "position": 4}),
         ("does not hold the answer", {"ask": "beams", "run": run, "num_beams": 4}),

@@ -30,7 +30,7 @@ def run_of(session, **question):
 
 
 def numbers(session, run, name, index):
-    return session.answer({"ask": "numbers", "run": run["run"], "name": name, "index": index})[1][0]
+    return session.answer({"ask": "numbers", "run": run["run"], "of": [[name, index]]})[1][0]
 
 
 @given(models(dtype="float32"), st.integers(1, 12), st.data())
@@ -54,7 +54,7 @@ def test_parameters(model, data):
     session = letter_session(model)
     for name, array in flatten(model.params).items():
         index = [data.draw(st.none() | st.integers(0, size - 1)) for size in array.shape]
-        _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+        _, (found,) = session.answer({"ask": "parameters", "of": [[name, index]]})
         assert np.array_equal(found, array[tuple(slice(None) if i is None else i for i in index)])
 
 
@@ -66,7 +66,7 @@ def test_parameters_of_a_packed_model(options, bundled):
         whole = np.asarray(flatten(model.params)[name])
         for index in ([3, None], [None, 5], [3, 5], [None, None]):
             index = index[: whole.ndim]
-            _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+            _, (found,) = session.answer({"ask": "parameters", "of": [[name, index]]})
             assert np.array_equal(found, whole[tuple(slice(None) if i is None else i for i in index)])
 
 
@@ -223,19 +223,18 @@ BAD_QUESTIONS = {
     "ids must be a list, not 'abc'": {"ask": "run", "ids": "abc"},
     "ids has 17 items; at most 16": {"ask": "run", "ids": [1] * 17},
     "model must be a text, not 3": {"ask": "run", "text": "a", "model": 3},
-    "this run is not known any more": {"ask": "numbers", "run": "nothing", "name": "embed", "index": [0, 0]},
+    "this run is not known any more": {"ask": "numbers", "run": "nothing", "of": [["embed", [0, 0]]]},
     "run must be a text, not None": {"ask": "numbers"},
-    "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "name": "h.9.resid", "index": [0, 0]},
+    "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "of": [["h.9.resid", [0, 0]]]},
     "embed has 2 axes, \\[3, 8\\], but the index has 1": {
         "ask": "numbers",
         "run": "RUN",
-        "name": "embed",
-        "index": [0],
+        "of": [["embed", [0, 0]], ["embed", [0]]],
     },
-    "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [3, 0]},
-    "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [-1, 0]},
-    "1.5 is no index": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [1.5, 0]},
-    "no parameter 'h.0.attn'": {"ask": "parameter", "name": "h.0.attn", "index": [0]},
+    "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "of": [["embed", [3, 0]]]},
+    "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "of": [["embed", [-1, 0]]]},
+    "1.5 is no index": {"ask": "numbers", "run": "RUN", "of": [["embed", [1.5, 0]]]},
+    "no parameter 'h.0.attn'": {"ask": "parameters", "of": [["h.0.attn", [0]]]},
     "position must be an integer from 0 to 2, not 3": {"ask": "lens", "run": "RUN", "position": 3},
     "k must be an integer from 1 to 30, not 31": {"ask": "lens", "run": "RUN", "k": 31},
     "num_beams must be an integer from 2 to 8, not 1": {"ask": "beams", "run": "RUN", "num_beams": 1},
