@@ -236,7 +236,8 @@ def compare_runs(page, session, ids, n_text):
         assert close(found.get("head"), head), question
         for array, ours in zip(arrays, found["arrays"], strict=True):
             assert ours["shape"] == list(array.shape)
-            assert ours["type"] == ("Float64Array" if array.dtype == "float64" else "Float32Array")
+            types = {"float64": "Float64Array", "float32": "Float32Array", "int32": "Int32Array"}
+            assert ours["type"] == types[array.dtype.name]
             assert np.allclose(ours["data"], array.ravel(), rtol=1e-4, atol=2e-5)
         return head
 
@@ -249,10 +250,17 @@ def compare_runs(page, session, ids, n_text):
         ("logits", [last, None]),
     ):
         compare({"ask": "numbers", "run": run, "of": [[name, index]]})
+    rows = [["h.1.attn.scores", [None, None, None]], ["h.1.attn.scores", [0, last, None]], ["logits", [None, None]]]
+    rows += [["embed", [last, None]], ["h.0.attn.heads", [1, None, None]]]
+    for columns in (1, 5, 2000):
+        compare({"ask": "pooled", "run": run, "of": rows, "columns": columns})
+    compare({"ask": "numbers", "run": run, "of": rows})
+    compare({"ask": "lengths", "run": run, "of": rows})
+    compare({"ask": "uncertainty", "run": run})
     for name, index in (("wte.weight", [5, None]), ("h.0.attn.c_attn.weight", [None, 3]), ("ln_f.bias", [2])):
         compare({"ask": "parameters", "run": run, "of": [[name, index]]})
     compare({"ask": "tokens", "ids": [0, config.vocab_size - 1]})
-    for question in ({"k": 5}, {"k": 2, "position": last}, {"position": None}):
+    for question in ({"k": 5}, {"k": 2, "position": last}, {"position": None}, {"last": True}):
         compare({"ask": "lens", "run": run, **question})
     if n_text <= len(ids) <= config.n_positions - 5:
         compare({"ask": "beams", "run": run, "num_beams": 3, "steps": 5})
@@ -274,6 +282,10 @@ def test_what_a_file_does_not_hold(open_tab, tmp_path, story):
         ("this file holds one run", {"ask": "run", "text": TEXT, "changes": [{"kind": "zero", "name": "embed"}]}),
         ("this file holds one run", {"ask": "run", "text": TEXT, "model": "gpt2"}),
         ("this file holds one run", {"ask": "numbers", "run": "x", "of": [["embed", [0, 0]]]}),
+        (
+            "this file holds one run",
+            {"ask": "pooled", "run": run, "of": [["embed", [0, None]]], "columns": 1, "minus": run},
+        ),
         ("no activation __proto__", {"ask": "numbers", "run": run, "of": [["__proto__", [0, 0]]]}),
         ("but the index has 1", {"ask": "numbers", "run": run, "of": [["embed", [0]]]}),
         ("4 is no index of an axis of 4", {"ask": "numbers", "run": run, "of": [["embed", [4, 0]]]}),

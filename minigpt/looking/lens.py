@@ -65,7 +65,7 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
     The model itself computes this, without its blocks and with the stream x_l as its embedding. The last row is exactly
-    the model's logits. One forward pass, and L + 1 through ln_f and the head.
+    the model's logits. One forward pass, and L through ln_f and the head.
     Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
     ids = encode_text(tokenizer, text)

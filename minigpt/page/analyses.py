@@ -69,6 +69,22 @@ def lens_of_last_block(run: PageRun, k: int) -> dict:
     return _in_one([_most_probable(run, run.trace["logits"][0], k)])
 
 
+def uncertainty(run: PageRun) -> tuple[np.ndarray, np.ndarray]:
+    """Return how open the next token is after every position, float64 [T] each: the entropy, and the largest p.
+
+    entropy = - sum_v p_v log p_v = log(sum_v exp(x_v)) - sum_v p_v x_v,  x the logits minus their largest
+    """
+    entropies, largest = [], []
+    with np.errstate(all="ignore"):  # as in the run itself
+        for logits in run.trace["logits"][0]:
+            x = logits.astype(np.float64) - logits.max()
+            exp_x = np.exp(x)
+            total = exp_x.sum()
+            entropies.append(np.log(total) - (exp_x * np.maximum(x, -1e3)).sum() / total)  # exp(-1000) is 0
+            largest.append(1 / total)
+    return np.array(entropies), np.array(largest)
+
+
 def _most_probable(run, logits, k):
     """Return {ids, texts, probabilities}, lists [T, k], of logits [T, V]."""
     with np.errstate(all="ignore"):

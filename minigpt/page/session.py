@@ -20,6 +20,7 @@ from minigpt.page.analyses import (
     lens_of_position,
     parts_of_logit,
     pooled,
+    uncertainty,
 )
 from minigpt.page.changes import read_changes
 from minigpt.page.fields import (
@@ -65,6 +66,7 @@ class Session:
             "parameters": self._parameters,
             "tokens": self._tokens,
             "lens": self._lens,
+            "uncertainty": self._uncertainty,
             "beams": self._beams,
             "attribution": self._attribution,
             "forget": self._forget,
@@ -179,6 +181,9 @@ class Session:
         if question.get("last") is True:
             return lens_of_last_block(run, k), []
         return self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k, self.runs.computing)), []
+
+    def _uncertainty(self, question):
+        return {}, list(uncertainty(self.runs.find(text_field(question, "run"))))
 
     def _beams(self, question):
         run = self.runs.find(text_field(question, "run"))

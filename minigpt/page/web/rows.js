@@ -1,5 +1,7 @@
 // What a program answers about the rows of an array, computed in the browser: minigpt/page/analyses.py, for a saved page.
 
+import { softmax } from "./sampling.js";
+
 /**
  * Rows [..., N] in min(N, count) cells: the number of largest absolute value of each cell, and its column. Of equally large
  * ones the first is taken. Returns two arrays {shape, data}.
@@ -25,6 +27,17 @@ export function pooled({ shape, data }, count) {
 export function visible({ shape, data }, token = null) {
   const T = shape.at(-1);
   return { shape, data: data.map((x, i) => (i % T > (token ?? Math.floor(i / T) % T) ? 0 : x)) };
+}
+
+/**
+ * How open the next token is, of logits [T, V]: the entropy of its probabilities after each token, 0 if one has everything
+ * and log V if all are equal, and the largest probability. Returns two arrays {shape, data}.
+ */
+export function uncertainty({ shape: [T, V], data }) {
+  const probs = Array.from({ length: T }, (_, t) => softmax(data.subarray(t * V, (t + 1) * V)));
+  const entropy = (row) => -row.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
+  const largest = (row) => row.reduce((most, p) => Math.max(most, p), 0);
+  return [entropy, largest].map((of) => ({ shape: [T], data: Float64Array.from(probs, of) }));
 }
 
 /** The length of every row, the root of the sum of its squares: [..., N] -> {shape: [...], data}. */

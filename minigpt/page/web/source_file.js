@@ -1,7 +1,7 @@
 // The numbers of a self-contained file: the same answers as from a program, about the one run that the file holds.
 // minigpt/page/file.py describes the data.
 
-import { lengths, pooled, visible } from "./rows.js";
+import { lengths, pooled, uncertainty, visible } from "./rows.js";
 
 const ELSEWHERE = "this file holds one run: for another text, model or change run `minigpt step TEXT --open`";
 const MISSING = "this file does not hold the answer: run `minigpt step TEXT --open`";
@@ -29,6 +29,7 @@ export class FileSource {
       parameters: () => ({ arrays: question.of.map(([name, index]) => this.#parameter(name, index)) }),
       tokens: () => ({ texts: this.#inVocabulary(question.ids).map((id) => this.data.vocabulary[id]) }),
       lens: () => this.#lens(question),
+      uncertainty: () => ({ arrays: uncertainty(this.#cut("logits", this.#tokensOf(question.run))) }),
       beams: () => this.#beams(question),
       attribution: () => this.#attribution(question),
       forget: () => ({}),
