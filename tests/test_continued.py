@@ -63,13 +63,17 @@ def test_only_blocks_that_differ_are_computed(monkeypatch):
         ([], [0, 1, 2]),
         ([off], [1, 2]),
         ([off, {"kind": "zero", "name": "h.2.mlp.out"}], [2]),  # from the run before, not from the one without changes
+        ([off, {"kind": "scale", "name": "h.2.mlp.out", "factor": 3}], [2]),
+        ([off, {"kind": "scale", "name": "h.2.mlp.out", "factor": 4}], [2]),
         ([off, {"kind": "zero", "name": "logits"}], []),
         ([{"kind": "zero", "name": "embed"}], [0, 1, 2]),
         ([off, {"kind": "scale", "name": "h.0.ln_1", "factor": 2}], [0, 1, 2]),
         ([{"kind": "zero", "name": "h.2.mlp.out"}, off], []),  # another order of the same: nothing is left to do
     ):
         blocks.clear()
-        run_of(session, changes)
+        run = run_of(session, changes)
         assert blocks == expected, changes
+        assert_is_the_whole_pass(session, run)
+    blocks.clear()
     session.answer({"ask": "run", "text": "faces"})
     assert blocks == [0, 1, 2]

@@ -80,7 +80,7 @@ def uncertainty(run: PageRun) -> tuple[np.ndarray, np.ndarray]:
             x = logits.astype(np.float64) - logits.max()
             exp_x = np.exp(x)
             total = exp_x.sum()
-            entropies.append(np.log(total) - (exp_x * np.maximum(x, -1e3)).sum() / total)  # exp(-1000) is 0
+            entropies.append(np.log(total) - (exp_x * x).sum() / total)
             largest.append(1 / total)
     return np.array(entropies), np.array(largest)
 
