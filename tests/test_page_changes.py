@@ -1,5 +1,7 @@
 """Changing a run on the page, and comparing two texts, against edits of the model."""
 
+import re
+
 import numpy as np
 import pytest
 from browser_helpers import TEXT, serve_in_thread
@@ -174,6 +176,33 @@ def test_two_texts_are_compared_number_by_number(tab, bundled):
             index = tuple(int(i) for i in place[place.index("[") + 1 :].split(", "))
             expected = other[name][index] - trace[name][index] if values is None else values[name][index]
             assert "hidden" in value or shows(value, expected, size_of(trace[name])), (words, expected)
+
+
+def test_two_long_texts_are_compared_by_the_numbers_that_stand_out(tab, bundled):
+    model, tokenizer = bundled
+    first, second = (" ".join([text] * 8) for text in (TEXT, SECOND))
+    tab.type_text(first)
+    tab.go("compare")
+    tab.page.fill("#other-text", second)
+    tab.click("#compare-run")
+    trace, other = (trace_of(model, tokenizer.encode(text)) for text in (first, second))
+    tab.page.select_option("#compare-name", "logits")
+    tab.settled()
+    cells = int(re.search(r"1592 numbers of a row share (\d+) cells", tab.text("#view .legend"))[1])
+    assert 40 < cells < 400
+    edges = np.arange(cells + 1) * 1592 // cells
+    wholes = {"this text": trace["logits"], "second text": other["logits"]}
+    for title, whole in (wholes | {"second − this": other["logits"] - trace["logits"]}).items():
+        field = tab.page.locator(f'[id="field logits, {title}"]')
+        field.focus()
+        for cell in range(4):
+            tab.press("ArrowRight" if cell else "ArrowLeft")
+            words, value = field.locator(".tip").inner_text().rsplit("] ", 1)
+            t, column = (int(i) for i in words[words.index("[") + 1 :].split(", "))
+            part = np.abs(whole[t, edges[cell] : edges[cell + 1]])
+            assert edges[cell] <= column < edges[cell + 1] and t == len(whole) - 1
+            assert shows(value, whole[t, column], size_of(whole)), (title, words, value)
+            assert abs(whole[t, column]) == pytest.approx(part.max(), abs=1e-5)
 
 
 def test_a_copied_activation_moves_the_answer(tab, bundled):

@@ -251,6 +251,14 @@ def test_random_numbers_are_those_of_numpy(tab):
     assert found == [np.random.default_rng(seed).random(5).tolist() for seed in seeds]
 
 
+def test_a_column_is_found_in_its_cell(tab):
+    cases = [(columns, cells) for columns in (1, 2, 7, 128, 1592) for cells in (1, 3, 12, 128, 400)]
+    script = "({cellOf}, cases) => cases.map(([n, cells]) => Array.from({length: n}, (_, i) => cellOf(i, n, cells)))"
+    for (columns, cells), found in zip(cases, tab.module("picture.js", script, cases), strict=True):
+        edges = np.arange(min(cells, columns) + 1) * columns // min(cells, columns)
+        assert found == (np.searchsorted(edges, np.arange(columns), side="right") - 1).tolist(), (columns, cells)
+
+
 def test_numbers_have_four_digits(tab):
     rng = np.random.default_rng(3)
     values = [*(rng.normal(size=200) * 10.0 ** rng.integers(-7, 8, 200)), 0.0, 1.0, -0.00012345, 99999.9, 1e5]

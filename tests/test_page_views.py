@@ -335,6 +335,41 @@ def test_the_beams_are_those_of_looking(tab, bundled):
     assert tab.run()["ids"] == [*tokenizer.encode(TEXT), *tree.nodes[tree.best[-1]].ids]
 
 
+HOLD_THE_LENS = """
+const ask = minigpt.source.ask;
+minigpt.source.ask = async (question) => {
+  if (question.ask === "lens" && question.position === null) await new Promise((resolve) => (globalThis.release = resolve));
+  return ask(question);
+};
+null
+"""
+
+
+def test_the_lens_of_the_chosen_token_does_not_wait_for_the_others(tab, bundled):
+    lens = logit_lens(*bundled, TEXT)
+    tab.page.evaluate(HOLD_THE_LENS)
+    tab.page.evaluate("() => { minigpt.go({view: 'lens', token: 4, layer: 1}); }")
+    tab.page.wait_for_selector(".lens-best")
+    assert tab.page.locator(".lens-table").count() == 0 and "reads on" in tab.text("#view [role=status]")
+
+    def best():
+        texts, values = (
+            tab.texts(".lens-best th"),
+            tab.page.eval_on_selector_all(
+                ".lens-best td[data-value]", "(cells) => cells.map((cell) => Number(cell.dataset.value))"
+            ),
+        )
+        return list(zip(texts, values, strict=True))
+
+    expected = lens.top(5, 4)[2]
+    texts = shown_texts(tab, [text for text, _ in expected])
+    expected = [(text, pytest.approx(p, rel=1e-4)) for text, (_, p) in zip(texts, expected, strict=True)]
+    assert best() == expected
+    tab.page.evaluate("release()")
+    tab.settled().page.wait_for_selector(".lens-table")
+    assert best() == expected and tab.page.locator("#view [role=status]").count() == 0
+
+
 NODES = """
 (nodes) => nodes.map((node) => [
   node.querySelector("bdi").textContent, Number(node.dataset.value), Number(node.dataset.p), node.className,

@@ -76,7 +76,7 @@ def test_messages_carry_questions_and_answers(comm, bundled):
     content, (answer,) = channel.ask({"id": ["view", 1], "question": {"ask": "run", "text": TEXT}})
     run = decoded(answer)
     assert content == {"id": ["view", 1]} and run["tokens"] == ["Once", " upon", " a", " time"]
-    question = {"ask": "numbers", "run": run["run"], "name": "h.0.attn.weights", "index": [None, 3, None]}
+    question = {"ask": "numbers", "run": run["run"], "of": [["h.0.attn.weights", [None, 3, None]]]}
     _, (answer,) = channel.ask({"id": ["view", 2], "question": question})
     trace = {}
     bundled[0](run["ids"], trace=trace)

@@ -10,15 +10,38 @@ from minigpt.generation.sampling import top_indices
 from minigpt.looking.attribution import Attribution, attributions
 from minigpt.looking.beam_tree import beam_tree_of_ids
 from minigpt.looking.labels import token_texts
-from minigpt.looking.lens import lens_rows
+from minigpt.looking.lens import lens_at, lens_rows
+from minigpt.looking.pixels import max_abs_cells
 from minigpt.looking.token_attribution import token_attribution
 from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.ops.plain import softmax
+from minigpt.page.fields import as_slices
 from minigpt.page.runs import PageRun
 
+MAX_COLUMNS = 2048  # of a picture
 MAX_LENS_TOKENS = 50  # the most probable ones, after each position
 MAX_BEAMS = 8
 MAX_BEAM_STEPS = 20
+
+
+def pooled(name: str, index: list, array: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows [..., N] in min(N, columns) cells: the number of largest absolute value, and its column as int32.
+
+    name, index: of the activation. NaN is passed over. Scores that the mask hides count as 0. Raises ValueError.
+    """
+    if not array.ndim or index[-1] is not None:
+        raise ValueError(f"pooled takes whole rows of {name}: the last of the index must be null")
+    if name.endswith("attn.scores"):
+        T = array.shape[-1]
+        array = np.where(np.tri(T, dtype=bool)[as_slices(index[-2:])], array, 0)
+    return max_abs_cells(array, columns)
+
+
+def lengths_of_rows(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the length of every row, the root of the sum of its squares: [..., N] -> float64 [...]."""
+    if not array.ndim:
+        raise ValueError(f"lengths takes rows of {name}, not single numbers")
+    return np.sqrt(np.einsum("...i,...i->...", array, array, dtype=np.float64))
 
 
 def lens(run: PageRun, edits: dict, k: int, computing: AbstractContextManager) -> dict:
@@ -27,17 +50,54 @@ def lens(run: PageRun, edits: dict, k: int, computing: AbstractContextManager) -
     ids, texts, probabilities: lists [L + 1, T, k]; row 0 is what the embedding alone predicts. edits: the run's.
     computing: held while the model runs, and released after each row, so that other pages need not wait for all.
     """
-    ids, probabilities = [], []
-    rows = lens_rows(run.loaded.model, run.ids, run.trace, edits)
+    rows, best = lens_rows(run.loaded.model, run.ids, run.trace, edits), []
     with np.errstate(all="ignore"):  # as in the run itself
         for _ in range(run.config.n_layer + 1):
             with computing:
                 logits = next(rows)
-            best = top_indices(np.where(np.isnan(logits), -np.inf, logits), k)  # [T, k]
-            ids.append(best.tolist())
-            probabilities.append(np.take_along_axis(softmax(logits), best, axis=-1).tolist())
-    texts = [[token_texts(run.loaded.tokenizer, row) for row in rows] for rows in ids]
-    return {"ids": ids, "texts": texts, "probabilities": probabilities}
+            best.append(_most_probable(run, logits, k))
+    return _in_one(best)
+
+
+def lens_of_position(run: PageRun, edits: dict, k: int, position: int, computing: AbstractContextManager) -> dict:
+    """Return the part of lens() for one position, lists [L + 1, 1, k], in the time of one product with the head."""
+    with computing, np.errstate(all="ignore"):
+        logits = lens_at(run.loaded.model, run.ids, run.trace, position, edits)
+    return _in_one([_most_probable(run, row[None], k) for row in logits])
+
+
+def lens_of_last_block(run: PageRun, k: int) -> dict:
+    """Return the last row of lens(), lists [1, T, k]: what the model itself predicts after every position."""
+    return _in_one([_most_probable(run, run.trace["logits"][0], k)])
+
+
+def uncertainty(run: PageRun) -> tuple[np.ndarray, np.ndarray]:
+    """Return how open the next token is after every position, float64 [T] each: the entropy, and the largest p.
+
+    entropy = - sum_v p_v log p_v = log(sum_v exp(x_v)) - sum_v p_v x_v,  x the logits minus their largest
+    """
+    entropies, largest = [], []
+    with np.errstate(all="ignore"):  # as in the run itself
+        for logits in run.trace["logits"][0]:
+            x = logits.astype(np.float64) - logits.max()
+            exp_x = np.exp(x)
+            total = exp_x.sum()
+            entropies.append(np.log(total) - (exp_x * x).sum() / total)
+            largest.append(1 / total)
+    return np.array(entropies), np.array(largest)
+
+
+def _most_probable(run, logits, k):
+    """Return {ids, texts, probabilities}, lists [T, k], of logits [T, V]."""
+    with np.errstate(all="ignore"):
+        best = top_indices(np.where(np.isnan(logits), -np.inf, logits), k)
+        probabilities = np.take_along_axis(softmax(logits), best, axis=-1)
+    texts = [token_texts(run.loaded.tokenizer, row) for row in best.tolist()]
+    return {"ids": best.tolist(), "texts": texts, "probabilities": probabilities.tolist()}
+
+
+def _in_one(answers):
+    return {name: [answer[name] for answer in answers] for name in answers[0]}
 
 
 def beams(run: PageRun, num_beams: int, steps: int, computing: AbstractContextManager) -> dict:

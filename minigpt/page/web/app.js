@@ -163,17 +163,34 @@ export class App {
 
   /** The numbers of an activation, {shape, data}. index: over the axes without the batch; null takes all of an axis. */
   numbers(name, index = null, run = this.run) {
-    return this.#remembered({ ask: "numbers", run: run.run, name, index: index ?? this.step(name, run).shape.map(() => null) });
+    return this.#gathered({ ask: "numbers", run: run.run }, [name, index ?? this.#whole(name, run)]);
   }
 
   /** The numbers of a parameter such as "h.0.attn.c_attn.weight". */
   parameter(name, index) {
-    return this.#remembered({ ask: "parameter", run: this.run.run, name, index });
+    return this.#gathered({ ask: "parameters", run: this.run.run }, [name, index]);
   }
 
   /** One number of an activation. */
   async one(name, index, run = this.run) {
     return (await this.numbers(name, index, run)).data[0];
+  }
+
+  /**
+   * Rows in at most `columns` cells: of each cell the number of largest absolute value. places: [[name, index], ...], the
+   * index null for all. minus: a run whose numbers are subtracted. A promise of [{shape, values, where}], where[i] the
+   * column that values[i] stands in.
+   */
+  async pooled(places, columns, run = this.run, minus = null) {
+    const of = places.map(([name, index]) => [name, index ?? this.#whole(name, run)]);
+    const question = { ask: "pooled", run: run.run, of, columns, minus: minus && minus.run };
+    const arrays = await this.#remembered(JSON.stringify(question), () => this.source.ask(question).then((head) => head.arrays));
+    return of.map((_, i) => ({ shape: arrays[2 * i].shape, values: arrays[2 * i].data, where: arrays[2 * i + 1].data }));
+  }
+
+  /** The index of all numbers of an activation. */
+  #whole(name, run) {
+    return this.step(name, run).shape.map(() => null);
   }
 
   #turn = 0; // of the questions for a run
@@ -196,13 +213,40 @@ export class App {
     return Object.fromEntries(Object.entries(place).filter(([key, value]) => (value ?? null) === null || !fits[key] || fits[key](value)));
   }
 
-  #remembered(question) {
-    const key = JSON.stringify(question);
+  #gathering = new Map(); // the places that the next question asks about, and its answer, by the question without them
+
+  /** The array at a place. What a view asks for in one go is one question. */
+  async #gathered(question, place) {
+    const [array] = await this.#remembered(JSON.stringify([question, place]), async () => {
+      const key = JSON.stringify(question);
+      if (!this.#gathering.has(key)) {
+        const of = [];
+        this.#gathering.set(key, { of, answer: Promise.resolve().then(() => {
+          this.#gathering.delete(key);
+          return this.source.ask({ ...question, of });
+        }) });
+      }
+      const { of, answer } = this.#gathering.get(key);
+      const at = of.push(place) - 1;
+      try {
+        const { shape, data } = (await answer).arrays[at];
+        return [{ shape, data: of.length > 1 ? data.slice() : data }]; // a view would keep the whole answer in memory
+      } catch (error) {
+        if (of.length === 1) throw error;
+        return (await this.source.ask({ ...question, of: [place] })).arrays; // the others may be at fault
+      }
+    });
+    return array;
+  }
+
+  /** The arrays that ask() promises, asked for once. */
+  #remembered(key, ask) {
     if (!this.kept.has(key)) {
-      const answer = this.source.ask(question).then((head) => head.arrays[0]);
+      const answer = ask();
       const entry = { answer, bytes: 0 };
       this.kept.set(key, entry);
-      answer.then(({ data }) => this.#count(key, entry, data.byteLength), () => this.kept.delete(key));
+      const size = (arrays) => arrays.reduce((bytes, { data }) => bytes + data.byteLength, 0);
+      answer.then((arrays) => this.#count(key, entry, size(arrays)), () => this.kept.delete(key));
     }
     return this.kept.get(key).answer;
   }

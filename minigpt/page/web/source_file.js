@@ -1,6 +1,8 @@
 // The numbers of a self-contained file: the same answers as from a program, about the one run that the file holds.
 // minigpt/page/file.py describes the data.
 
+import { lengths, pooled, uncertainty, visible } from "./rows.js";
+
 const ELSEWHERE = "this file holds one run: for another text, model or change run `minigpt step TEXT --open`";
 const MISSING = "this file does not hold the answer: run `minigpt step TEXT --open`";
 
@@ -24,10 +26,17 @@ export class FileSource {
     const answers = {
       start: () => this.data.start,
       run: () => this.#run(question),
-      numbers: async () => ({ arrays: [await this.#activation(question)] }),
-      parameter: async () => ({ arrays: [await this.#parameter(question)] }),
+      numbers: async () => ({ arrays: (await this.#activations(question)).map(({ array }) => array) }),
+      pooled: async () => ({
+        arrays: (await this.#activations(question)).flatMap((place) => this.#pooled(place, question.columns)),
+      }),
+      lengths: async () => ({ arrays: (await this.#activations(question)).map(({ array }) => lengths(array)) }),
+      parameters: async () => ({
+        arrays: await Promise.all(question.of.map(([name, index]) => this.#parameter(name, index))),
+      }),
       tokens: () => ({ texts: this.#inVocabulary(question.ids).map((id) => this.data.vocabulary[id]) }),
       lens: () => this.#lens(question),
+      uncertainty: async () => ({ arrays: uncertainty(await this.#cut("logits", this.#tokensOf(question.run))) }),
       beams: () => this.#beams(question),
       attribution: () => this.#attribution(question),
       token_attribution: () => this.#tokenAttribution(question),
@@ -71,24 +80,32 @@ export class FileSource {
     return n;
   }
 
-  async #activation({ run, name, index }) {
+  /** The arrays at some places, [{name, index, array}]. */
+  #activations({ run, of, minus = null }) {
     const n = this.#tokensOf(run);
-    if (!Object.hasOwn(this.data.arrays.activations, name)) throw new Error(`this model has no activation ${name}`);
-    return part(await this.#cut(name, n), index, name);
+    if (minus !== null) throw new Error(ELSEWHERE);
+    return Promise.all(of.map(async ([name, index]) => {
+      if (!Object.hasOwn(this.data.arrays.activations, name)) throw new Error(`this model has no activation ${name}`);
+      return { name, index, array: part(await this.#cut(name, n), index, name) };
+    }));
   }
 
-  async #parameter({ name, index }) {
+  #pooled({ name, index, array }, columns) {
+    return pooled(name.endsWith("attn.scores") ? visible(array, index.at(-2)) : array, columns);
+  }
+
+  async #parameter(name, index) {
     if (!this.data.start.has_parameters) throw new Error("the parameters of this model are not in this file");
     if (!Object.hasOwn(this.data.arrays.parameters, name)) throw new Error(`this model has no parameter ${name}`);
     return part(await this.#array(this.data.arrays.parameters[name]), index, name);
   }
 
-  #lens({ run, position, k = 5 }) {
+  #lens({ run, position, last = false, k = 5 }) {
     const n = this.#tokensOf(run);
     const { lens } = this.data;
     if (k > lens.ids[0][0].length) throw new Error(MISSING);
     const [from, to] = position === undefined || position === null ? [0, n] : [requirePosition(position, n), position + 1];
-    const cut = (rows) => rows.map((row) => row.slice(from, to).map((best) => best.slice(0, k)));
+    const cut = (rows) => (last ? rows.slice(-1) : rows).map((row) => row.slice(from, to).map((best) => best.slice(0, k)));
     return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
