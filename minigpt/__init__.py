@@ -1,6 +1,7 @@
 """GPT-2 from scratch in NumPy: to read, to run, to take apart. Start with minigpt/model.py."""
 
 import importlib
+import sys
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
@@ -25,9 +26,17 @@ def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module 'minigpt' has no attribute {name!r}")
     module = importlib.import_module(_MODULES[name])
-    if name == "step":
-        importlib.import_module("minigpt.page.widget")  # which lets a notebook show its result as a page
     return module if name == "ops" else getattr(module, name)
+
+
+def _show_live(steps):
+    """Show the result of step in a notebook as a page."""
+    importlib.import_module("minigpt.page.widget").show_live(steps)
+
+
+# In a notebook IPython has been imported already. It takes the name of a class that is not imported yet.
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()):
+    _shell.display_formatter.ipython_display_formatter.for_type_by_name("minigpt.looking.stepping", "Steps", _show_live)
 
 
 def __dir__():

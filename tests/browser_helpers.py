@@ -6,6 +6,7 @@ everything.
 """
 
 import contextlib
+import json
 import os
 import queue
 import shutil
@@ -106,10 +107,13 @@ def serve_in_thread(model, tokenizer, text=TEXT):
 class Tab:
     """A page in the browser that is watched. `page` is Playwright's Page, or its Frame of a page in a frame.
 
-    is_offline: the network is cut off. functions: Python that the page can call, by name.
+    is_offline: the network is cut off. functions: Python that the page can call, by name. place: the part of the
+    address behind #, with the #.
     """
 
-    def __init__(self, browser, address, size=DESKTOP, is_offline=False, in_frame=False, functions=None, **options):
+    def __init__(
+        self, browser, address, size=DESKTOP, is_offline=False, in_frame=False, functions=None, place="", **options
+    ):
         self.address = address
         self.faults = []
         self.expected = []  # parts of faults that a test provokes
@@ -127,7 +131,7 @@ class Tab:
         for name, function in (functions or {}).items():
             self.context.expose_function(name, function)
         try:
-            self._open(address, in_frame)
+            self._open(address + place, in_frame)
         except Exception as error:
             raise AssertionError(f"the page does not open: {error} {self.faults}") from error
 
@@ -180,6 +184,20 @@ class Tab:
         self.page.evaluate("([name, index]) => minigpt.why(name, index)", [name, index])
         return self.settled()
 
+    def reload(self):
+        self.page.reload()
+        self.page.evaluate(STARTED, SECONDS)
+        return self.settled()
+
+    def go_back(self):
+        """Go back as the browser's own button does."""
+        self.page.go_back()
+        return self.settled()
+
+    def go_forward(self):
+        self.page.go_forward()
+        return self.settled()
+
     def click(self, selector):
         self.page.click(selector)
         return self.settled()
@@ -210,7 +228,11 @@ class Tab:
         return self.page.locator(selector).all_inner_texts()
 
     def place(self):
-        return self.page.evaluate("minigpt.place")
+        return json.loads(self.page.evaluate("JSON.stringify(minigpt.place)"))  # without what is undefined
+
+    def address_of_place(self):
+        """Return the part of the address behind #, with the #."""
+        return self.page.evaluate("location.hash")
 
     def run(self):
         """Return the run that is shown: its ids, tokens, changes, code."""

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
-from helpers import MINIGPT, fails_with, run
+from helpers import MINIGPT, fails_with, run, run_here
+
+from minigpt.cli import cli
 
 
 def test_python_runs_it_as_a_module():
@@ -64,7 +67,8 @@ def test_without_arguments_there_is_help():
         ("greedy search has one result", ["generate", "x", "--greedy", "--num-return-sequences", "2"]),
         ("max_new_tokens is 300", ["generate", "x", "--max-new-tokens", "300"]),
         ("--early-stopping has no effect without --num-beams", ["generate", "x", "--early-stopping"]),
-        ("a stop text must not be empty", ["generate", "x", "--stop", ""]),
+        ("Invalid value for 'FOLDER': it is empty", ["exercises", "start", ""]),
+        ("no folder or model ''", ["info", ""]),
         ("threads must be an integer from 1 to", ["generate", "x", "--threads", "0"]),
         ("choose int8 or float64", ["generate", "x", "--quantize", "int8", "--dtype", "float64"]),
         ("does not exist", ["bench", "--text", "nowhere"]),
@@ -81,6 +85,26 @@ def test_without_arguments_there_is_help():
 )
 def test_bad_input_is_one_line(sentence, args, tmp_path):
     fails_with(sentence, *args, env={**os.environ, "HF_HOME": str(tmp_path)})
+
+
+def options_with_a_value(command, path=()):
+    """Yield the words of every option that takes a value, such as ("exercises", "grade", "--csv")."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.is_flag:
+            yield *path, parameter.opts[0]
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from options_with_a_value(inner, (*path, name))
+
+
+def test_an_empty_option_is_refused():
+    all_options = list(options_with_a_value(cli))
+    assert (
+        ("step", "--html") in all_options and ("exercises", "grade", "--csv") in all_options and len(all_options) > 60
+    )
+    for words in all_options:
+        fails_with(f"Invalid value for '{words[-1]}': ", *words, "", run=run_here)
+    fails_with("Invalid value for '--stop': it is empty", "generate", "x", "--stop", "a", "--stop", "", run=run_here)
+    assert run_here("tokenize", "").returncode == 0  # a text may be empty
 
 
 def test_standard_input_that_is_no_text():

@@ -48,6 +48,16 @@ def test_a_link_stays_a_link(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reads the flags of a file as Unix has them")
+def test_a_file_that_is_flushed_is_open_for_writing(tmp_path, monkeypatch):
+    import fcntl
+
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda file: flushed.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+    write_file(tmp_path / "file", lambda partial: partial.write_text("text"))
+    assert flushed == [os.O_RDWR] and (tmp_path / "file").read_text() == "text"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
 def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")

@@ -1,5 +1,7 @@
 """The page that `minigpt step --open` serves, in a real browser: the text, the keys, the way from number to number."""
 
+import re
+
 import numpy as np
 import pytest
 from browser_helpers import TEXT, VIEWS, serve_in_thread
@@ -83,6 +85,119 @@ def read_tip(field):
     place, value = words.split("] ")
     name, index = place.split("[")
     return name, tuple(map(int, index.split(", "))), value
+
+
+LONG = " ".join([TEXT] * 12)  # 108 tokens
+
+
+def test_of_many_numbers_a_picture_shows_those_that_stand_out(tab, bundled):
+    model, _ = bundled
+    tab.type_text(LONG)
+    trace = trace_of(model, tab.run()["ids"])
+    logits, size = trace["logits"], size_of(trace["logits"])
+    tab.go("activation", name="logits")
+    cells = int(re.search(r"1592 numbers of a row share (\d+) cells", tab.text("#view .legend"))[1])
+    assert 100 < cells < 800
+    field = field_of(tab, "logits", (0, 0))
+    field.focus()
+    edges = np.arange(cells + 1) * 1592 // cells
+    for t in (len(logits) - 1, len(logits) - 2):
+        for cell in range(5):
+            tab.press("ArrowRight" if cell else "ArrowUp" if t < len(logits) - 1 else "ArrowLeft")
+            place, (row, column), value = read_tip(field)
+            part = np.abs(logits[t, edges[cell] : edges[cell + 1]])
+            assert (place, row) == ("logits", t) and abs(logits[t, column]) == part.max()
+            assert edges[cell] <= column < edges[cell + 1] and shows(value, logits[t, column], size)
+        tab.press("Enter")
+        assert asked(tab) == ("logits", (t, column), pytest.approx(float(logits[t, column]), abs=1e-6 * size))
+        cursor = tab.page.locator("#view .cursor:not([hidden])")
+        assert cursor.count() == 1 and float(cursor.evaluate("(e) => parseFloat(e.style.left)")) == pytest.approx(
+            100 * 4 / cells, abs=1e-3
+        )
+        field.focus()
+        tab.press(*["ArrowLeft"] * 4)
+
+
+# What a page may receive after an action, and how many questions it may ask: what is looked at, not everything.
+ACTIONS = {
+    "another text": ("(text) => minigpt.newRun({text})", LONG, 10),
+    "one more token": ("() => document.getElementById('add').click()", None, 10),
+    "the stream": ("() => minigpt.go({view: 'stream', token: 60})", None, 6),
+    "the logits": ("() => minigpt.go({view: 'activation', name: 'logits'})", None, 3),
+    "the MLP": ("() => minigpt.go({view: 'activation', name: 'h.2.mlp.act'})", None, 3),
+    "attention": ("() => minigpt.go({view: 'attention', layer: 1, head: 2})", None, 3),
+    "an open next token": ("({mostOpenPosition}) => mostOpenPosition(minigpt)", "open_choice.js", 1),
+    "changes": ("() => minigpt.go({view: 'changes'})", None, 3),
+    "a head off": ("() => document.querySelector('[aria-label=\"switch off head 1 of block 1\"]').click()", None, 12),
+}
+WATCH = """
+globalThis.received = [];
+const ask = minigpt.source.ask;
+minigpt.source.ask = async (question) => {
+  const answer = await ask(question);
+  received.push(JSON.stringify({...answer, arrays: null}).length + answer.arrays.reduce((n, {data}) => n + data.byteLength, 0));
+  return answer;
+};
+null
+"""
+
+
+def test_an_action_fetches_what_is_looked_at(tab):
+    tab.page.evaluate(WATCH)
+    for action, (script, argument, questions) in ACTIONS.items():
+        tab.page.evaluate("received.length = 0")
+        tab.module(argument, script) if action == "an open next token" else tab.page.evaluate(script, argument)
+        received = tab.settled().page.evaluate("received")
+        assert 0 < len(received) <= questions, (action, received)
+        assert sum(received) < 400_000, (action, received)
+
+
+def test_numbers_that_are_asked_for_in_one_go_are_one_question(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    tab.page.evaluate(WATCH)
+    places = [["h.2.mlp.out", [3, None]], ["embed", [2, 5]], ["h.2.mlp.out", [3, None]], ["h.1.attn.q", [0, None, 2]]]
+    script = """
+    (places) => Promise.all(places.map(([name, index]) => minigpt.numbers(name, index).then(
+      ({shape, data}) => ({shape, data: [...data], apart: data.buffer.byteLength === data.byteLength}))))
+    """
+    found = tab.page.evaluate(script, places)
+    assert len(tab.page.evaluate("received")) == 1
+    for (name, index), answer in zip(places, found, strict=True):
+        expected = trace[name][tuple(slice(None) if i is None else i for i in index)]
+        assert answer["shape"] == list(expected.shape) and np.array_equal(answer["data"], expected.ravel())
+        assert answer["apart"]  # it does not keep the others in memory
+
+
+def test_a_place_that_does_not_exist_is_refused_alone(tab):
+    tab.expect_fault("status 400")
+    found = tab.page.evaluate(
+        """() => Promise.allSettled([["embed", [2, 5]], ["embed", [99, 5]], ["embed", [3, 5]]].map(
+          ([name, index]) => minigpt.numbers(name, index))).then((all) => all.map(({status, reason}) => [status, reason?.message]))"""
+    )
+    assert [status for status, _ in found] == ["fulfilled", "rejected", "fulfilled"]
+    assert "99 is no index" in found[1][1]
+
+
+def test_a_cell_of_a_strip_names_its_largest_number(tab, bundled):
+    model, _ = bundled
+    trace = trace_of(model, tab.run()["ids"])
+    for name in ("embed", "h.1.resid", "ln_f"):
+        strip = tab.page.locator(f'canvas.strip[data-name="{name}"]')
+        box, T = strip.bounding_box(), len(trace[name])
+        across, t = (7.5 / 12) * box["width"], 4
+        tab.page.mouse.move(box["x"] + across, box["y"] + (t + 0.5) / T * box["height"])
+        start, end = 7 * 128 // 12, 8 * 128 // 12
+        column = start + int(np.abs(trace[name][t, start:end]).argmax())
+        words = strip.get_attribute("title")
+        assert words.startswith(f"{name}[{t}, {column}] = ")
+        assert shows(words.split(" = ")[1].split(",")[0], trace[name][t, column], size_of(trace[name]))
+        tab.page.mouse.click(box["x"] + across, box["y"] + (t + 0.5) / T * box["height"])
+        assert asked(tab.settled())[:2] == (name, (t, column))
+        marked = tab.page.locator(".asked-cell").bounding_box()
+        strip_box = tab.page.locator(f'canvas.strip[data-name="{name}"]').bounding_box()
+        middle = marked["x"] + marked["width"] / 2 - strip_box["x"]
+        assert middle == pytest.approx(7.5 / 12 * strip_box["width"], abs=0.5)
 
 
 def test_the_arrow_keys_visit_every_activation_in_order(tab, bundled):
@@ -203,6 +318,39 @@ def test_a_text_that_cannot_be_run_is_refused_in_a_sentence(tab):
         assert tab.run() == before
     tab.type_text("the fox")
     assert tab.run()["text"] == "the fox" and tab.page.get_attribute("#status", "class") != "bad"
+
+
+def test_a_message_goes_with_the_next_thing_done(tab):
+    tab.expect_fault("status 400")
+    messages = (
+        lambda: tab.type_text("fox " * 300),  # an error
+        lambda: tab.click("#add"),  # what was added
+        lambda: tab.why("logits", 3, 5),  # where the answer is
+        lambda: tab.go("next").click(".next .code-block button"),  # that the lines are copied
+    )
+    next_things = (
+        lambda: tab.click("#tabs [data-view=mlp]"),
+        lambda: tab.click("#map .part >> nth=0"),
+        lambda: tab.leave_field().press("ArrowRight"),
+        lambda: tab.click("#back"),
+        tab.go_back,
+        lambda: tab.type_text("the fox and the bear"),
+        lambda: tab.click("#theme"),
+    )
+    for say in messages:
+        for do in next_things:
+            tab.go("overview")
+            say()
+            assert tab.text("#status") != ""
+            do()
+            assert tab.text("#status") == "" and tab.page.get_attribute("#status", "class") == "", (say, do)
+    tab.go("next")
+    messages[-1]()
+    assert tab.text("#status") and tab.click("#draw").text("#status") == ""
+    messages[-1]()
+    tab.page.fill("#temperature", "1.5")
+    tab.page.dispatch_event("#temperature", "change")
+    assert tab.text("#status") == ""
 
 
 def test_a_program_that_has_ended_is_said_in_a_sentence(tab):

@@ -1,5 +1,7 @@
 """Whether everyone can use the page: keyboard, focus, contrast, names for screen readers, small screens."""
 
+import itertools
+
 import pytest
 from browser_helpers import DESKTOP, PHONE, PROJECTOR, VIEWS
 
@@ -60,6 +62,51 @@ def test_nothing_is_cut_off_on_a_small_screen(open_tab, page_address, size):
             box = locator.bounding_box()
             assert box["width"] > 20 and box["height"] > 10, (view, selector)
             assert box["x"] >= 0 and box["x"] + min(box["width"], size[0]) <= size[0] + 1, (view, selector, box)
+
+
+WIDTHS = (683, 1000, 1100, 1101, 1200, 1300, 1366)
+# The names of the columns that are seen: the words, where they begin and where they end.
+HEADINGS = """
+() => [...document.querySelectorAll(".overview :is(.column:not(.of-block), .tokens .heading[style*='top: 22px'])")]
+  .map((heading) => {
+    const words = document.createRange();
+    words.selectNodeContents(heading);
+    const {left, right} = words.getBoundingClientRect();
+    const frame = heading.closest(".scroller")?.getBoundingClientRect() ?? {left: 0, right: innerWidth};
+    return [heading.textContent, Math.max(left, frame.left), Math.min(right, frame.right)];
+  })
+  .filter(([, left, right]) => right > left)
+  .sort((a, b) => a[1] - b[1])
+"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_heading_of_the_overview_runs_into_another(open_tab, page_address, width):
+    tab = open_tab(page_address, size=(width, 384 if width == 683 else 768))
+    headings = tab.page.evaluate(HEADINGS)
+    assert [headings[0][0], headings[-1][0][-10:]] == ["tokenid", "next token"]
+    for (first, _, end), (second, begin, _) in itertools.pairwise(headings):
+        assert begin - end >= 4, (first, second, end, begin)
+    assert headings[-1][2] <= width
+
+
+COLOURS = """
+() => {
+  const of = (selector, name) => getComputedStyle(document.querySelector(selector))[name];
+  return [of("body", "backgroundColor"), of("body", "color"), of("#lens-4-8", "backgroundColor"), of("#panel", "borderLeftColor")];
+}
+"""
+
+
+@pytest.mark.parametrize("scheme, other", [("light", "dark"), ("dark", "light")])
+def test_the_button_turns_light_into_dark_and_back(open_tab, page_address, scheme, other):
+    own, opposite = (
+        open_tab(page_address, color_scheme=kind).go("lens").page.evaluate(COLOURS) for kind in (scheme, other)
+    )
+    assert all(a != b for a, b in zip(own, opposite, strict=True))
+    tab = open_tab(page_address, color_scheme=scheme).go("lens")
+    for colours in (opposite, own):
+        assert tab.click("#theme").page.evaluate(COLOURS) == colours
 
 
 # Beside the colours, a dark page is the light one.

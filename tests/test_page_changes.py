@@ -1,10 +1,14 @@
 """Changing a run on the page, and comparing two texts, against edits of the model."""
 
+import re
+
 import numpy as np
 import pytest
-from browser_helpers import TEXT
-from page_checks import drawn_index, head_off, number_of, shows, size_of, trace_of
+from browser_helpers import TEXT, serve_in_thread
+from letter_models import letter_tokenizer
+from page_checks import drawn_index, head_off, shows, size_of, trace_of
 
+from minigpt import GPT2, GPT2Config
 from minigpt.ops.plain import softmax
 
 pytestmark = pytest.mark.browser
@@ -22,7 +26,7 @@ def test_a_head_that_is_switched_off_is_off_in_python(tab, bundled):
     edit = {"h.0.attn.heads": head_off(0), "h.2.attn.heads": head_off(3)}
     trace = trace_of(model, ids, edit=edit)
     assert_logits_are(tab, trace["logits"])
-    assert_code_gives(tab, bundled, trace["logits"])
+    assert_code_gives(tab, trace["logits"])
     rows = tab.page.eval_on_selector_all("table.outcome tbody tr", OUTCOME)
     assert len(rows) == 10
     for row in rows:
@@ -50,10 +54,9 @@ def assert_logits_are(tab, logits):
     assert np.allclose(found, logits, atol=1e-5 * size_of(logits))
 
 
-def assert_code_gives(tab, bundled, logits):
-    """Execute the Python that the view of changes shows."""
-    model, tokenizer = bundled
-    names = {"model": model, "tokenizer": tokenizer}
+def assert_code_gives(tab, logits):
+    """Execute the Python that the view of changes shows, as it is copied."""
+    names = {}
     exec(tab.text("#view .code-block code"), names)
     assert np.allclose(names["logits"], logits, atol=1e-4 * size_of(logits))
 
@@ -65,7 +68,7 @@ def test_what_changes_downstream_is_the_difference_of_the_traces(tab, bundled):
     tab.click('[aria-label="switch off the MLP of block 1"]')
     trace = trace_of(model, ids)
     changed = trace_of(model, ids, edit={"h.1.mlp.out": lambda x: 0 * x})
-    assert_code_gives(tab, bundled, changed["logits"])
+    assert_code_gives(tab, changed["logits"])
     closed = "details:not([open]) > summary[id^=differences]"
     while tab.page.locator(closed).count():
         tab.page.locator(closed).first.click()
@@ -101,7 +104,7 @@ def test_a_single_number_can_be_set(tab, bundled):
 
     trace = trace_of(model, ids, edit={"h.1.mlp.act": put})
     assert_logits_are(tab, trace["logits"])
-    assert_code_gives(tab, bundled, trace["logits"])
+    assert_code_gives(tab, trace["logits"])
     tab.why("h.1.mlp.act", 5, 17)
     assert "edited" in tab.text("#panel .why")
     assert float(tab.page.get_attribute(".why-value", "data-value")) == 3.5
@@ -124,7 +127,25 @@ def test_an_activation_can_be_scaled(tab, bundled):
 
     trace = trace_of(model, ids, edit={"h.2.attn.v": scale})
     assert_logits_are(tab, trace["logits"])
-    assert_code_gives(tab, bundled, trace["logits"])
+    assert_code_gives(tab, trace["logits"])
+
+
+def test_a_model_that_was_chosen_brings_its_own_limit_and_python(open_tab, tmp_path, bundled):
+    GPT2.random(GPT2Config(vocab_size=20, n_positions=6, n_embd=4, n_layer=1, n_head=1), seed=0).save_pretrained(
+        tmp_path
+    )
+    model = GPT2.from_pretrained(tmp_path)
+    tab = open_tab(serve_in_thread(model, letter_tokenizer(model), "abcd"))
+    tab.leave_field().press(" ", " ", " ")
+    assert len(tab.run()["ids"]) == 6 and "as many as fit" in tab.text("#status")
+    tab.page.fill("#text", TEXT)
+    tab.page.select_option("#model", "stories")
+    tab.settled().click("#add")
+    model, tokenizer = bundled
+    ids = tokenizer.encode(TEXT)
+    assert tab.run()["ids"] == model.generate(ids, max_new_tokens=1)[0].tolist()
+    tab.go("changes")
+    assert_code_gives(tab, trace_of(model, tab.run()["ids"])["logits"])
 
 
 def test_two_texts_are_compared_number_by_number(tab, bundled):
@@ -157,6 +178,33 @@ def test_two_texts_are_compared_number_by_number(tab, bundled):
             assert "hidden" in value or shows(value, expected, size_of(trace[name])), (words, expected)
 
 
+def test_two_long_texts_are_compared_by_the_numbers_that_stand_out(tab, bundled):
+    model, tokenizer = bundled
+    first, second = (" ".join([text] * 8) for text in (TEXT, SECOND))
+    tab.type_text(first)
+    tab.go("compare")
+    tab.page.fill("#other-text", second)
+    tab.click("#compare-run")
+    trace, other = (trace_of(model, tokenizer.encode(text)) for text in (first, second))
+    tab.page.select_option("#compare-name", "logits")
+    tab.settled()
+    cells = int(re.search(r"1592 numbers of a row share (\d+) cells", tab.text("#view .legend"))[1])
+    assert 40 < cells < 400
+    edges = np.arange(cells + 1) * 1592 // cells
+    wholes = {"this text": trace["logits"], "second text": other["logits"]}
+    for title, whole in (wholes | {"second − this": other["logits"] - trace["logits"]}).items():
+        field = tab.page.locator(f'[id="field logits, {title}"]')
+        field.focus()
+        for cell in range(4):
+            tab.press("ArrowRight" if cell else "ArrowLeft")
+            words, value = field.locator(".tip").inner_text().rsplit("] ", 1)
+            t, column = (int(i) for i in words[words.index("[") + 1 :].split(", "))
+            part = np.abs(whole[t, edges[cell] : edges[cell + 1]])
+            assert edges[cell] <= column < edges[cell + 1] and t == len(whole) - 1
+            assert shows(value, whole[t, column], size_of(whole)), (title, words, value)
+            assert abs(whole[t, column]) == pytest.approx(part.max(), abs=1e-5)
+
+
 def test_a_copied_activation_moves_the_answer(tab, bundled):
     model, tokenizer = bundled
     ids, second = tokenizer.encode(TEXT), tokenizer.encode(SECOND)
@@ -178,9 +226,10 @@ def test_a_copied_activation_moves_the_answer(tab, bundled):
     answer, wrong = (int(tab.page.input_value(f"#patch-{which}")) for which in ("answer", "wrong"))
     without, now, goal = (float(x[answer] - x[wrong]) for x in logits)
     effect = float(tab.page.get_attribute("#patch-effect", "data-value"))
-    assert effect == pytest.approx((now - without) / (goal - without), abs=1e-3)
+    assert effect == pytest.approx((now - without) / (goal - without), abs=1e-6)
+    assert f"The changes go {100 * effect:.0f} % of the way" in tab.text("#patch-effect")
     tab.go("changes")
-    assert_code_gives(tab, bundled, trace["logits"])
+    assert_code_gives(tab, trace["logits"])
     tab.go("compare")
     tab.click("#compare-swap")
     assert tab.run()["text"] == SECOND and tab.run()["changes"] == []
@@ -219,4 +268,4 @@ def test_every_patch_is_measured(tab, bundled):
         words, value = field.locator(".tip").inner_text().split(": effect ")
         name = words.split(",")[0]
         assert f"token {t} " in words
-        assert number_of(value) == pytest.approx((effect(name, t) - without) / (goal - without), abs=1e-3)
+        assert shows(value, (effect(name, t) - without) / (goal - without))

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -92,8 +93,10 @@ def test_a_file_holds_the_run(story, bundled):
     model(ids, trace=trace)
 
     def stored(place):
-        raw = base64.b64decode(numbers[place["start"] : place["start"] + place["length"]])
-        return np.frombuffer(raw, np.dtype(place["dtype"]).newbyteorder("<")).reshape(place["shape"])
+        raw = zlib.decompress(base64.b64decode(numbers[place["start"] : place["start"] + place["length"]]))
+        dtype = np.dtype(place["dtype"]).newbyteorder("<")
+        by_place = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1)
+        return by_place.T.copy().view(dtype).reshape(place["shape"])
 
     for name, place in data["arrays"]["activations"].items():
         assert np.array_equal(stored(place), trace[name][0]), name
@@ -155,13 +158,45 @@ def test_too_many_numbers(monkeypatch):
 def test_the_command_writes_a_file(tmp_path, story):
     path = tmp_path / "new" / "once.html"
     result = run_here("step", TEXT, "--html", path)
-    assert result.returncode == 0 and result.stdout.startswith(f"{path}: ") and "MB" in result.stdout
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    contents = "16 tokens, of which the model added 12, with the model's parameters"
+    assert result.returncode == 0 and result.stdout == f"{path}: {size}, {contents}; open it in a browser\n"
+    assert result.stderr == ""  # which is no terminal
     assert path.read_text(encoding="utf-8") == story and [p.name for p in path.parent.iterdir()] == ["once.html"]
     fails_with("the text is empty", "step", "", "--html", path, run=run_here)
     fails_with("the page takes at most 256", "step", "word " * 300, "--html", path, run=run_here)
     assert path.read_text(encoding="utf-8") == story
     fails_with("is a directory", "step", TEXT, "--html", tmp_path, run=run_here)
     fails_with("once.html", "step", TEXT, "--html", path / "below.html", run=run_here)
+
+
+def test_what_takes_long_is_shown(tmp_path):
+    shown = {}
+
+    def progress(items, total, unit):
+        items = list(items)
+        assert total == len(items)
+        shown[unit] = total
+        return items
+
+    model = letter_model(n_positions=50)
+    contents = write_page(tmp_path / "page.html", model, letter_tokenizer(model), "abcdefgh", progress)
+    assert contents == "20 tokens, of which the model added 12, with the model's parameters"
+    assert shown == {"activation": 17 + 2 * 14, "attribution": 20, "beam search": 13, "word": 20}
+
+
+def test_an_interrupted_page_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("the old page")
+
+    def interrupted(*_):
+        yield "<!doctype html>"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page_file, "page_parts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_page(path, letter_model(), letter_tokenizer(letter_model()), "abc")
+    assert path.read_text() == "the old page" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
@@ -236,7 +271,8 @@ def compare_runs(page, session, ids, n_text):
         assert close(found.get("head"), head), question
         for array, ours in zip(arrays, found["arrays"], strict=True):
             assert ours["shape"] == list(array.shape)
-            assert ours["type"] == ("Float64Array" if array.dtype == "float64" else "Float32Array")
+            types = {"float64": "Float64Array", "float32": "Float32Array", "int32": "Int32Array"}
+            assert ours["type"] == types[array.dtype.name]
             assert np.allclose(ours["data"], array.ravel(), rtol=1e-4, atol=2e-5)
         return head
 
@@ -248,18 +284,26 @@ def compare_runs(page, session, ids, n_text):
         ("embed", [last, 3]),
         ("logits", [last, None]),
     ):
-        compare({"ask": "numbers", "run": run, "name": name, "index": index})
+        compare({"ask": "numbers", "run": run, "of": [[name, index]]})
+    rows = [["h.1.attn.scores", [None, None, None]], ["h.1.attn.scores", [0, last, None]], ["logits", [None, None]]]
+    rows += [["embed", [last, None]], ["h.0.attn.heads", [1, None, None]]]
+    for columns in (1, 5, 2000):
+        compare({"ask": "pooled", "run": run, "of": rows, "columns": columns})
+    compare({"ask": "numbers", "run": run, "of": rows})
+    compare({"ask": "lengths", "run": run, "of": rows})
+    compare({"ask": "uncertainty", "run": run})
     for name, index in (("wte.weight", [5, None]), ("h.0.attn.c_attn.weight", [None, 3]), ("ln_f.bias", [2])):
-        compare({"ask": "parameter", "run": run, "name": name, "index": index})
+        compare({"ask": "parameters", "run": run, "of": [[name, index]]})
     compare({"ask": "tokens", "ids": [0, config.vocab_size - 1]})
-    for question in ({"k": 5}, {"k": 2, "position": last}, {"position": None}):
+    for question in ({"k": 5}, {"k": 2, "position": last}, {"position": None}, {"last": True}):
         compare({"ask": "lens", "run": run, **question})
     if n_text <= len(ids) <= config.n_positions - 5:
         compare({"ask": "beams", "run": run, "num_beams": 3, "steps": 5})
-    logits = session.answer({"ask": "numbers", "run": run, "name": "logits", "index": [last, None]})[1][0]
+    logits = session.answer({"ask": "numbers", "run": run, "of": [["logits", [last, None]]]})[1][0]
     first, second = np.argsort(-logits)[:2].tolist()
     for token, other in ((first, None), (second, None), (first, second), (second, first)):
-        compare({"ask": "attribution", "run": run, "position": last, "token": token, "other": other})
+        for ask in ("attribution", "token_attribution"):
+            compare({"ask": ask, "run": run, "position": last, "token": token, "other": other})
     assert answered(page, {"ask": "forget", "run": run}) == {"head": {}, "arrays": []}
 
 
@@ -268,20 +312,35 @@ def test_what_a_file_does_not_hold(open_tab, tmp_path, story):
     (tmp_path / "page.html").write_text(story, encoding="utf-8")
     page = open_tab((tmp_path / "page.html").as_uri(), is_offline=True).page
     run = answered(page, {"ask": "run", "text": TEXT})["head"]["run"]
+    (logits,) = answered(page, {"ask": "numbers", "run": run, "of": [["logits", [3, None]]]})["arrays"]
+    best = int(np.argmax(logits["data"]))
     for sentence, question in (
         ("this file holds one run", {"ask": "run", "text": "The end"}),
         ("this file holds one run", {"ask": "run", "ids": [1, 2]}),
         ("this file holds one run", {"ask": "run", "text": TEXT, "changes": [{"kind": "zero", "name": "embed"}]}),
         ("this file holds one run", {"ask": "run", "text": TEXT, "model": "gpt2"}),
-        ("this file holds one run", {"ask": "numbers", "run": "x", "name": "embed", "index": [0, 0]}),
-        ("no activation __proto__", {"ask": "numbers", "run": run, "name": "__proto__", "index": [0, 0]}),
-        ("but the index has 1", {"ask": "numbers", "run": run, "name": "embed", "index": [0]}),
-        ("4 is no index of an axis of 4", {"ask": "numbers", "run": run, "name": "embed", "index": [4, 0]}),
-        ("no parameter x", {"ask": "parameter", "name": "x", "index": [0]}),
+        ("this file holds one run", {"ask": "numbers", "run": "x", "of": [["embed", [0, 0]]]}),
+        (
+            "this file holds one run",
+            {"ask": "pooled", "run": run, "of": [["embed", [0, None]]], "columns": 1, "minus": run},
+        ),
+        ("no activation __proto__", {"ask": "numbers", "run": run, "of": [["__proto__", [0, 0]]]}),
+        ("but the index has 1", {"ask": "numbers", "run": run, "of": [["embed", [0]]]}),
+        ("4 is no index of an axis of 4", {"ask": "numbers", "run": run, "of": [["embed", [4, 0]]]}),
+        ("no parameter x", {"ask": "parameters", "of": [["x", [0]]]}),
         ("does not hold the answer", {"ask": "lens", "run": run, "k": 6}),
         ("position must be an integer from 0 to 3", {"ask": "lens", "run": run, "position": 4}),
         ("does not hold the answer", {"ask": "beams", "run": run, "num_beams": 4}),
         ("does not hold the answer", {"ask": "attribution", "run": run, "position": 3, "token": 1591}),
+        ("most probable tokens alone", {"ask": "token_attribution", "run": run, "position": 3, "token": 1591}),
+        (
+            "most probable tokens alone",
+            {"ask": "token_attribution", "run": run, "position": 3, "token": best, "other": 1591},
+        ),
+        (
+            "position must be an integer from 0 to 3",
+            {"ask": "token_attribution", "run": run, "position": 4, "token": best},
+        ),
         ("ids must be integers", {"ask": "tokens", "ids": [1592]}),
         ("ask must be one of", {"ask": "toString"}),
     ):

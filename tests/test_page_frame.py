@@ -73,6 +73,26 @@ def test_the_page_works_in_the_frame_of_a_notebook(notebook, bundled):
     )
 
 
+def test_the_way_back_in_a_frame_is_its_own(notebook):
+    notebook_page = notebook.page.page
+    before = notebook_page.evaluate("[location.href, history.length]")
+    places = [notebook.place()]
+    for view in ("attention", "next"):
+        places.append(notebook.go(view, layer=1, token=3).place())
+    notebook.why("logits", 3, 5)
+    notebook.type_text("the fox")
+    assert notebook.place()["view"] == "next" and notebook.run()["text"] == "the fox"
+    notebook.click("#back")
+    assert notebook.run()["text"] == TEXT and notebook.place()["why"] == {"name": "logits", "index": [3, 5]}
+    notebook.leave_field()
+    for place in reversed(places):
+        notebook.press("Backspace")
+        assert notebook.place() == place
+    assert notebook.page.is_disabled("#back")
+    assert notebook_page.evaluate("[location.href, history.length]") == before
+    assert notebook.page.evaluate("location.hash") == ""
+
+
 def test_an_error_of_the_kernel_is_a_sentence(notebook):
     notebook.type_text("fox " * 300)
     assert "tokens" in notebook.text("#status")

@@ -126,6 +126,28 @@ def test_lens_and_beams_are_those_of_looking(open_file, saved_page, bundled):
     assert scores == [pytest.approx(node.score, abs=1e-4) for node in beam_tree(model, tokenizer, TEXT).nodes]
 
 
+def test_which_words_a_logit_came_from(open_file, saved_page, bundled):
+    model, tokenizer = bundled
+    tab = open_file(saved_page)
+    last = len(tab.run()["ids"]) - 1
+    best = np.argsort(-model(tab.run()["ids"])[-1])[:6].tolist()
+    steps = minigpt.step(model, tokenizer, TEXT)
+    shown = "(all) => all.map((e) => Number(e.dataset.value))"
+    tab.why("logits", last, best[0])
+    for rival, expected in (
+        ("", steps.token_attribution(best[0])),
+        (str(best[2]), steps.token_attribution(best[0], best[2])),
+    ):
+        tab.page.select_option("#why-rival", rival)
+        values = tab.settled().page.eval_on_selector_all(".causes [data-position]", shown)
+        largest = sorted(expected.by_token[:last], key=abs, reverse=True)
+        assert values == pytest.approx(largest[: len(values)], abs=1e-4) and len(values) >= 4
+    tab.page.select_option("#why-rival", str(best[5]))
+    assert "most probable tokens alone" in tab.settled().text(".why-tokens") and not tab.texts(".causes")
+    tab.page.select_option("#why-rival", "")  # and back again
+    assert tab.settled().texts(".causes")
+
+
 def test_what_a_file_cannot_do_is_said_in_a_sentence(open_file, saved_page):
     tab = open_file(saved_page)
     assert tab.page.locator("#run, #model").count() == 0 and tab.page.get_attribute("#text", "readonly") is not None
@@ -145,8 +167,23 @@ def test_a_file_without_parameters_says_so(open_file, tmp_path, bundled, monkeyp
     for name, index in (("embed", (1, 3)), ("h.1.attn.q", (0, 1, 2)), ("h.2.mlp.out", (1, 5)), ("logits", (1, 9))):
         tab.why(name, *index)
         assert "no parameters" in tab.text("#panel .why") and tab.page.locator("#panel .bad").count() == 0
+    best = bundled[0](bundled[1].encode("the fox")).argmax(axis=-1).tolist()
+    last = len(best) - 1
+    tab.why("logits", last, best[last])
+    assert tab.page.locator(".why-tokens .causes [data-value]").count() == last + 2  # the tokens and the biases
+    tab.why("logits", 0, best[0])
+    assert tab.page.locator(".why-tokens").bounding_box()["height"] < 120
+    assert "most probable tokens alone" in tab.text(".why-tokens") and tab.page.locator("#why-rival").count() == 0
     tab.why("h.1.attn.scores", 1, 1, 0)  # made of activations alone
     assert tab.page.locator("#panel .terms .term").count() > 10
+
+
+def test_a_browser_that_cannot_unpack_the_numbers_says_so(chromium, saved_page):
+    page = chromium.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto(saved_page)
+    page.get_by_text("this browser is too old for this file: it has no DecompressionStream").wait_for()
+    page.close()
 
 
 def test_a_hostile_vocabulary_is_only_text(open_file, tmp_path, hostile_model):

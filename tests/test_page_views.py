@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import TEXT, VIEWS, serve_in_thread
-from letter_models import letter_tokenizer, random_text
+from browser_helpers import DESKTOP, PROJECTOR, TEXT, VIEWS, serve_in_thread
+from letter_models import letter_model, letter_tokenizer, random_text
 from page_checks import assert_numbers_are_those_of, drawn_index, head_off, number_of, shows, size_of, trace_of
 
 import minigpt
@@ -42,13 +42,93 @@ def test_every_number_with_a_name_is_that_of_the_trace(tab, bundled):
 
 def test_every_number_is_that_of_the_trace_after_a_change(tab, bundled):
     model, _ = bundled
-    tab.expect_fault("beams")  # a beam search of a changed model is refused
     tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", [HEAD_OFF])
     tab.settled()
     trace = trace_of(model, tab.run()["ids"], edit={"h.1.attn.heads": head_off(1)})
     for view in VIEWS:
         assert_numbers_are_those_of(trace, tab.go(view, layer=1, head=1, token=6).numbers("#view"))
     assert_numbers_are_those_of(trace, tab.why("h.1.attn.out", 6, 3).numbers("#panel"))
+
+
+CARDS = """
+(cards) => cards.map((card) => {
+  const text = (selector) => card.querySelector(selector).innerText;
+  return [card.dataset.activation, text("h2"), text(".formula"), text(".origin"), text("pre"), card.checkVisibility()];
+})
+"""
+
+
+def activations_in_panel(tab):
+    """Return {name: (heading, formula, origin, source)} of what the panel says of activations without a click."""
+    cards = tab.page.eval_on_selector_all("#panel .details", CARDS)
+    assert all(is_visible for *_, is_visible in cards)
+    found = {name: tuple(words) for name, *words, _ in cards}
+    assert len(found) == len(cards)
+    return found
+
+
+def assert_panel_describes(tab, steps, names):
+    """Assert that the panel has the shape, the formula and the line of these activations, and of no other."""
+    found = activations_in_panel(tab)
+    described = {}
+    for name, (heading, formula, origin, source) in found.items():
+        of_blocks = [name.replace("*", str(layer)) for layer in range(steps.n_layer)] if "*" in name else [name]
+        expected = f"{of_blocks[0]} to {of_blocks[-1]}" if len(of_blocks) > 1 else name
+        for one in of_blocks:
+            step = steps[one]
+            assert heading == f"{expected} {list(step.shape[1:])}"
+            assert formula == f"= {step.formula}" and origin == f"{step.file}:{step.line}" and source == step.source
+            described[one] = step
+    assert described.keys() >= names, names - described.keys()
+
+
+DRAWN_NAMES = (
+    "(elements) => elements.map((e) => e.dataset.name ?? e.id.replace(/^field (.*? )?([a-z][\\w.]*)\\[.*/, '$2'))"
+)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PROJECTOR], ids=["desktop", "projector"])
+def test_the_line_of_every_activation_that_is_shown_stands_in_the_panel(open_tab, page_address, bundled, size):
+    tab = open_tab(page_address, size=size)
+    steps = minigpt.step(*bundled, TEXT)
+    names = {step.name for step in steps}
+    for view, layer in itertools.product(VIEWS, (0, 2)):
+        tab.go(view, layer=layer, head=1, token=5)
+        drawn = names.intersection(tab.page.eval_on_selector_all("#view :is([data-name], .field)", DRAWN_NAMES))
+        assert len(drawn) >= {"attention": 4, "vectors": 5, "mlp": 4, "norm": 2, "overview": 7, "stream": 17}.get(
+            view, 0
+        )
+        assert_panel_describes(tab, steps, drawn)
+    tab.go("changes")
+    tab.click('[aria-label="switch off head 1 of block 1"]')
+    assert_panel_describes(tab, steps, names)
+    tab.why("h.1.mlp.act", 5, 3)
+    assert_panel_describes(
+        tab.go("attention", layer=2, why={"name": "h.1.attn.q", "index": [0, 1, 2]}),
+        steps,
+        {"h.1.attn.q", "h.2.attn.q"},
+    )
+
+
+def test_three_clicks_lead_to_any_activation(tab, bundled):
+    model, _ = bundled
+    steps = minigpt.step(*bundled, TEXT)
+    trace = trace_of(model, tab.run()["ids"])
+    for name in (step.name for step in steps):
+        tab.go("overview")
+        tab.click("#tabs [data-view=activation]")
+        tab.page.select_option("#activation", name)  # two clicks: it opens, and one is chosen
+        assert activations_in_panel(tab.settled()).keys() == {name}
+        assert_panel_describes(tab, steps, {name})
+        field = tab.page.locator("#view .field").first
+        box = field.bounding_box()
+        tab.page.mouse.move(box["x"] + 1, box["y"] + 1)
+        found, index, value = re.fullmatch(r"([\w.]+)\[([\d, ]+)\] (\S+)", field.locator(".tip").inner_text()).groups()
+        assert found == name and shows(value, trace[name][tuple(map(int, index.split(", ")))], size_of(trace[name]))
+    # From a view of a block, the panel leads there.
+    tab.go("attention", layer=2, head=1)
+    tab.click("#panel .details >> text=h.2.attn.k")
+    assert tab.place() == {"view": "activation", "name": "h.2.attn.k"}
 
 
 def test_the_stages_of_attention_are_computed_right(tab, bundled):
@@ -255,11 +335,62 @@ def test_the_beams_are_those_of_looking(tab, bundled):
     assert tab.run()["ids"] == [*tokenizer.encode(TEXT), *tree.nodes[tree.best[-1]].ids]
 
 
+HOLD_THE_LENS = """
+const ask = minigpt.source.ask;
+minigpt.source.ask = async (question) => {
+  if (question.ask === "lens" && question.position === null) await new Promise((resolve) => (globalThis.release = resolve));
+  return ask(question);
+};
+null
+"""
+
+
+def test_the_lens_of_the_chosen_token_does_not_wait_for_the_others(tab, bundled):
+    lens = logit_lens(*bundled, TEXT)
+    tab.page.evaluate(HOLD_THE_LENS)
+    tab.page.evaluate("() => { minigpt.go({view: 'lens', token: 4, layer: 1}); }")
+    tab.page.wait_for_selector(".lens-best")
+    assert tab.page.locator(".lens-table").count() == 0 and "reads on" in tab.text("#view [role=status]")
+
+    def best():
+        texts, values = (
+            tab.texts(".lens-best th"),
+            tab.page.eval_on_selector_all(
+                ".lens-best td[data-value]", "(cells) => cells.map((cell) => Number(cell.dataset.value))"
+            ),
+        )
+        return list(zip(texts, values, strict=True))
+
+    expected = lens.top(5, 4)[2]
+    texts = shown_texts(tab, [text for text, _ in expected])
+    expected = [(text, pytest.approx(p, rel=1e-4)) for text, (_, p) in zip(texts, expected, strict=True)]
+    assert best() == expected
+    tab.page.evaluate("release()")
+    tab.settled().page.wait_for_selector(".lens-table")
+    assert best() == expected and tab.page.locator("#view [role=status]").count() == 0
+
+
 NODES = """
 (nodes) => nodes.map((node) => [
   node.querySelector("bdi").textContent, Number(node.dataset.value), Number(node.dataset.p), node.className,
 ])
 """
+
+
+def test_what_cannot_be_searched_is_not_asked(tab, open_tab):
+    tab.go("beams")
+    tab.page.evaluate("(changes) => minigpt.newRun({ids: minigpt.run.ids, changes})", [HEAD_OFF])
+    assert "undo the changes" in tab.settled().text("#no-beams")
+    tab.click("#undo-all")
+    assert tab.page.locator("button.beam").count() and not tab.page.locator("#no-beams").count()
+    model = letter_model(n_positions=8)
+    small = open_tab(serve_in_thread(model, letter_tokenizer(model), "abcde")).go("beams")
+    assert "room for 3 steps" in small.text("#no-beams")
+    small.page.fill("#steps", "3")
+    small.press("Enter")
+    assert small.page.locator("button.beam").count()
+    small.type_text("abcdefgh")
+    assert "no room for another token" in small.text("#no-beams")
 
 
 def shown_texts(tab, texts):
@@ -331,12 +462,12 @@ def test_every_view_shows_any_model(open_tab, tmp_path, name):
     model = GPT2.from_pretrained(tmp_path)
     tokenizer, text = letter_tokenizer(model), random_text(model, length)
     tab = open_tab(serve_in_thread(model, tokenizer, text))
-    tab.expect_fault("beams")  # a text may leave no room for the steps of a beam search
     trace = trace_of(model, tokenizer.encode(text))
     for view in VIEWS:
         tab.go(view)
+        assert tab.page.locator("#view .bad").count() == 0, (view, tab.texts("#view .bad"))
         no_room = view == "beams" and length + 5 > config.n_positions
-        assert tab.page.locator("#view .bad").count() == no_room, (view, tab.texts("#view .bad"))
+        assert tab.page.locator("#no-beams").count() == no_room
         assert len(tab.text("#view")) > 40
         assert_numbers_are_those_of(trace, tab.numbers("#view"))
         assert tab.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view

@@ -109,11 +109,11 @@ def test_questions(served):
     session, port = served
     status, run = ask(port, {"ask": "run", "text": "abc"})
     assert status == 200
-    question = {"ask": "numbers", "run": run["run"], "name": "h.1.attn.weights", "index": [None, 2, None]}
+    question = {"ask": "numbers", "run": run["run"], "of": [["h.1.attn.weights", [None, 2, None]]]}
     _, answer = ask(port, question)
     (expected,) = session.answer(question)[1]
     assert np.array_equal(answer["arrays"][0], expected) and answer["arrays"][0].dtype == "float64"
-    _, single = ask(port, question | {"index": [0, 2, 1]})
+    _, single = ask(port, question | {"of": [["h.1.attn.weights", [0, 2, 1]]]})
     assert single["arrays"][0].shape == () and single["arrays"][0] == expected[0, 1]
 
 

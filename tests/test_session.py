@@ -1,6 +1,7 @@
 """A page's questions against the model itself, and every bad question by its sentence."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from letter_models import letter_model, letter_tokenizer, random_text
 from reference import models
 
+import minigpt
 from minigpt import GPT2, ContextLengthError, Tokenizer
 from minigpt.activations import activation_names
 from minigpt.looking import beam_tree, logit_lens
 from minigpt.ops.plain import softmax
 from minigpt.page import runs as page_runs
 from minigpt.page.session import Session
+from minigpt.page.wire import encode_answer
 from minigpt.params import flatten
 
 TEXT = "Once upon a time"
@@ -30,7 +33,7 @@ def run_of(session, **question):
 
 
 def numbers(session, run, name, index):
-    return session.answer({"ask": "numbers", "run": run["run"], "name": name, "index": index})[1][0]
+    return session.answer({"ask": "numbers", "run": run["run"], "of": [[name, index]]})[1][0]
 
 
 @given(models(dtype="float32"), st.integers(1, 12), st.data())
@@ -49,12 +52,110 @@ def test_numbers_are_those_of_the_trace(model, length, data):
         assert np.array_equal(found, expected) and found.dtype == expected.dtype and found.shape == expected.shape
 
 
+def test_several_places_in_one_question(bundled):
+    session = Session(*bundled, TEXT)
+    run = run_of(session)
+    places = [["h.1.attn.q", [2, None, 5]], ["logits", [3, 7]], ["h.1.attn.q", [2, None, 5]]]
+    _, found = session.answer({"ask": "numbers", "run": run["run"], "of": places})
+    assert all(np.array_equal(a, numbers(session, run, *place)) for a, place in zip(found, places, strict=True))
+    places = [["wte.weight", [5, None]], ["ln_f.bias", [None]]]
+    _, (row, bias) = session.answer({"ask": "parameters", "of": places})
+    assert np.array_equal(row, bundled[0].params["wte"]["weight"][5])
+    assert np.array_equal(bias, bundled[0].params["ln_f"]["bias"])
+
+
+def trace_of(session, run):
+    return {name: array[0] for name, array in session.runs.find(run["run"]).trace.items()}
+
+
+def pooled_by_hand(row, columns):
+    """The numbers of largest absolute value in each cell of one row, NaN passed over, and their columns."""
+    cells = min(columns, len(row))
+    edges = [cell * len(row) // cells for cell in range(cells + 1)]
+    parts = [range(start, end) for start, end in pairwise(edges)]
+    where = [max(part, key=lambda i: -1 if np.isnan(row[i]) else abs(row[i])) for part in parts]  # the first of several
+    return row[where], where
+
+
+@given(models(dtype="float32"), st.integers(1, 12), st.integers(1, 40), st.data())
+def test_rows_are_pooled_to_the_numbers_of_largest_absolute_value(model, length, columns, data):
+    session = letter_session(model, random_text(model, length))
+    run = run_of(session)
+    other = run_of(session, changes=[{"kind": "scale", "name": "h.0.attn.v", "factor": 3}])
+    minus = data.draw(st.sampled_from([None, run["run"]]))
+    traces = trace_of(session, run), trace_of(session, other)
+    places = [[name, [None] * array.ndim] for name, array in traces[0].items()]
+    question = {"ask": "pooled", "run": other["run"], "of": places, "columns": columns, "minus": minus}
+    _, found = session.answer(question)
+    for (name, _), values, where in zip(places, found[::2], found[1::2], strict=True):
+        whole = traces[1][name] - traces[0][name] if minus else traces[1][name]
+        if name.endswith("attn.scores"):
+            whole = np.tril(whole)
+        assert values.dtype == "float32" and where.dtype == "int32" and values.shape == where.shape
+        assert values.shape == (*whole.shape[:-1], min(columns, whole.shape[-1]))
+        rows = [array.reshape(-1, array.shape[-1]) for array in (whole, values, where)]
+        for row, row_values, row_where in zip(*rows, strict=True):
+            expected = pooled_by_hand(row, columns)
+            assert np.array_equal(row_values, expected[0]) and row_where.tolist() == expected[1]
+
+
+def test_the_mask_hides_scores_of_a_single_row(bundled):
+    session = Session(*bundled, TEXT)
+    run = run_of(session)
+    for t in range(4):
+        question = {"ask": "pooled", "run": run["run"], "of": [["h.1.attn.scores", [2, t, None]]], "columns": 4}
+        _, (values, _) = session.answer(question)
+        expected = numbers(session, run, "h.1.attn.scores", [2, t, None])
+        assert np.array_equal(values, np.where(np.arange(4) <= t, expected, 0))
+
+
+def test_numbers_that_are_not_finite_are_pooled():
+    model = letter_model()
+    model.params["ln_f"]["weight"][:2] = np.nan, np.inf
+    session = letter_session(model)
+    run = run_of(session)
+    _, (values, where) = session.answer({"ask": "pooled", "run": run["run"], "of": [["ln_f", [0, None]]], "columns": 2})
+    expected = pooled_by_hand(numbers(session, run, "ln_f", [0, None]), 2)
+    assert where.tolist() == expected[1] == [1, expected[1][1]] and np.array_equal(values, expected[0])
+    assert np.isinf(values[0])
+
+
+@given(models(dtype="float32"), st.integers(1, 12))
+def test_the_lengths_of_rows(model, length):
+    session = letter_session(model, random_text(model, length))
+    run = run_of(session)
+    trace = trace_of(session, run)
+    places = [[name, [None] * array.ndim] for name, array in trace.items()]
+    _, found = session.answer({"ask": "lengths", "run": run["run"], "of": places})
+    for (name, _), lengths in zip(places, found, strict=True):
+        expected = np.linalg.norm(trace[name].astype("float64"), axis=-1)
+        assert lengths.dtype == "float64" and np.allclose(lengths, expected, rtol=1e-12)
+
+
+@given(models(), st.integers(1, 12))
+def test_how_open_the_next_token_is(model, length):
+    session = letter_session(model, random_text(model, length))
+    run = run_of(session)
+    _, (entropies, largest) = session.answer({"ask": "uncertainty", "run": run["run"]})
+    probs = softmax(numbers(session, run, "logits", [None, None]))
+    assert np.allclose(entropies, -(probs * np.log(np.maximum(probs, 1e-300))).sum(axis=-1), atol=1e-9)
+    assert np.allclose(largest, probs.max(axis=-1), rtol=1e-12)
+
+
+def test_how_open_is_a_token_that_nothing_else_can_follow():
+    model = letter_model()
+    session = letter_session(model)
+    run = run_of(session, changes=[{"kind": "set", "name": "logits", "index": [1, 3], "value": 1e6}])
+    _, (entropies, largest) = session.answer({"ask": "uncertainty", "run": run["run"]})
+    assert entropies[1] == 0 and largest[1] == 1 and entropies[0] > 0
+
+
 @given(models(), st.data())
 def test_parameters(model, data):
     session = letter_session(model)
     for name, array in flatten(model.params).items():
         index = [data.draw(st.none() | st.integers(0, size - 1)) for size in array.shape]
-        _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+        _, (found,) = session.answer({"ask": "parameters", "of": [[name, index]]})
         assert np.array_equal(found, array[tuple(slice(None) if i is None else i for i in index)])
 
 
@@ -66,7 +167,7 @@ def test_parameters_of_a_packed_model(options, bundled):
         whole = np.asarray(flatten(model.params)[name])
         for index in ([3, None], [None, 5], [3, 5], [None, None]):
             index = index[: whole.ndim]
-            _, (found,) = session.answer({"ask": "parameter", "name": name, "index": index})
+            _, (found,) = session.answer({"ask": "parameters", "of": [[name, index]]})
             assert np.array_equal(found, whole[tuple(slice(None) if i is None else i for i in index)])
 
 
@@ -79,7 +180,7 @@ def test_start(bundled):
     assert [a["axes"] for a in head["activations"]][:3] == ["TD", "TD", "HTK"] and len(head["activations"]) == 17
     assert head["max_tokens"] == 256 and head["has_parameters"] and not arrays
     names = {}
-    exec(head["python"], names)
+    exec(run_of(session)["python"], names)
     assert np.array_equal(names["model"](names["tokenizer"].encode(TEXT)), bundled[0](bundled[1].encode(TEXT)))
 
 
@@ -87,7 +188,7 @@ def test_a_run_of_ids_and_of_text_is_the_same_run(bundled):
     session = Session(*bundled, TEXT)
     by_text = run_of(session)
     by_ids = run_of(session, ids=by_text["ids"])
-    assert by_ids == by_text and by_text["tokens"] == ["Once", " upon", " a", " time"]
+    assert by_ids == by_text and by_text["encodes"] and by_text["tokens"] == ["Once", " upon", " a", " time"]
     other = run_of(session, text="The end")
     assert other["run"] != by_text["run"]
 
@@ -97,7 +198,7 @@ def test_ids_whose_text_the_tokenizer_cannot_encode():
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
     session = Session(letter_model(vocab_size=2), Tokenizer(backend), "a")
     run = run_of(session, ids=[0, 1])
-    assert run["ids"] == [0, 1] and "ids = [0, 1]" in run["code"]
+    assert run["ids"] == [0, 1] and "ids = [0, 1]" in run["code"] and not run["encodes"]
 
 
 def test_a_run_that_was_dropped_is_computed_again(monkeypatch):
@@ -140,8 +241,20 @@ def test_the_lens(bundled):
         for row, pairs in enumerate(expected):
             assert head["texts"][row][t] == [text for text, _ in pairs]
             assert head["probabilities"][row][t] == pytest.approx([p for _, p in pairs], rel=1e-5)
-    one, _ = session.answer({"ask": "lens", "run": run["run"], "position": 2, "k": 4})
-    assert one["ids"] == [rows[2:3] for rows in head["ids"]]
+    assert_parts_of_the_lens(session, run, head)
+
+
+def assert_parts_of_the_lens(session, run, head):
+    """Assert that the lens of one position, and that of the last block, are parts of the whole one."""
+    question = {"ask": "lens", "run": run["run"], "k": 4}
+    for t in range(len(run["ids"])):
+        one, _ = session.answer(question | {"position": t})
+        assert one["ids"] == [rows[t : t + 1] for rows in head["ids"]]
+        assert one["texts"] == [rows[t : t + 1] for rows in head["texts"]]
+        expected = np.array(head["probabilities"])[:, [t]]
+        assert np.allclose(one["probabilities"], expected, rtol=1e-5)
+    last, _ = session.answer(question | {"last": True})
+    assert last == {name: rows[-1:] for name, rows in head.items()}
 
 
 def test_the_lens_of_a_changed_run_ends_with_its_logits(bundled):
@@ -151,6 +264,9 @@ def test_the_lens_of_a_changed_run_ends_with_its_logits(bundled):
     head, _ = session.answer({"ask": "lens", "run": run["run"], "k": 3})
     probs = softmax(numbers(session, run, "logits", [None, None]))
     assert head["ids"][-1] == np.argsort(-probs, axis=-1)[:, :3].tolist()
+    changes[1]["position"] = 2  # of one position alone
+    run = run_of(session, changes=changes)
+    assert_parts_of_the_lens(session, run, session.answer({"ask": "lens", "run": run["run"], "k": 4})[0])
 
 
 def test_beams(bundled):
@@ -161,6 +277,41 @@ def test_beams(bundled):
     assert head["best"] == tree.best and head["text"] == tree.text and len(head["nodes"]) == len(tree.nodes)
     for node, expected in zip(head["nodes"], tree.nodes, strict=True):
         assert (node["ids"], node["state"], node["step"]) == (list(expected.ids), expected.state, expected.step)
+
+
+def test_a_beam_search_goes_on_from_the_run(monkeypatch):
+    session = letter_session(letter_model())
+    run = run_of(session)
+    called, call = [], GPT2.__call__
+    monkeypatch.setattr(
+        GPT2, "__call__", lambda self, ids, **options: called.append(ids.shape) or call(self, ids, **options)
+    )
+    session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
+    assert called == [(3, 1)] * 3
+
+
+def test_other_pages_may_run_the_model_between_the_steps_of_a_beam_search():
+    session = letter_session(letter_model())
+    run = run_of(session)
+    lock, searching, answered = threading.RLock(), threading.current_thread(), []
+
+    class Computing:
+        """The session's lock. Whenever the search releases it, another page asks for a run."""
+
+        def __enter__(self):
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
+            if threading.current_thread() is searching:
+                text = "abcdefgh"[len(answered) :]
+                page = threading.Thread(target=lambda: answered.append(run_of(session, text=text)), daemon=True)
+                page.start()
+                page.join(10)
+
+    session.runs.computing = Computing()
+    session.answer({"ask": "beams", "run": run["run"], "num_beams": 3, "steps": 4})
+    assert [len(run["ids"]) for run in answered] == [8, 7, 6]
 
 
 def test_a_beam_search_of_a_damaged_model():
@@ -179,6 +330,37 @@ def test_the_attribution_of_a_logit(bundled):
     parts = [head["wte"], head["wpe"], *np.ravel(head["heads"]), *head["attn_biases"], *head["mlps"], head["ln_f_bias"]]
     assert sum(parts) == pytest.approx(logits[7] - logits[9], abs=1e-4)
     assert np.shape(head["by_token"]) == (4, 4, 4) and head["other"] is not None
+
+
+@pytest.mark.parametrize("changes", [[], [{"kind": "zero", "name": "h.1.attn.heads", "head": 2}]])
+def test_which_tokens_a_logit_came_from(bundled, changes):
+    session = Session(*bundled, TEXT)
+    run = run_of(session, changes=changes)
+
+    def head_off(heads):
+        heads[:, 2] = 0
+        return heads
+
+    steps = minigpt.step(*bundled, TEXT, edit={change["name"]: head_off for change in changes})
+    for position, token, other in ((3, 7, None), (2, 7, 9)):
+        question = {"ask": "token_attribution", "run": run["run"], "position": position, "token": token, "other": other}
+        head, _ = session.answer(question)
+        expected = steps.token_attribution(token, other, position)
+        for name in ("logit", "bias", "rest"):
+            assert head[name] == pytest.approx(getattr(expected, name), abs=1e-4)
+        assert head["by_token"] == pytest.approx(expected.by_token[: position + 1], abs=1e-4)
+        edges = [edge and pytest.approx([*edge[:4]], abs=1e-5) for edge in expected.edges[: position + 1]]
+        assert head["edges"] == edges and head["edges"][0] and not head["edges"][-1]
+        assert (abs(head["rest"]) > 1e-3) == bool(changes)
+
+
+def test_which_tokens_a_logit_that_is_not_finite_came_from(bundled):
+    session = Session(*bundled, TEXT)
+    names = [f"h.{layer}.{name}" for layer in range(4) for name in ("attn.v", "attn.heads", "resid_mid", "resid")]
+    run = run_of(session, changes=[{"kind": "scale", "name": name, "factor": 1e6} for name in names])
+    head, arrays = session.answer({"ask": "token_attribution", "run": run["run"], "position": 2, "token": 3})
+    assert len(head["by_token"]) == 3 and not np.isfinite(head["rest"])
+    assert b"NaN" not in encode_answer(head, arrays)
 
 
 def test_other_models_of_this_machine(tmp_path, bundled):
@@ -223,24 +405,48 @@ BAD_QUESTIONS = {
     "ids must be a list, not 'abc'": {"ask": "run", "ids": "abc"},
     "ids has 17 items; at most 16": {"ask": "run", "ids": [1] * 17},
     "model must be a text, not 3": {"ask": "run", "text": "a", "model": 3},
-    "this run is not known any more": {"ask": "numbers", "run": "nothing", "name": "embed", "index": [0, 0]},
+    "this run is not known any more": {"ask": "numbers", "run": "nothing", "of": [["embed", [0, 0]]]},
     "run must be a text, not None": {"ask": "numbers"},
-    "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "name": "h.9.resid", "index": [0, 0]},
+    "no activation 'h.9.resid'": {"ask": "numbers", "run": "RUN", "of": [["h.9.resid", [0, 0]]]},
     "embed has 2 axes, \\[3, 8\\], but the index has 1": {
         "ask": "numbers",
         "run": "RUN",
-        "name": "embed",
-        "index": [0],
+        "of": [["embed", [0, 0]], ["embed", [0]]],
     },
-    "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [3, 0]},
-    "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [-1, 0]},
-    "1.5 is no index": {"ask": "numbers", "run": "RUN", "name": "embed", "index": [1.5, 0]},
-    "no parameter 'h.0.attn'": {"ask": "parameter", "name": "h.0.attn", "index": [0]},
+    "3 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "of": [["embed", [3, 0]]]},
+    "-1 is no index of an axis of 3": {"ask": "numbers", "run": "RUN", "of": [["embed", [-1, 0]]]},
+    "1.5 is no index": {"ask": "numbers", "run": "RUN", "of": [["embed", [1.5, 0]]]},
+    "of must be a list of pairs \\[name, index\\], not of 'embed'": {"ask": "numbers", "run": "RUN", "of": ["embed"]},
+    "the index of embed must be a list, not None": {"ask": "numbers", "run": "RUN", "of": [["embed", None]]},
+    "of has 1001 items; at most 1000": {"ask": "numbers", "run": "RUN", "of": [["embed", [0, 0]]] * 1001},
+    "columns must be an integer from 1 to 2048, not 0": {
+        "ask": "pooled",
+        "run": "RUN",
+        "of": [["embed", [None, None]]],
+        "columns": 0,
+    },
+    "takes whole rows of embed": {"ask": "pooled", "run": "RUN", "of": [["embed", [None, 0]]], "columns": 2},
+    "takes rows of embed, not single numbers": {"ask": "lengths", "run": "RUN", "of": [["embed", [0, 0]]]},
+    "embed has not the same shape in both runs": {
+        "ask": "pooled",
+        "run": "RUN",
+        "of": [["embed", [None, None]]],
+        "columns": 2,
+        "minus": "OTHER",
+    },
+    "no parameter 'h.0.attn'": {"ask": "parameters", "of": [["h.0.attn", [0]]]},
     "position must be an integer from 0 to 2, not 3": {"ask": "lens", "run": "RUN", "position": 3},
     "k must be an integer from 1 to 30, not 31": {"ask": "lens", "run": "RUN", "k": 31},
     "num_beams must be an integer from 2 to 8, not 1": {"ask": "beams", "run": "RUN", "num_beams": 1},
     "max_new_tokens is 20": {"ask": "beams", "run": "RUN", "steps": 20},
     "token must be an integer from 0 to 29, not 30": {"ask": "attribution", "run": "RUN", "position": 0, "token": 30},
+    "other must be an integer from 0 to 29, not -1": {
+        "ask": "token_attribution",
+        "run": "RUN",
+        "position": 0,
+        "token": 1,
+        "other": -1,
+    },
 }
 
 
@@ -250,6 +456,8 @@ def test_bad_questions(sentence):
     question = BAD_QUESTIONS[sentence]
     if isinstance(question, dict) and question.get("run") == "RUN":
         question = question | {"run": run_of(session)["run"]}
+    if isinstance(question, dict) and question.get("minus") == "OTHER":
+        question = question | {"minus": run_of(session, text="ab")["run"]}
     with pytest.raises(ValueError, match=sentence):
         session.answer(question)
 

@@ -12,7 +12,7 @@ from test_server import decoded
 import minigpt
 from minigpt.looking import source
 from minigpt.page import widget as page_widget
-from minigpt.page.widget import WIDGET_VIEW, make_widget
+from minigpt.page.widget import WIDGET_VIEW, make_widget, show_live
 
 TEXT = "Once upon a time"
 
@@ -76,7 +76,7 @@ def test_messages_carry_questions_and_answers(comm, bundled):
     content, (answer,) = channel.ask({"id": ["view", 1], "question": {"ask": "run", "text": TEXT}})
     run = decoded(answer)
     assert content == {"id": ["view", 1]} and run["tokens"] == ["Once", " upon", " a", " time"]
-    question = {"ask": "numbers", "run": run["run"], "name": "h.0.attn.weights", "index": [None, 3, None]}
+    question = {"ask": "numbers", "run": run["run"], "of": [["h.0.attn.weights", [None, 3, None]]]}
     _, (answer,) = channel.ask({"id": ["view", 2], "question": question})
     trace = {}
     bundled[0](run["ids"], trace=trace)
@@ -97,12 +97,40 @@ def test_the_page_is_not_stored_with_the_notebook(comm, bundled):
 
 def test_a_notebook_gets_the_picture_and_the_page(comm, displayed, bundled):
     steps = minigpt.step(*bundled, TEXT)
-    steps._ipython_display_()
+    show_live(steps)
     picture, page = displayed
     assert steps._repr_html_() in picture["text/html"] and picture["text/plain"] == str(steps)
     # A notebook that is read without a kernel shows the picture and nothing of the page.
     assert set(page) == {WIDGET_VIEW, "text/plain"} and page["text/plain"] == ""
     assert page[WIDGET_VIEW]["model_id"]
+
+
+IMPORTS = (
+    "from minigpt.looking import step",
+    "from minigpt.looking.stepping import step",
+    "from minigpt import step",
+)
+
+
+@pytest.mark.parametrize("line", IMPORTS)
+def test_a_notebook_shows_the_page_wherever_step_comes_from(line):
+    pytest.importorskip("anywidget")
+    code = f"""
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+from IPython.utils.capture import capture_output
+shell = InteractiveShell.instance()
+{line}
+for kernel in (False, True):
+    if kernel:
+        shell.kernel = None  # what a notebook's shell has
+    with capture_output() as shown:
+        display(step("stories", "Once"))
+    print([sorted(output.data) for output in shown.outputs])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    in_terminal = [["text/html", "text/plain"]]
+    assert result.stdout == f"{in_terminal}\n{[*in_terminal, sorted([WIDGET_VIEW, 'text/plain'])]}\n", result.stderr
 
 
 def test_where_there_can_be_no_page(comm, displayed, bundled, monkeypatch):
@@ -111,15 +139,15 @@ def test_where_there_can_be_no_page(comm, displayed, bundled, monkeypatch):
     long = minigpt.step(letter_model(n_positions=300), letter_tokenizer(model), "a" * 257)
     for steps in (edited, long):
         with pytest.raises(NotImplementedError):  # IPython then shows the picture, as always
-            steps._ipython_display_()
+            show_live(steps)
     steps = minigpt.step(*bundled, TEXT)
     page_widget.step_widget_class.cache_clear()
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(NotImplementedError):
-        steps._ipython_display_()
+        show_live(steps)
     monkeypatch.setattr(page_widget, "in_notebook", source.in_notebook)
     with pytest.raises(NotImplementedError):
-        steps._ipython_display_()
+        show_live(steps)
     assert not displayed and not comm
 
 

@@ -23,7 +23,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         mode = partial.stat().st_mode
         write(partial)
         partial.chmod(mode)  # safetensors makes its files readable by the owner alone
-        with open(partial, "rb") as file:
+        with open(partial, "r+b") as file:  # Windows flushes only what is open for writing
             os.fsync(file.fileno())  # without it, a power cut after the rename could leave an empty file
         os.replace(partial, path)
     except SafetensorError as error:  # the package's own error for a full disk

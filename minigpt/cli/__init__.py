@@ -11,6 +11,7 @@ import click
 
 from minigpt import __version__
 from minigpt.cli import classroom, generate, look, measure, stories, train
+from minigpt.cli.options import refuse_empty_options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +32,7 @@ for command in (
     classroom.exercises,
 ):
     cli.add_command(command)
+refuse_empty_options(cli)
 
 
 def main():

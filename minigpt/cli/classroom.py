@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from minigpt.cli.options import refuse_empty
 from minigpt.cli.output import progress, write
 
 MAX_VERDICT_CHARS = 90  # in a line of the table; a longer verdict is printed in full below it
@@ -15,7 +16,7 @@ def exercises():
 
 
 @exercises.command()
-@click.argument("folder")
+@click.argument("folder", callback=refuse_empty)
 def start(folder):
     """Copy the notebooks without their solutions into FOLDER. Existing files stay as they are."""
     from minigpt.classroom.copies import start_course

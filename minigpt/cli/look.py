@@ -15,7 +15,7 @@ from minigpt.cli.options import (
     read_prompt,
     refuse,
 )
-from minigpt.cli.output import human_size, print_json, write
+from minigpt.cli.output import human_size, print_json, progress, write
 
 
 @click.command()
@@ -132,5 +132,6 @@ def save_page(path, text, model, offline):
     """Write the page of a text and a model to a file."""
     from minigpt.page.file import write_page
 
-    write_page(path, load_model(model, offline=offline), load_tokenizer(model, offline=offline), text)
-    write(f"{path}: {human_size(Path(path).stat().st_size)}, to open in a browser\n")
+    model, tokenizer = load_model(model, offline=offline), load_tokenizer(model, offline=offline)
+    contents = write_page(path, model, tokenizer, text, progress)
+    write(f"{path}: {human_size(Path(path).stat().st_size)}, {contents}; open it in a browser\n")

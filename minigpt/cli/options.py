@@ -67,6 +67,22 @@ def refuse(context, names, reason):
             raise click.UsageError(f"--{name.replace('_', '-')} {reason}")
 
 
+def refuse_empty(context, parameter, value):
+    """Return the value of a parameter; a click callback. Raises BadParameter if it is, or has, an empty text."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("it is empty", context, parameter)
+    return value
+
+
+def refuse_empty_options(command):
+    """Let every option of a command, and of the commands below it, refuse an empty text: nobody means that."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.callback is None:
+            parameter.callback = refuse_empty
+    for inner in getattr(command, "commands", {}).values():
+        refuse_empty_options(inner)
+
+
 def read_prompt(prompt):
     """Return the text to work on: the argument itself or, for "-", standard input without its last newline."""
     source = "standard input" if prompt == "-" else "the prompt"

@@ -3,6 +3,7 @@
     stepping.py        the forward pass, one activation at a time
     why/               where one number of it, or of a gradient, comes from: the terms that sum to it
     attribution.py     the logit of a token, split over heads, MLPs and the tokens that were read
+    token_attribution.py   the same over the tokens of the text, through all blocks
     attention_maps.py  which tokens attend to which
     lens.py            what the model would predict if it stopped early
     head_scores.py     which heads have the habits of induction and previous-token heads

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigpt.checks import is_integer, require_integer
+from minigpt.checks import require_integer
 from minigpt.looking.figures import DIVERGING_COLOURS, draw_map, label_tokens, new_figure, text_style, write_in_cells
-from minigpt.looking.inputs import single_token_id
+from minigpt.looking.inputs import token_id_of
 from minigpt.looking.labels import token_label
 from minigpt.looking.why.numbers import PassNumbers
 
@@ -55,10 +55,7 @@ class Attribution:
     @property
     def title(self) -> str:
         """What is split, such as: logit of "␣time" after 2 "␣a"."""
-        what = f'logit of "{token_label(self.token)}"'
-        if self.other is not None:
-            what = f'{what} minus that of "{token_label(self.other)}"'
-        return f'{what} after {self.position} "{token_label(self.tokens[self.position])}"'
+        return logit_title(self.token, self.other, self.position, self.tokens)
 
     def __repr__(self):
         parts = sorted(self.parts().items(), key=lambda part: -abs(part[1]))
@@ -104,67 +101,86 @@ class Attribution:
         return figure
 
 
+def logit_title(token, other, position, tokens):
+    """Return a phrase for the logit of a token after a position, or for its difference to that of the other."""
+    what = f'logit of "{token_label(token)}"'
+    if other is not None:
+        what = f'{what} minus that of "{token_label(other)}"'
+    return f'{what} after {position} "{token_label(tokens[position])}"'
+
+
 def attribution(
     numbers: PassNumbers, token: str | int, other: str | int | None = None, position: int = -1
 ) -> Attribution:
-    """Split a logit over the parts of the model. See Steps.attribution.
-
-    logit[v] = sum_d ln_f[d] head[v, d],  ln_f = (x - mean(x)) / s * weight + bias,  s = sqrt(var(x) + eps)
-    With s held, a part c of x adds  sum_d (c[d] - mean(c)) / s * weight[d] head[v, d] = c . direction.
-    """
+    """Split a logit over the parts of the model. See Steps.attribution."""
     T, V = numbers.array("logits").shape
     require_integer("position", position, -T, T - 1)
-    position = int(position) % T
-    token_id = _token_id(numbers, token, "token", V)
-    other_id = None if other is None else _token_id(numbers, other, "other", V)
-    head = f"{numbers.head}.weight"
-    readout, logit = numbers.row(head, token_id).astype(np.float64), numbers.array("logits")[position, token_id]
-    if other_id is not None:
-        readout = readout - numbers.row(head, other_id)
-        logit = logit - numbers.array("logits")[position, other_id]
+    token_id = token_id_of(numbers.tokenizer, token, "token", V)
+    other_id = None if other is None else token_id_of(numbers.tokenizer, other, "other", V)
+    (found,) = attributions(numbers, [(int(position) % T, token_id, other_id)])
+    return found
 
+
+def attributions(numbers: PassNumbers, logits: list[tuple[int, int, int | None]]) -> list[Attribution]:
+    """Split N logits, each given as (position, token id, id of the token to subtract or None).
+
+    logits[v] = sum_d ln_f[d] head[v, d],  ln_f = (x - mean(x)) / s * weight + bias,  s = sqrt(var(x) + eps)
+    With s held, a part c of x adds  sum_d (c[d] - mean(c)) / s * weight[d] head[v, d] = c . direction.
+    All of them read each matrix once, which takes most of the time. Memory: N * L * H * T numbers of float64.
+    """
     L, H, K = numbers.config.n_layer, numbers.config.n_head, numbers.config.head_size
-    x = numbers.array(numbers.stream(L))[position].astype(np.float64)
-    direction = readout * numbers.params["ln_f.weight"] / np.sqrt(x.var() + numbers.config.layer_norm_epsilon)  # [D]
-    direction = direction - direction.mean()  # reads c - mean(c) from c
+    N, T = len(logits), len(numbers.ids)
+    at = [position for position, _, _ in logits]
+    values, readouts = zip(*(logit_and_readout(numbers, *logit) for logit in logits), strict=True)
+    readouts = np.stack(readouts)  # [N, D]
+    x = numbers.array(numbers.stream(L))[at].astype(np.float64)  # [N, D]
+    s = np.sqrt(x.var(axis=-1, keepdims=True) + numbers.config.layer_norm_epsilon)
+    directions = readouts * numbers.params["ln_f.weight"] / s
+    directions -= directions.mean(axis=-1, keepdims=True)  # reads c - mean(c) from c
 
-    heads, biases, mlps, by_token = np.zeros((L, H)), np.zeros(L), np.zeros(L), np.zeros((L, H, T))
+    heads, biases, mlps, by_token = np.zeros((N, L, H)), np.zeros((N, L)), np.zeros((N, L)), np.zeros((N, L, H, T))
     for layer in range(L):
         inside, _ = numbers.at(f"h.{layer}.attn.out")
         weight = np.asarray(inside.params[f"h.{layer}.attn.c_proj.weight"])
-        reads = (weight @ direction).reshape(H, K)  # what one of the head's numbers adds to the logit
-        heads[layer] = (inside.array("attn.heads")[:, position] * reads).sum(axis=-1)
-        biases[layer] = inside.params[f"h.{layer}.attn.c_proj.bias"] @ direction
-        mlps[layer] = inside.array("mlp.out")[position] @ direction
+        reads = (directions @ weight.T).reshape(N, H, K)  # what one of the head's numbers adds to the logit
+        heads[:, layer] = (inside.array("attn.heads")[:, at].swapaxes(0, 1) * reads).sum(axis=-1)
+        biases[:, layer] = directions @ inside.params[f"h.{layer}.attn.c_proj.bias"]
+        mlps[:, layer] = (inside.array("mlp.out")[at] * directions).sum(axis=-1)
         if not inside.has("attn.weights"):
             raise ValueError("the replaced attention does not tap its weights: no head can be split over tokens")
-        values = np.einsum("hsk,hk->hs", inside.array("attn.v"), reads)  # [H, T]
-        by_token[layer] = inside.array("attn.weights")[:, position] * values
-    wte = float(numbers.row("wte.weight", numbers.ids[position]) @ direction)
-    wpe = float(numbers.row("wpe.weight", position) @ direction)
-    bias = float(numbers.params["ln_f.bias"] @ readout)
-    explained = wte + wpe + bias + heads.sum() + biases.sum() + mlps.sum()
-    return Attribution(
-        numbers.tokenizer.decode([token_id]),
-        None if other_id is None else numbers.tokenizer.decode([other_id]),
-        position,
-        float(logit),
-        wte,
-        wpe,
-        heads,
-        biases,
-        mlps,
-        bias,
-        by_token,
-        numbers.tokens,
-        float(logit - explained),
-    )
+        read = reads.swapaxes(0, 1) @ inside.array("attn.v").swapaxes(1, 2)  # [H, N, T]
+        by_token[:, layer] = (inside.array("attn.weights")[:, at] * read).swapaxes(0, 1)
+
+    found = []
+    for n, (position, token_id, other_id) in enumerate(logits):
+        wte = float(numbers.row("wte.weight", numbers.ids[position]) @ directions[n])
+        wpe = float(numbers.row("wpe.weight", position) @ directions[n])
+        bias = float(numbers.params["ln_f.bias"] @ readouts[n])
+        explained = wte + wpe + bias + heads[n].sum() + biases[n].sum() + mlps[n].sum()
+        found.append(
+            Attribution(
+                numbers.tokenizer.decode([token_id]),
+                None if other_id is None else numbers.tokenizer.decode([other_id]),
+                position,
+                values[n],
+                wte,
+                wpe,
+                heads[n],
+                biases[n],
+                mlps[n],
+                bias,
+                by_token[n],
+                numbers.tokens,
+                values[n] - explained,
+            )
+        )
+    return found
 
 
-def _token_id(numbers, token, argument, vocab_size):
-    if is_integer(token):
-        require_integer(argument, token, 0, vocab_size - 1)
-        return int(token)
-    if not isinstance(token, str):
-        raise ValueError(f"{argument} must be the text of a token or an id, not {token!r}")
-    return single_token_id(numbers.tokenizer, token, argument)
+def logit_and_readout(numbers, position, token_id, other_id):
+    """Return the logit, or the difference of two, and the vector [D] by which it is read from ln_f, in float64."""
+    row, head = numbers.array("logits")[position], f"{numbers.head}.weight"
+    if other_id is None:
+        return float(row[token_id]), numbers.row(head, token_id).astype(np.float64)
+    readout = numbers.row(head, token_id).astype(np.float64) - numbers.row(head, other_id)
+    return float(row[token_id] - row[other_id]), readout

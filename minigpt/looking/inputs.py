@@ -2,6 +2,8 @@
 
 import copy
 
+from minigpt.checks import is_integer, require_integer
+
 
 def encode_text(tokenizer, text):
     """Return the ids of a text, a list of int. Raises ValueError for a text without a token."""
@@ -21,6 +23,16 @@ def single_token_id(tokenizer, text, argument):
     if text and len(tokenizer.encode(f" {text}")) == 1:
         hint = f"; {' ' + text!r}, with the space before it, is one"
     raise ValueError(f"{argument} must be one token, but {text!r} is {len(ids)}: {tokens}{hint}")
+
+
+def token_id_of(tokenizer, token, argument, vocab_size):
+    """Return the id of a token that is given as its text or as an id. Raises ValueError, naming the argument."""
+    if is_integer(token):
+        require_integer(argument, token, 0, vocab_size - 1)
+        return int(token)
+    if not isinstance(token, str):
+        raise ValueError(f"{argument} must be the text of a token or an id, not {token!r}")
+    return single_token_id(tokenizer, token, argument)
 
 
 def with_fixed_ops(model):

@@ -65,7 +65,7 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
     logits[l] = head(ln_f(x_l)),    x_0 = embed,    x_l = h.(l-1).resid       nostalgebraist 2020, "the logit lens"
     The model itself computes this, without its blocks and with the stream x_l as its embedding. The last row is exactly
-    the model's logits. One forward pass, and L + 1 through ln_f and the head.
+    the model's logits. One forward pass, and L through ln_f and the head.
     Raises ValueError for an empty text, ContextLengthError for one that is too long.
     """
     ids = encode_text(tokenizer, text)
@@ -77,9 +77,33 @@ def logit_lens(model: GPT2, tokenizer: Tokenizer, text: str) -> LogitLens:
 
 def lens_rows(model: GPT2, ids: list[int], trace: dict, edit: dict | None = None) -> Iterator[np.ndarray]:
     """Yield the logits [T, V] of each of the L + 1 streams in the trace of model(ids, edit=edit), see logit_lens."""
-    without_blocks = {**model.params, "h": []}
+    edits = _last_edits(model, edit)
+    for x in _early_streams(model, trace):
+        yield _read_out(model, x, np.array([ids]), edits)[0]
+    yield trace["logits"][0]
+
+
+def lens_at(model: GPT2, ids: list[int], trace: dict, position: int, edit: dict | None = None) -> np.ndarray:
+    """Return the logits [L + 1, V] of one position: those of lens_rows up to rounding, by one product instead of L."""
+    if _last_edits(model, edit):  # may be for some positions only
+        return np.stack([rows[position] for rows in lens_rows(model, ids, trace, edit)])
+    x = np.concatenate([x[:, [position]] for x in _early_streams(model, trace)])  # [L, 1, D]
+    early = _read_out(model, x, np.full(x.shape[:2], ids[position]), {})
+    return np.concatenate([early[:, 0], trace["logits"][0, [position]]])
+
+
+def _early_streams(model, trace):
+    """Return the streams [1, T, D] before the last one."""
+    return [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(model.config.n_layer - 1))]
+
+
+def _last_edits(model, edit):
+    """Return the edits of what comes after the blocks."""
     edits = in_sequence(getattr(model, "edit", {}), edit or {})
-    last = {name: function for name, function in edits.items() if name in ("ln_f", "logits")}
-    for x in [trace["embed"], *(trace[f"h.{layer}.resid"] for layer in range(model.config.n_layer))]:
-        run = Run(model.config, model.ops, tap=Tap(edit={**last, "embed": lambda _, x=x: x}))
-        yield gpt2(np.array([ids]), without_blocks, run)[0]
+    return {name: function for name, function in edits.items() if name in ("ln_f", "logits")}
+
+
+def _read_out(model, x, ids, edits):
+    """Return the logits [B, T, V] of a stream x [B, T, D]; ids [B, T] are any."""
+    run = Run(model.config, model.ops, tap=Tap(edit={**edits, "embed": lambda _: x}))
+    return gpt2(ids, {**model.params, "h": []}, run)

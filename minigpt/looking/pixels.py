@@ -17,13 +17,22 @@ def max_abs_pool(matrix, n_columns):
 
     A mean would hide the few large numbers that an activation has.
     """
-    N = matrix.shape[1]
-    if n_columns >= N:
-        return matrix
-    edges = np.arange(n_columns + 1) * N // n_columns
-    groups = [matrix[:, start:end] for start, end in pairwise(edges)]
-    largest = [np.abs(group).argmax(axis=1, keepdims=True) for group in groups]
-    return np.concatenate([np.take_along_axis(g, i, axis=1) for g, i in zip(groups, largest, strict=True)], axis=1)
+    return max_abs_cells(matrix, n_columns)[0]
+
+
+def max_abs_cells(rows, n_cells):
+    """Split the last axis into cells: the number of largest absolute value of each, and where it is.
+
+    rows [..., N] -> numbers [..., min(N, n_cells)] in the dtype of rows, and their columns in it, int32. Of equally
+    large ones the first is taken; NaN is passed over.
+    """
+    N = rows.shape[-1]
+    n_cells = min(N, n_cells)
+    sizes = np.abs(rows)
+    sizes[np.isnan(sizes)] = -1
+    edges = np.arange(n_cells + 1) * N // n_cells
+    columns = np.stack([start + sizes[..., start:end].argmax(axis=-1) for start, end in pairwise(edges)], axis=-1)
+    return np.take_along_axis(rows, columns, axis=-1), columns.astype(np.int32)
 
 
 def as_characters(row, largest, signed=True):

@@ -27,6 +27,11 @@ class TraceWithOrigins(dict):
             frame = frame.f_back
         self.origins[name] = origin(frame)
 
+    def take_over(self, name, activation, made):
+        """Record an activation that was made earlier, with its origin."""
+        super().__setitem__(name, activation)
+        self.origins[name] = made
+
 
 def origin(frame):
     """Return the file, line and source of the statement that a frame is executing: the one that taps an activation.

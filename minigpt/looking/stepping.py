@@ -19,6 +19,7 @@ from minigpt.looking.labels import token_label
 from minigpt.looking.pixels import as_characters, as_html_image, max_abs_pool
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.source import CARD_STYLE, PRE_STYLE
+from minigpt.looking.token_attribution import TokenAttribution, token_attribution
 from minigpt.looking.why.answer import Why
 from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.ops.plain import softmax
@@ -111,11 +112,10 @@ class Steps(Sequence):
     """The Steps of a forward pass in their order; steps["h.0.attn.q"] finds one by name.
 
     next_tokens: the most probable next tokens, pairs (text, probability). print shows block 0 in full; a notebook shows
-    every block. `why` shows where one number comes from, `attribution` which parts of the model make a logit.
+    every block. `why` shows where one number comes from, `attribution` which parts of the model make a logit,
+    `token_attribution` which tokens of the text.
     numbers: the activations and the parameters by name, with the model, the tokenizer and the ids.
     """
-
-    show_live: Callable[["Steps"], bool] | None = None  # set by minigpt.page: shows them as a page, if it can
 
     def __init__(self, steps: list[Step], next_tokens: list[tuple[str, float]], numbers: ForwardNumbers):
         self.steps = steps
@@ -172,12 +172,27 @@ class Steps(Sequence):
         """
         return attribution(self.numbers, token, other, position)
 
+    def token_attribution(
+        self, token: str | int, other: str | int | None = None, position: int = -1
+    ) -> TokenAttribution:
+        """Split the logit of a token over the tokens of the text: .by_token [T], .edges and .plot().
+
+        >>> steps.token_attribution(" time")                # which words it came from, and through which heads
+        >>> steps.token_attribution("She", other="He")      # why the one rather than the other
+
+        logit = sum of by_token + bias + rest
+        by_token[t] = embed[t] . d logit / d embed[t], bias = sum over all biases of b . d logit / d b
+        These are gradients of a pass in which all that is not linear is held at its value: the attention weights, the
+        gates mlp.act / mlp.pre, and the s by which each layer norm divides. ("Gradient x input" of a linearised model;
+        layer-wise relevance propagation by the rules of Ali et al. 2022, "XAI for Transformers", for attention and
+        norms, and of Achtibat et al. 2024, "AttnLRP", for the activation function.) That another token would have
+        changed what is held is not counted. by_token is float64, computed in the model's dtype. Arguments and errors
+        are those of `attribution`.
+        """
+        return token_attribution(self.numbers, token, other, position)
+
     def __repr__(self):
         return self.as_text()
-
-    def _ipython_display_(self):
-        if self.show_live is None or not self.show_live():
-            raise NotImplementedError  # tells IPython to use _repr_html_ or __repr__
 
     def as_text(self, layer: int = 0, everything: bool = False) -> str:
         """Return one block in full and the others in brief, or every block in full.

@@ -104,7 +104,7 @@ def _read_change(fields, config, n_tokens):
 
 def edit_functions(changes, trace_of):
     """Return {name: edit} for model(ids, edit=...). trace_of: a function from a run's id to its trace."""
-    return {name: _edit_function(group, trace_of) for name, group in _by_name(changes).items()}
+    return {name: _edit_function(group, trace_of) for name, group in changes_by_name(changes).items()}
 
 
 def _edit_function(changes, trace_of):
@@ -118,7 +118,8 @@ def _edit_function(changes, trace_of):
     return edit
 
 
-def _by_name(changes):
+def changes_by_name(changes):
+    """Return {name: [Change, ...]}, in their order."""
     groups = {}
     for change in changes:
         groups.setdefault(change.name, []).append(change)
@@ -151,7 +152,7 @@ def _python_of_call(run, trace_variable, blocks, ids):
     """Append to the blocks what a call of the model needs before it; return its edit argument or ""."""
     bodies = {
         name: [change.python(trace_variable(change.run) if change.run else None) for change in group]
-        for name, group in _by_name(run.changes).items()
+        for name, group in changes_by_name(run.changes).items()
     }
     source = f"tokenizer.encode({run.text!r})" if run.encodes else f"{run.ids}"
     blocks.append(f"{ids} = {source}")

@@ -7,8 +7,9 @@ import math
 
 from minigpt.checks import is_integer, is_number
 
-ALL = object()  # the default of a field that may be left out to mean "all of them"
 MAX_NUMBER = 1e6  # the largest factor or value: float32 has room for what the model makes of it
+
+MAX_PLACES = 1000  # in arrays, that one question asks about
 
 
 def text_field(question, name):
@@ -66,13 +67,28 @@ def ids_field(question, name, vocab_size, max_length):
 
 def index_field(question, name, shape, what):
     """Return a field that indexes an array of this shape: a tuple with an integer or None (all) for each axis."""
-    index = list_field(question, name, len(shape))
+    return checked_index(list_field(question, name, len(shape)), shape, what)
+
+
+def checked_index(index, shape, what):
+    """Return a list that indexes an array of this shape, as a tuple. Raises ValueError."""
+    if not isinstance(index, list):
+        raise ValueError(f"the index of {what} must be a list, not {shortened(index)}")
     if len(index) != len(shape):
         raise ValueError(f"{what} has {len(shape)} axes, {list(shape)}, but the index has {len(index)}")
     for i, size in zip(index, shape, strict=True):
         if i is not None and not (is_integer(i) and 0 <= i < size):
             raise ValueError(f"{what} has the shape {list(shape)}: {shortened(i)} is no index of an axis of {size}")
     return tuple(index)
+
+
+def places_field(question, name):
+    """Return a field that is a list of places [NAME, INDEX] in arrays, of which nothing else is checked here."""
+    places = list_field(question, name, MAX_PLACES)
+    for place in places:
+        if not (isinstance(place, list) and len(place) == 2 and isinstance(place[0], str)):
+            raise ValueError(f"{name} must be a list of pairs [name, index], not of {shortened(place)}")
+    return places
 
 
 def as_slices(index):

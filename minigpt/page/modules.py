@@ -21,18 +21,29 @@ STYLESHEET = re.compile(r'<link rel="stylesheet" href="([\w.-]+\.css)">')
 START = '<script type="module" src="main.js"></script>'
 
 
-def page_html(source: str, data: str = "") -> str:
-    """Return the page as one text. source: "file" or "frame", see web/open_source.js. data: HTML with the data."""
+def page_html(source: str) -> str:
+    """Return the page as one text. source: "file" or "frame", see web/open_source.js."""
+    return "".join(page_around_data(source))
+
+
+def page_around_data(source: str) -> tuple[str, str]:
+    """Return the page as two texts, before and after the place of its data."""
+    page = STYLESHEET.sub(_style, (WEB / "index.html").read_text(encoding="utf-8"))
+    for old, new in (("<html ", f'<html data-source="{source}" '), (CHARSET, f"{CHARSET}\n{POLICY}")):
+        _require_once(old, page)
+        page = page.replace(old, new)
+    _require_once(START, page)
+    before, _, after = page.partition(START)
     start = (
-        f'{data}<script type="importmap">{json_for_html({"imports": module_urls()})}</script>\n'
+        f'<script type="importmap">{json_for_html({"imports": module_urls()})}</script>\n'
         '<script type="module">import "minigpt/main.js";</script>'
     )
-    page = STYLESHEET.sub(_style, (WEB / "index.html").read_text(encoding="utf-8"))
-    for old, new in (("<html ", f'<html data-source="{source}" '), (CHARSET, f"{CHARSET}\n{POLICY}"), (START, start)):
-        if page.count(old) != 1:
-            raise RuntimeError(f"web/index.html must have {old!r} once")
-        page = page.replace(old, new)
-    return page
+    return before, start + after
+
+
+def _require_once(part, page):
+    if page.count(part) != 1:
+        raise RuntimeError(f"web/index.html must have {part!r} once")
 
 
 def module_urls() -> dict[str, str]:

@@ -14,6 +14,7 @@ from minigpt.looking.labels import token_texts
 from minigpt.looking.provenance import TraceWithOrigins
 from minigpt.looking.stepping import describe
 from minigpt.page.changes import Change, edit_functions, python_of_run
+from minigpt.page.continued import continued_trace, first_block_that_differs
 from minigpt.page.models import Loaded, Models
 
 MAX_BYTES = 10**9  # of the traces that are kept
@@ -40,7 +41,7 @@ class PageRun:
 
     @cached_property
     def n_bytes(self):
-        """The memory of the trace; asked once the model has run."""
+        """The memory of the trace, also of arrays that it shares with another run's."""
         return sum(array.nbytes for array in self.trace.values())
 
     @property
@@ -126,7 +127,10 @@ class Runs:
 
     def edits(self, run: PageRun) -> dict:
         """Return the functions of the run's changes, as model(ids, edit=...) takes them."""
-        return edit_functions(run.changes, lambda other: self.find(other).trace)
+        return self._edits(run.changes)
+
+    def _edits(self, changes):
+        return edit_functions(changes, lambda other: self.find(other).trace)
 
     def _find_kept(self, run_id):
         with self._lock:
@@ -140,16 +144,30 @@ class Runs:
             if run_id not in self._known:
                 raise ValueError("this run is not known any more: run the text again")
             name, ids, text, changes = self._known[run_id]
-        run = PageRun(run_id, self.models.find(name), ids, text, changes, TraceWithOrigins())
+        loaded = self.models.find(name)
         # A change may lead to numbers beyond float32; the page shows them as they are.
         with np.errstate(all="ignore"):
-            run.loaded.model(ids, trace=run.trace, edit=self.edits(run))
+            trace = self._trace(loaded, ids, changes)
+        run = PageRun(run_id, loaded, ids, text, changes, trace)
         with self._lock:
             self._kept[run_id] = run
             total = sum(run.n_bytes for run in self._kept.values())
             while total > MAX_BYTES and len(self._kept) > MIN_RUNS:
                 total -= self._kept.popitem(last=False)[1].n_bytes
         return run
+
+    def _trace(self, loaded, ids, changes):
+        """Return the trace of a run, of which the beginning is taken over from a kept run if there is one like it."""
+        edits, n_layer = self._edits(changes), loaded.model.config.n_layer
+        with self._lock:
+            others = [run for run in self._kept.values() if run.loaded is loaded and run.ids == ids]
+        firsts = [first_block_that_differs(changes, run.changes, n_layer) for run in others]
+        first = max(firsts, default=0)
+        if first:
+            return continued_trace(loaded.model, ids, others[firsts.index(first)].trace, first, edits)
+        trace = TraceWithOrigins()
+        loaded.model(ids, trace=trace, edit=edits)
+        return trace
 
     def _require_copyable(self, change, loaded, ids):
         other = self.find(change.run)

@@ -8,16 +8,38 @@ from minigpt.activations import ACTIVATIONS
 from minigpt.gpt2 import GPT2
 from minigpt.looking.labels import token_texts
 from minigpt.looking.stepping import describe
-from minigpt.page.analyses import MAX_BEAM_STEPS, MAX_BEAMS, MAX_LENS_TOKENS, beams, lens, parts_of_logit
+from minigpt.page.analyses import (
+    MAX_BEAM_STEPS,
+    MAX_BEAMS,
+    MAX_COLUMNS,
+    MAX_LENS_TOKENS,
+    beams,
+    lengths_of_rows,
+    lens,
+    lens_of_last_block,
+    lens_of_position,
+    parts_of_logit,
+    pooled,
+    tokens_of_logit,
+    uncertainty,
+)
 from minigpt.page.changes import read_changes
-from minigpt.page.fields import ALL, as_slices, ids_field, index_field, integer_field, shortened, text_field
+from minigpt.page.fields import (
+    as_slices,
+    checked_index,
+    ids_field,
+    integer_field,
+    places_field,
+    shortened,
+    text_field,
+)
 from minigpt.page.models import Loaded, Models
 from minigpt.page.runs import Runs
 from minigpt.params import flatten
 from minigpt.run import ContextLengthError
 from minigpt.tokenizer import Tokenizer
 
-Answer = tuple[dict, list[np.ndarray]]  # a head for JSON, and arrays of float32 or float64
+Answer = tuple[dict, list[np.ndarray]]  # a head for JSON, and arrays that encode_answer takes
 
 
 class Session:
@@ -26,7 +48,7 @@ class Session:
     >>> session = Session(model, tokenizer, "Once upon a time")
     >>> head, _ = session.answer({"ask": "run", "text": "Once upon a time"})
     >>> _, (weights,) = session.answer(
-    ...     {"ask": "numbers", "run": head["run"], "name": "h.0.attn.weights", "index": [0, None, None]}
+    ...     {"ask": "numbers", "run": head["run"], "of": [["h.0.attn.weights", [0, None, None]]]}
     ... )
     """
 
@@ -40,11 +62,15 @@ class Session:
             "start": self._start,
             "run": self._run,
             "numbers": self._numbers,
-            "parameter": self._parameter,
+            "pooled": self._pooled,
+            "lengths": self._lengths,
+            "parameters": self._parameters,
             "tokens": self._tokens,
             "lens": self._lens,
+            "uncertainty": self._uncertainty,
             "beams": self._beams,
             "attribution": self._attribution,
+            "token_attribution": self._token_attribution,
             "forget": self._forget,
         }
 
@@ -67,7 +93,6 @@ class Session:
             "config": config_head(first.model.config),
             "activations": activations_head(first.model.config),
             "max_tokens": first.max_tokens,
-            "python": first.python,
             "has_parameters": True,
         }
         return head, []
@@ -93,7 +118,9 @@ class Session:
             "ids": ids,
             "tokens": run.tokens,
             "text": text,
+            "encodes": run.encodes,
             "steps": run.steps(),
+            "python": loaded.python,
             "code": self.runs.python(run),
             "changes": [change.fields for change in changes],
             "model": loaded.name,
@@ -103,22 +130,44 @@ class Session:
         return head, []
 
     def _numbers(self, question):
-        run = self.runs.find(text_field(question, "run"))
-        name = text_field(question, "name")
-        if name not in run.trace:
-            raise ValueError(f"this model has no activation {shortened(name)}")
-        array = run.trace[name][0]
-        return {}, [np.asarray(array[as_slices(index_field(question, "index", array.shape, name))])]
+        return {}, [array for _, _, array in self._activations(question)]
 
-    def _parameter(self, question):
-        loaded = self._loaded(question)
-        name = text_field(question, "name")
-        parameters = flatten(loaded.model.params)
-        if name not in parameters:
-            raise ValueError(f"this model has no parameter {shortened(name)}")
-        array = parameters[name]
-        index = index_field(question, "index", array.shape, name)
-        return {}, [np.asarray(parameter_numbers(array, index))]
+    def _pooled(self, question):
+        columns = integer_field(question, "columns", 1, MAX_COLUMNS)
+        return {}, [part for place in self._activations(question) for part in pooled(*place, columns)]
+
+    def _lengths(self, question):
+        return {}, [lengths_of_rows(name, array) for name, _, array in self._activations(question)]
+
+    def _activations(self, question):
+        """Return (name, index, numbers) of every place of a question; less those of another run, for "minus"."""
+        run = self.runs.find(text_field(question, "run"))
+        other = None if question.get("minus") is None else self.runs.find(text_field(question, "minus"))
+        found = []
+        for name, index in places_field(question, "of"):
+            if name not in run.trace:
+                raise ValueError(f"this model has no activation {shortened(name)}")
+            array = run.trace[name][0]
+            slices = as_slices(checked_index(index, array.shape, name))
+            part = np.asarray(array[slices])
+            if other is not None:
+                subtracted = other.trace[name][0] if name in other.trace else None
+                if subtracted is None or subtracted.shape != array.shape:
+                    raise ValueError(f"{name} has not the same shape in both runs: there is no difference")
+                with np.errstate(all="ignore"):  # as in the runs themselves
+                    part = part - subtracted[slices]
+            found.append((name, index, part))
+        return found
+
+    def _parameters(self, question):
+        parameters = flatten(self._loaded(question).model.params)
+        arrays = []
+        for name, index in places_field(question, "of"):
+            if name not in parameters:
+                raise ValueError(f"this model has no parameter {shortened(name)}")
+            array = parameters[name]
+            arrays.append(np.asarray(parameter_numbers(array, checked_index(index, array.shape, name))))
+        return {}, arrays
 
     def _tokens(self, question):
         loaded = self._loaded(question)
@@ -129,11 +178,15 @@ class Session:
     def _lens(self, question):
         run = self.runs.find(text_field(question, "run"))
         k = integer_field(question, "k", 1, min(MAX_LENS_TOKENS, run.config.vocab_size), default=5)
-        position = integer_field(question, "position", 0, len(run.ids) - 1, default=ALL)
-        rows = self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k, self.runs.computing))
-        if position is ALL:
-            return rows, []
-        return {name: [row[position : position + 1] for row in values] for name, values in rows.items()}, []
+        if question.get("position") is not None:
+            position = integer_field(question, "position", 0, len(run.ids) - 1)
+            return lens_of_position(run, self.runs.edits(run), k, position, self.runs.computing), []
+        if question.get("last") is True:
+            return lens_of_last_block(run, k), []
+        return self._once(run, ("lens", k), lambda: lens(run, self.runs.edits(run), k, self.runs.computing)), []
+
+    def _uncertainty(self, question):
+        return {}, list(uncertainty(self.runs.find(text_field(question, "run"))))
 
     def _beams(self, question):
         run = self.runs.find(text_field(question, "run"))
@@ -145,12 +198,19 @@ class Session:
         return self._once(run, key, lambda: beams(run, num_beams, steps, self.runs.computing)), []
 
     def _attribution(self, question):
+        return parts_of_logit(*self._logit(question)), []
+
+    def _token_attribution(self, question):
+        return tokens_of_logit(*self._logit(question)), []
+
+    def _logit(self, question):
+        """Return the run, the position, the token and the other token, or None, of a question about a logit."""
         run = self.runs.find(text_field(question, "run"))
         last_id = run.config.vocab_size - 1
         position = integer_field(question, "position", 0, len(run.ids) - 1)
         token = integer_field(question, "token", 0, last_id)
         other = None if question.get("other") is None else integer_field(question, "other", 0, last_id)
-        return parts_of_logit(run, position, token, other), []
+        return run, position, token, other
 
     def _once(self, run, key, compute):
         """Return what compute() does, remembered with the run."""

@@ -17,17 +17,19 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SCRIPT = Path(__file__).parent / "widget.js"
 
 
-def show_live(steps: Steps) -> bool:
-    """Show the picture of Steps and the page over it; return False, having shown nothing, where there is no page."""
+def show_live(steps: Steps) -> None:
+    """Show the picture of Steps and the page over it. minigpt/__init__.py tells IPython to call it.
+
+    Raises NotImplementedError, having shown nothing, where there is no page: IPython then uses _repr_html_ or __repr__.
+    """
     widget = make_widget(steps) if in_notebook() else None
     if widget is None:
-        return False
+        raise NotImplementedError
     from IPython.display import display  # here, because only a notebook needs it
 
     picture = f'<div id="{widget.picture_id}">{steps._repr_html_()}</div>'
     display({"text/html": picture, "text/plain": repr(steps)}, raw=True)
     display({WIDGET_VIEW: widget._repr_mimebundle_()[0][WIDGET_VIEW], "text/plain": ""}, raw=True)
-    return True
 
 
 def make_widget(steps: Steps):
@@ -78,6 +80,3 @@ def step_widget_class():
             self.send({"id": content["id"], "error": error} if error else {"id": content["id"]}, [answer])
 
     return StepWidget
-
-
-Steps.show_live = show_live

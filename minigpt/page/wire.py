@@ -13,7 +13,7 @@ ALIGNMENT = 8  # bytes: a Float64Array in the browser must begin at a multiple o
 
 
 def encode_answer(head: dict, arrays: list[np.ndarray]) -> bytes:
-    """Return a head, which JSON can hold, and arrays of float32 or float64 as the bytes of one answer.
+    """Return a head, which JSON can hold, and arrays of float32, float64 or int32 as the bytes of one answer.
 
     uint32 n, n bytes of JSON (the head with the arrays' shapes and dtypes), the numbers of every array; all
     little-endian, everything padded to ALIGNMENT.

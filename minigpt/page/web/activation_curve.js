@@ -1,28 +1,12 @@
 // The activation function of the MLP as a curve, with a token's numbers as dots on it.
 
+import { ACTIVATION_FUNCTIONS } from "./activation_functions.js";
 import { el, number } from "./dom.js";
 
 const WIDTH = 440,
   HEIGHT = 250,
   MARGIN = 34; // units of the picture
 const STEPS = 120; // of the curve
-
-/** The activation functions by their names in config.json: as a formula and as a function. */
-export const FUNCTIONS = {
-  gelu_new: {
-    formula: "x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))",
-    at: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  },
-  gelu: { formula: "x/2 (1 + erf(x / √2))", at: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)) },
-  relu: { formula: "max(x, 0)", at: (x) => Math.max(x, 0) },
-};
-
-/** The error function to six digits, which is finer than a screen: Abramowitz and Stegun, 7.1.26. */
-function erf(x) {
-  const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const sum = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-  return Math.sign(x) * (1 - sum * Math.exp(-x * x));
-}
 
 /** Round numbers between two others, at most so many: multiples of 1, 2 or 5 times a power of ten. */
 function ticks(low, high, most) {
@@ -35,11 +19,11 @@ function ticks(low, high, most) {
 }
 
 /**
- * kind: a key of FUNCTIONS. pre, act: a dot for each of their numbers. onhover(i): the nearest dot, null for none.
- * onpick(i): a click. Returns {element, mark(i)}; mark draws a ring around a dot.
+ * kind: a key of ACTIVATION_FUNCTIONS. pre, act: a dot for each of their numbers. onhover(i): the nearest dot, null for
+ * none. onpick(i): a click. Returns {element, mark(i)}; mark draws a ring around a dot.
  */
 export function activationCurve({ kind, pre, act, onhover, onpick }) {
-  const { at } = FUNCTIONS[kind];
+  const { at } = ACTIVATION_FUNCTIONS[kind];
   const finite = (values) => Array.from(values).filter(Number.isFinite);
   const xs = finite(pre),
     ys = finite(act);

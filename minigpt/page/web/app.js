@@ -1,23 +1,26 @@
 // The state of the page: the run that is shown, the place where the reader is, and the way there.
 
+import { addressOf, questionOf, readAddress } from "./address.js";
 import { place as placeName } from "./dom.js";
 
 const MAX_KEPT = 128e6; // bytes of arrays kept for another look
 
 export class App {
-  constructor(source) {
+  /** history: the way back, see history.js. */
+  constructor(source, history) {
     this.source = source;
+    this.history = history;
+    history.onmove = (address) => this.follow(address);
     this.place = { view: "overview" };
     this.run = null; // the answer to the question "run": tokens, steps, changes ...
     this.other = null; // a second run to compare with
     this.start = null; // the answer to the question "start"
     this.asked = null; // {name, index}: the number that was clicked last
-    this.history = [];
-    this.listeners = { run: [], place: [], shown: [], status: [] };
+    this.listeners = { run: [], place: [], leave: [], shown: [], status: [] };
     this.kept = new Map();
   }
 
-  /** Call f whenever the "run", the "place" or the "status" changes, or a place is "shown". */
+  /** Call f whenever the "run", the "place" or the "status" changes, a place is "shown", or about to "leave". */
   on(event, f) {
     this.listeners[event].push(f);
   }
@@ -62,21 +65,65 @@ export class App {
   /** Go to a place, such as {view: "activation", name: "h.0.attn.q"}; back() returns. */
   go(place) {
     if (JSON.stringify(place) === JSON.stringify(this.place)) return;
-    this.history.push(this.place);
     this.place = place;
+    this.history.push(addressOf(this));
     this.tell("place");
   }
 
   /** Change the place without adding to the way back: for sliders and the like. */
   replace(place) {
     this.place = place;
+    this.history.replace(addressOf(this));
     this.tell("place");
   }
 
   back() {
-    if (!this.history.length) return;
-    this.place = this.#fitting(this.history.pop());
-    this.tell("place");
+    if (!this.history.canGoBack) return;
+    this.tell("leave");
+    this.history.back();
+  }
+
+  /** Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. */
+  async follow(address) {
+    const turn = ++this.#turn;
+    try {
+      const { place, question, second } = readAddress(address, this.start);
+      // Changes may copy from the run of the second text.
+      const ofSecond = { text: second, model: question.model, changes: [] };
+      const other = second === null ? null : await this.#runOf(ofSecond, this.other);
+      const run = await this.#runOf(question, this.run);
+      if (turn === this.#turn) this.#arrive(run, other, this.#checked(place, run));
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      const run = this.run ?? await this.source.ask({ ask: "run", text: this.start.text });
+      this.#arrive(run, this.other, { view: "overview" });
+      this.say(`This address leads nowhere: ${error.message}.`, true);
+    }
+  }
+
+  /** The run that a question asks for; `known`, if it is that one. */
+  #runOf(question, known) {
+    const isKnown = known && JSON.stringify(questionOf(known)) === JSON.stringify(question);
+    return isKnown ? known : this.source.ask({ ask: "run", ...question });
+  }
+
+  /** A place and the numbers asked on the way to it, all of which a run has. Throws an Error if it lacks one. */
+  #checked(place, run) {
+    for (const one of [place, ...(place.why?.trail ?? [])]) {
+      const fitting = this.#fitting(one, run);
+      const lost = Object.keys(one).find((key) => !(key in fitting));
+      if (lost === "why") throw new Error(`its run has no ${placeName(one.why.name, one.why.index)}`);
+      if (lost) throw new Error(`its run has no ${lost} ${one[lost]}`);
+    }
+    return place;
+  }
+
+  #arrive(run, other, place) {
+    const isOther = run !== this.run || other !== this.other;
+    Object.assign(this, { run, other, place });
+    this.asked = place.why ?? this.#fitting({ why: this.asked }).why ?? null;
+    this.history.replace(addressOf(this));
+    this.tell(isOther ? "run" : "place");
   }
 
   /** Ask where a number comes from: the panel shows its arithmetic. more: what else changes about the place. */
@@ -104,22 +151,24 @@ export class App {
     if (this.other?.model !== run.model) this.other = null;
     this.place = this.#fitting(this.place);
     this.asked = this.#fitting({ why: this.asked }).why ?? null;
+    this.history.push(addressOf(this));
     this.tell("run");
   }
 
   setOther(run) {
     this.other = run;
+    this.history.push(addressOf(this));
     this.tell("run");
   }
 
   /** The numbers of an activation, {shape, data}. index: over the axes without the batch; null takes all of an axis. */
   numbers(name, index = null, run = this.run) {
-    return this.#remembered({ ask: "numbers", run: run.run, name, index: index ?? this.step(name, run).shape.map(() => null) });
+    return this.#gathered({ ask: "numbers", run: run.run }, [name, index ?? this.#whole(name, run)]);
   }
 
   /** The numbers of a parameter such as "h.0.attn.c_attn.weight". */
   parameter(name, index) {
-    return this.#remembered({ ask: "parameter", run: this.run.run, name, index });
+    return this.#gathered({ ask: "parameters", run: this.run.run }, [name, index]);
   }
 
   /** One number of an activation. */
@@ -127,28 +176,77 @@ export class App {
     return (await this.numbers(name, index, run)).data[0];
   }
 
+  /**
+   * Rows in at most `columns` cells: of each cell the number of largest absolute value. places: [[name, index], ...], the
+   * index null for all. minus: a run whose numbers are subtracted. A promise of [{shape, values, where}], where[i] the
+   * column that values[i] stands in.
+   */
+  async pooled(places, columns, run = this.run, minus = null) {
+    const of = places.map(([name, index]) => [name, index ?? this.#whole(name, run)]);
+    const question = { ask: "pooled", run: run.run, of, columns, minus: minus && minus.run };
+    const arrays = await this.#remembered(JSON.stringify(question), () => this.source.ask(question).then((head) => head.arrays));
+    return of.map((_, i) => ({ shape: arrays[2 * i].shape, values: arrays[2 * i].data, where: arrays[2 * i + 1].data }));
+  }
+
+  /** The index of all numbers of an activation. */
+  #whole(name, run) {
+    return this.step(name, run).shape.map(() => null);
+  }
+
   #turn = 0; // of the questions for a run
 
-  /** A place without what the present run does not have: a shorter text has fewer tokens, another model fewer blocks. */
-  #fitting(place) {
-    const { n_layer, n_head } = this.config;
+  /** A place without what a run does not have: a shorter text has fewer tokens, another model fewer blocks. */
+  #fitting(place, run = this.run) {
+    const { n_layer, n_head } = run.config;
+    const isToken = (position) => position < run.ids.length;
+    const isActivation = (name) => this.step(name, run);
     const fits = {
       layer: (layer) => layer < n_layer,
       head: (head) => head < n_head,
-      token: (position) => position < this.run.ids.length,
-      name: (name) => this.step(name),
-      why: (why) => this.step(why.name)?.shape.every((size, axis) => why.index[axis] < size),
+      token: isToken,
+      key: isToken,
+      name: isActivation,
+      norm: isActivation,
+      why: ({ name, index }) => this.step(name, run)?.shape.every((size, axis) => index[axis] < size)
+        && index.length === this.step(name, run).shape.length,
     };
     return Object.fromEntries(Object.entries(place).filter(([key, value]) => (value ?? null) === null || !fits[key] || fits[key](value)));
   }
 
-  #remembered(question) {
-    const key = JSON.stringify(question);
+  #gathering = new Map(); // the places that the next question asks about, and its answer, by the question without them
+
+  /** The array at a place. What a view asks for in one go is one question. */
+  async #gathered(question, place) {
+    const [array] = await this.#remembered(JSON.stringify([question, place]), async () => {
+      const key = JSON.stringify(question);
+      if (!this.#gathering.has(key)) {
+        const of = [];
+        this.#gathering.set(key, { of, answer: Promise.resolve().then(() => {
+          this.#gathering.delete(key);
+          return this.source.ask({ ...question, of });
+        }) });
+      }
+      const { of, answer } = this.#gathering.get(key);
+      const at = of.push(place) - 1;
+      try {
+        const { shape, data } = (await answer).arrays[at];
+        return [{ shape, data: of.length > 1 ? data.slice() : data }]; // a view would keep the whole answer in memory
+      } catch (error) {
+        if (of.length === 1) throw error;
+        return (await this.source.ask({ ...question, of: [place] })).arrays; // the others may be at fault
+      }
+    });
+    return array;
+  }
+
+  /** The arrays that ask() promises, asked for once. */
+  #remembered(key, ask) {
     if (!this.kept.has(key)) {
-      const answer = this.source.ask(question).then((head) => head.arrays[0]);
+      const answer = ask();
       const entry = { answer, bytes: 0 };
       this.kept.set(key, entry);
-      answer.then(({ data }) => this.#count(key, entry, data.byteLength), () => this.kept.delete(key));
+      const size = (arrays) => arrays.reduce((bytes, { data }) => bytes + data.byteLength, 0);
+      answer.then((arrays) => this.#count(key, entry, size(arrays)), () => this.kept.delete(key));
     }
     return this.kept.get(key).answer;
   }

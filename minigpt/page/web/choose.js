@@ -21,6 +21,12 @@ export function keyOf(place, row, T = row.length) {
   return row.reduce((best, weight, s) => (weight > row[best] ? s : best), 0);
 }
 
+/** The activations of the attention of a place's block, up to what the heads gather. */
+export function attentionNames(app, place) {
+  const { layer } = spot(app, place);
+  return ["q", "k", "v", "scores", "weights", "heads"].map((part) => `h.${layer}.attn.${part}`);
+}
+
 /** The layer of a name such as "h.2.attn.q", or null. */
 export function layerOf(name) {
   return name?.startsWith("h.") ? Number(name.split(".")[1]) : null;

@@ -5,6 +5,7 @@ import { baseRun } from "./changes.js";
 import { el, fill, place as placeName } from "./dom.js";
 import { keepFocus } from "./focus.js";
 import { renderMap } from "./map.js";
+import { openHistory } from "./history.js";
 import { openSource } from "./open_source.js";
 import { renderPanel } from "./panel.js";
 import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
@@ -14,15 +15,20 @@ import { viewOf } from "./views.js";
 const at = (id) => document.getElementById(id);
 
 async function start() {
-  const app = new App(await openSource());
+  const app = new App(await openSource(), openHistory());
   globalThis.minigpt = app; // for the browser's console: minigpt.run.tokens
   app.on("status", (sentence, bad, aboutPanel) => {
     fill(at("status"), sentence);
     at("status").classList.toggle("bad", Boolean(bad));
     at("status").classList.toggle("about-panel", Boolean(aboutPanel));
   });
-  app.on("place", () => show(app));
+  app.on("leave", () => at("view").setAttribute("aria-busy", "true"));
+  app.on("place", () => {
+    app.say("");
+    show(app);
+  });
   app.on("run", () => {
+    app.say("");
     updateTop(app);
     if (!app.run.changes.length) baseRun(app); // it is what later changes are compared with
     show(app);
@@ -34,8 +40,11 @@ async function start() {
   });
   app.start = await app.source.ask({ ask: "start" });
   buildTop(app, at("top"));
-  await app.newRun({ text: app.start.text });
+  await app.follow(app.history.address);
   addEventListener("keydown", (event) => keys(app, event));
+  // A message is about what was done last. Whoever does the next thing has read it.
+  addEventListener("change", () => app.say(""), true);
+  addEventListener("click", (event) => event.target.closest("button, summary") && app.say(""), true);
 }
 
 let shown = 0;
@@ -46,7 +55,6 @@ async function show(app) {
   const view = viewOf(app.place);
   document.title = titleOf(app, view);
   document.body.classList.toggle("is-asked", Boolean(app.place.why));
-  if (!app.place.why && at("status").classList.contains("about-panel")) app.say("");
   updateTabs(app);
   redraw(at("map"), () => renderMap(app, at("map")));
   redraw(at("panel"), () => renderPanel(app, at("panel")));

@@ -13,7 +13,7 @@ export function pythonLines(app, position) {
   const isChanged = app.run.changes.length > 0;
   const lines = isChanged ? fromLogits(app, position) : fromText(app, position);
   const imports = isChanged && samplingOptions().do_sample ? IMPORTS : [];
-  return [...imports, loading(app), "", ...lines].join("\n");
+  return [...imports, app.run.python, "", ...lines].join("\n");
 }
 
 function fromText(app, position) {
@@ -44,14 +44,4 @@ function argumentsOf(...more) {
   const options = [["temperature", temperature, 1], ["top_k", top_k], ["top_p", top_p, 1], ["min_p", min_p, null], ...more];
   const changed = options.filter(([, value, usual]) => value !== usual);
   return ["do_sample=True", ...changed.map(([name, value]) => `${name}=${value}`)].join(", ");
-}
-
-function loading(app) {
-  const { start, run } = app;
-  if ((run.model ?? start.model) === start.model) return start.python;
-  const name = JSON.stringify(run.model);
-  return [
-    "from minigpt import GPT2, Tokenizer", "",
-    `model = GPT2.from_pretrained(${name})`, `tokenizer = Tokenizer.from_pretrained(${name})`,
-  ].join("\n");
 }

@@ -62,42 +62,27 @@ function points(difference) {
 }
 
 /**
- * The largest difference of an activation between two runs: {difference, size, index}. size: the largest absolute value
- * in the first run; index: where the difference is. Scores of later tokens are left out: the mask hides them.
+ * For every row of some activations, how far it lies apart in two runs: for each name a list of {difference, size, index}.
+ * difference: the largest one; size: the row's largest absolute value in the first run; index: where the difference is.
+ * Scores of later tokens are left out: the mask hides them. Of the logits there is the last token's row alone.
  */
-export async function largestDifference(app, name, a, b) {
-  // Of the logits, only the last token's: those of all would be the largest array of the run by far.
-  const select = name === "logits" ? [a.ids.length - 1, null] : null;
-  const [before, after] = await Promise.all([app.numbers(name, select, a), app.numbers(name, select, b)]);
-  const { shape } = before;
-  const columns = shape.at(-1), rows = shape.at(-2) ?? 1;
-  const masked = /attn\.scores$/.test(name);
-  let difference = 0, size = 0, place = 0;
-  for (let i = 0; i < before.data.length; i++) {
-    if (masked && i % columns > Math.floor(i / columns) % rows) continue;
-    size = Math.max(size, Math.abs(before.data[i]));
-    const apart = Math.abs(after.data[i] - before.data[i]);
-    if (apart > difference) [difference, place] = [apart, i];
-  }
-  const stride = (axis) => shape.slice(axis + 1).reduce((product, n) => product * n, 1);
-  const index = shape.map((n, axis) => Math.floor(place / stride(axis)) % n);
-  return { difference, size, index: select ? [select[0], ...index] : index };
+export async function differencesOfRows(app, names, a, b) {
+  const last = a.ids.length - 1;
+  const places = names.map((name) => [name, name === "logits" ? [last, null] : null]);
+  const [apart, before] = await Promise.all([app.pooled(places, 1, b, a), app.pooled(places, 1, a)]);
+  return names.map((name, n) => Array.from(apart[n].values, (x, row) => {
+    const T = apart[n].shape.at(-2) ?? 1;
+    const index = name === "logits" ? [last] : apart[n].shape.length === 3 ? [Math.floor(row / T), row % T] : [row];
+    return {
+      difference: Math.abs(x) || 0, size: Math.abs(before[n].values[row]) || 0, index: [...index, apart[n].where[row]],
+    };
+  }));
 }
 
-/** For every token, the largest difference of a vector of the stream, relative to the vector's largest number. */
-export async function differencePerToken(app, name, a, b) {
-  const [before, after] = await Promise.all([app.numbers(name, null, a), app.numbers(name, null, b)]);
-  const [T, D] = before.shape;
-  return Array.from({ length: T }, (_, t) => {
-    let difference = 0, size = 0, place = 0;
-    for (let d = 0; d < D; d++) {
-      const i = t * D + d;
-      size = Math.max(size, Math.abs(before.data[i]));
-      const apart = Math.abs(after.data[i] - before.data[i]);
-      if (apart > difference) [difference, place] = [apart, d];
-    }
-    return { relative: size ? difference / size : difference ? 1 : 0, index: [t, place] };
-  });
+/** The largest difference among those of an activation's rows, and the largest size. */
+export function largestDifference(rows) {
+  const size = rows.reduce((most, row) => Math.max(most, row.size), 0);
+  return { ...rows.reduce((most, row) => (row.difference > most.difference ? row : most)), size };
 }
 
 /** A share as a percentage with a sign for "exactly the same". */

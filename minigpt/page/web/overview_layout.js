@@ -27,7 +27,7 @@ export function layoutOf({ T, chosen, L, width, limit, isLow }) {
   const strip = isDeep ? 10 : 24, gap = isDeep ? 2 : 6;
   const ends = 18 + strip + 12 + 8 + strip + 10;
   const room = width - left.width - right.width - ends;
-  const blockWidth = Math.max(isDeep ? 43 : 84, Math.min(170, Math.floor(room / L) - gap));
+  const blockWidth = Math.max(isDeep ? 43 : 76, Math.min(170, Math.floor(room / L) - gap));
   const dot = Math.min(step * 0.28, isDeep ? 5 : 8); // the largest radius of a dot
 
   let x = 18;

@@ -3,8 +3,6 @@
 import { vocabularyTexts } from "./vocabulary.js";
 
 const BEST = 7; // next tokens
-// Products for the guesses of all rows after all blocks: some tenths of a second. Beyond, there is the view of the lens.
-const MAX_LENS = 8e9;
 
 /** The most probable next tokens after a position: [{id, text, logit, probability}]. */
 export async function nextTokens(app, run, position) {
@@ -33,22 +31,22 @@ export function once(run, key, make) {
 }
 
 /**
- * What the stream of a row says after each block, if the model ended there: {at: [{id, text, probability}] for the embedding
- * and every block, rows: the same after the last block, for every row}. null where the page cannot ask.
+ * What the stream of a row says after the embedding and each block, if the model ended there: [{id, text, probability}].
+ * null where the page cannot ask.
  */
-export async function guesses(app, run, position) {
-  const { n_layer, n_embd, vocab_size } = app.config;
-  if (app.start.live && (n_layer + 1) * run.ids.length * n_embd * vocab_size > MAX_LENS) return null;
-  const question = { ask: "lens", run: run.run, position: null, k: Math.min(5, vocab_size) };
-  const answer = await once(run, "lens", () => app.source.ask(question).catch(() => null));
-  if (!answer) return null;
-  const best = (layer, row) => ({
-    id: answer.ids[layer][row][0], text: answer.texts[layer][row][0], probability: answer.probabilities[layer][row][0],
-  });
-  return {
-    at: answer.texts.map((_, layer) => best(layer, position)),
-    rows: run.tokens.map((_, row) => best(answer.texts.length - 1, row)),
-  };
+export function guessesSoFar(app, run, position) {
+  return once(run, `guesses at ${position}`, () => lens(app, run, { position }));
+}
+
+/** What every row says after the last block. */
+export function lastGuesses(app, run) {
+  return once(run, "last guesses", () => lens(app, run, { last: true }));
+}
+
+async function lens(app, run, which) {
+  const answer = await app.source.ask({ ask: "lens", run: run.run, k: 1, ...which }).catch(() => null);
+  const [ids, texts, probabilities] = ["ids", "texts", "probabilities"].map((name) => answer?.[name].flat(2));
+  return answer && ids.map((id, i) => ({ id, text: texts[i], probability: probabilities[i] }));
 }
 
 /**
@@ -56,21 +54,16 @@ export async function guesses(app, run, position) {
  * the stream they are added to: {attention, mlp}, each [layer][position] = {length, share}.
  */
 export async function sizesOf(app, run) {
-  const lengths = (name) => app.numbers(name, [null, null], run).then(rowLengths);
-  const added = (part, stream) => Promise.all(Array.from({ length: app.config.n_layer }, async (_, layer) => {
-    const [out, before] = await Promise.all([lengths(`h.${layer}.${part}.out`), lengths(stream(layer))]);
-    return Array.from(out, (length, t) => ({ length, share: before[t] ? length / before[t] : 0 }));
+  const layers = Array.from({ length: app.config.n_layer }, (_, layer) => layer);
+  const pairs = [
+    ...layers.map((layer) => [`h.${layer}.attn.out`, layer ? `h.${layer - 1}.resid` : "embed"]),
+    ...layers.map((layer) => [`h.${layer}.mlp.out`, `h.${layer}.resid_mid`]),
+  ];
+  const of = pairs.flat().map((name) => [name, [null, null]]);
+  const { arrays } = await app.source.ask({ ask: "lengths", run: run.run, of });
+  const sizes = pairs.map((_, i) => Array.from(arrays[2 * i].data, (length, t) => {
+    const before = arrays[2 * i + 1].data[t];
+    return { length, share: before ? length / before : 0 };
   }));
-  const [attention, mlp] = await Promise.all([
-    added("attn", (layer) => (layer ? `h.${layer - 1}.resid` : "embed")),
-    added("mlp", (layer) => `h.${layer}.resid_mid`)]);
-  return { attention, mlp };
-}
-
-function rowLengths({ data, shape: [T, D] }) {
-  return Float64Array.from({ length: T }, (_, t) => {
-    let sum = 0;
-    for (let i = t * D; i < (t + 1) * D; i++) sum += data[i] * data[i];
-    return Math.sqrt(sum);
-  });
+  return { attention: sizes.slice(0, layers.length), mlp: sizes.slice(layers.length) };
 }

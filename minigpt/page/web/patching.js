@@ -124,12 +124,12 @@ export function patchingMap(app, place, base, name, answers) {
     for (let row = 0; row < L; row++) {
       for (let t = first; t < T; t++) {
         const run = await app.source.ask({ ask: "run", ids: base.ids, changes: [copyOf(row, t)], model: base.model });
-        const question = { ask: "numbers", run: run.run, name: "logits", index: [T - 1, null] };
-        const { arrays: [{ data }] } = await app.source.ask(question);
+        const of = [answers.answer, answers.wrong].map((id) => ["logits", [T - 1, id]]);
+        const { arrays: [answer, wrong] } = await app.source.ask({ ask: "numbers", run: run.run, of });
         // The run that is shown may be one of these; the others are done with.
         if (run.run !== app.run.run) app.source.ask({ ask: "forget", run: run.run }).catch(() => {});
         if (mine !== turn || app.place.view !== "compare") throw new Error("the measurement was stopped");
-        map.effects[row * T + t] = effectOf(data[answers.answer] - data[answers.wrong], answers);
+        map.effects[row * T + t] = effectOf(answer.data[0] - wrong.data[0], answers);
         map.done++;
         map.show();
       }

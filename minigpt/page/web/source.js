@@ -1,4 +1,4 @@
-// Where the numbers come from. A source answers questions: ask({ask: "numbers", run, name, index}) and so on; see
+// Where the numbers come from. A source answers questions: ask({ask: "numbers", run, of}) and so on; see
 // minigpt/page/README.md. The answer is an object; its arrays are [{shape, data}], data a typed array.
 
 /** The server of `minigpt step --open`. */
@@ -47,7 +47,7 @@ export function unpack(buffer) {
   let offset = 4 + length;
   head.arrays = (head.arrays ?? []).map(({ shape, dtype }) => {
     const size = shape.reduce((product, n) => product * n, 1);
-    const Type = dtype === "float64" ? Float64Array : Float32Array;
+    const Type = { float64: Float64Array, int32: Int32Array }[dtype] ?? Float32Array;
     const data = new Type(buffer, offset, size);
     offset += Math.ceil(data.byteLength / 8) * 8;
     return { shape, data };

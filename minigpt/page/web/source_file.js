@@ -1,36 +1,49 @@
 // The numbers of a self-contained file: the same answers as from a program, about the one run that the file holds.
 // minigpt/page/file.py describes the data.
 
+import { lengths, pooled, uncertainty, visible } from "./rows.js";
+
 const ELSEWHERE = "this file holds one run: for another text, model or change run `minigpt step TEXT --open`";
 const MISSING = "this file does not hold the answer: run `minigpt step TEXT --open`";
+
+const NOT_SPLIT = "this file answers this for the most probable tokens alone: run `minigpt step TEXT --open` for others";
 
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
+    if (!globalThis.DecompressionStream) throw new Error("this browser is too old for this file: it has no DecompressionStream");
     const text = (id) => document.getElementById(id).textContent;
     return new FileSource(JSON.parse(text("data")), text("numbers"));
   }
 
   constructor(data, numbers) {
     this.data = data;
-    this.numbers = numbers; // base64 of all arrays
-    this.decoded = new Map();
+    this.numbers = numbers; // base64 of all arrays, packed
+    this.unpacked = new Map(); // by place, promises of {shape, data}
   }
 
   async ask(question) {
     const answers = {
       start: () => this.data.start,
       run: () => this.#run(question),
-      numbers: () => ({ arrays: [this.#activation(question)] }),
-      parameter: () => ({ arrays: [this.#parameter(question)] }),
+      numbers: async () => ({ arrays: (await this.#activations(question)).map(({ array }) => array) }),
+      pooled: async () => ({
+        arrays: (await this.#activations(question)).flatMap((place) => this.#pooled(place, question.columns)),
+      }),
+      lengths: async () => ({ arrays: (await this.#activations(question)).map(({ array }) => lengths(array)) }),
+      parameters: async () => ({
+        arrays: await Promise.all(question.of.map(([name, index]) => this.#parameter(name, index))),
+      }),
       tokens: () => ({ texts: this.#inVocabulary(question.ids).map((id) => this.data.vocabulary[id]) }),
       lens: () => this.#lens(question),
+      uncertainty: async () => ({ arrays: uncertainty(await this.#cut("logits", this.#tokensOf(question.run))) }),
       beams: () => this.#beams(question),
       attribution: () => this.#attribution(question),
+      token_attribution: () => this.#tokenAttribution(question),
       forget: () => ({}),
     };
     if (!Object.hasOwn(answers, question.ask)) throw new Error(`ask must be one of ${Object.keys(answers).join(", ")}`);
-    return { arrays: [], ...structuredClone(answers[question.ask]()) };
+    return { arrays: [], ...structuredClone(await answers[question.ask]()) };
   }
 
   /** The answer to "run" for the first n tokens; what depends on n is put in. */
@@ -38,11 +51,12 @@ export class FileSource {
     const whole = this.data.run;
     const n = ids ? this.#lengthOf(ids) : this.#lengthOfText(text);
     if (!n || changes.length || (model ?? whole.model) !== whole.model) throw new Error(ELSEWHERE);
-    const steps = whole.steps.map((step) => {
-      const { shape, data } = this.#cut(step.name, n);
-      return { ...step, shape, largest: largest(data) };
+    const { largest, ...prefix } = this.data.prefixes[n - 1];
+    const steps = whole.steps.map((step, i) => {
+      const shape = step.shape.map((size, axis) => ("TS".includes(step.axes[axis]) ? n : size));
+      return { ...step, shape, largest: largest[i] };
     });
-    return { ...whole, ...this.data.prefixes[n - 1], ids: whole.ids.slice(0, n), tokens: whole.tokens.slice(0, n), steps };
+    return { ...whole, ...prefix, ids: whole.ids.slice(0, n), tokens: whole.tokens.slice(0, n), steps };
   }
 
   /** The token that follows the first n tokens in this file. */
@@ -66,24 +80,32 @@ export class FileSource {
     return n;
   }
 
-  #activation({ run, name, index }) {
+  /** The arrays at some places, [{name, index, array}]. */
+  #activations({ run, of, minus = null }) {
     const n = this.#tokensOf(run);
-    if (!Object.hasOwn(this.data.arrays.activations, name)) throw new Error(`this model has no activation ${name}`);
-    return part(this.#cut(name, n), index, name);
+    if (minus !== null) throw new Error(ELSEWHERE);
+    return Promise.all(of.map(async ([name, index]) => {
+      if (!Object.hasOwn(this.data.arrays.activations, name)) throw new Error(`this model has no activation ${name}`);
+      return { name, index, array: part(await this.#cut(name, n), index, name) };
+    }));
   }
 
-  #parameter({ name, index }) {
+  #pooled({ name, index, array }, columns) {
+    return pooled(name.endsWith("attn.scores") ? visible(array, index.at(-2)) : array, columns);
+  }
+
+  async #parameter(name, index) {
     if (!this.data.start.has_parameters) throw new Error("the parameters of this model are not in this file");
     if (!Object.hasOwn(this.data.arrays.parameters, name)) throw new Error(`this model has no parameter ${name}`);
-    return part(this.#array("parameters", name), index, name);
+    return part(await this.#array(this.data.arrays.parameters[name]), index, name);
   }
 
-  #lens({ run, position, k = 5 }) {
+  #lens({ run, position, last = false, k = 5 }) {
     const n = this.#tokensOf(run);
     const { lens } = this.data;
     if (k > lens.ids[0][0].length) throw new Error(MISSING);
     const [from, to] = position === undefined || position === null ? [0, n] : [requirePosition(position, n), position + 1];
-    const cut = (rows) => rows.map((row) => row.slice(from, to).map((best) => best.slice(0, k)));
+    const cut = (rows) => (last ? rows.slice(-1) : rows).map((row) => row.slice(from, to).map((best) => best.slice(0, k)));
     return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
@@ -94,15 +116,39 @@ export class FileSource {
     return answer;
   }
 
-  #attribution({ run, position, token, other = null }) {
+  async #attribution({ run, position, token, other = null }) {
     const n = this.#tokensOf(run);
-    const answers = this.data.attribution[requirePosition(position, n)];
-    const found = answers[token], subtracted = other === null ? null : answers[other];
-    if (!found || subtracted === undefined) throw new Error(MISSING);
-    // Every part of a difference is the difference of the parts.
-    const answer = subtracted ? { ...difference(found, subtracted), token: found.token, other: subtracted.token } : found;
-    const byToken = answer.by_token.map((heads) => heads.map((reads) => reads.slice(0, n)));
-    return { ...answer, position, tokens: found.tokens.slice(0, n), by_token: byToken };
+    const ids = this.data.attribution[requirePosition(position, n)];
+    if (!ids.includes(token) || (other !== null && !ids.includes(other))) throw new Error(MISSING);
+    const fields = await Promise.all(Object.entries(this.data.arrays.attribution[position]).map(async ([name, place]) => {
+      const whole = await this.#array(place);
+      const rest = whole.shape.slice(1).map(() => null);
+      if (name === "by_token") rest[rest.length - 1] = range(n);
+      const of = (id) => part(whole, [ids.indexOf(id), ...rest], name);
+      const found = of(token);
+      // Every part of a difference is the difference of the parts.
+      if (other !== null) of(other).data.forEach((x, i) => { found.data[i] -= x; });
+      return [name, nested(found)];
+    }));
+    const { vocabulary, run: whole } = this.data;
+    return {
+      ...Object.fromEntries(fields), position, token: vocabulary[token], other: other === null ? null : vocabulary[other],
+      tokens: whole.tokens.slice(0, n),
+    };
+  }
+
+  #tokenAttribution({ run, position, token, other = null }) {
+    const n = this.#tokensOf(run);
+    const answers = this.data.token_attribution[requirePosition(position, n)];
+    const found = answers[token], subtracted = answers[other];
+    const edges = other === null ? found?.edges : answers[`${token} ${other}`] ?? answers[`${other} ${token}`];
+    if (!found || !edges) throw new Error(NOT_SPLIT);
+    if (other === null) return found;
+    const { logit, bias, rest } = subtracted;
+    return {
+      logit: found.logit - logit, bias: found.bias - bias, rest: found.rest - rest, edges,
+      by_token: found.by_token.map((x, t) => x - subtracted.by_token[t]),
+    };
   }
 
   #inVocabulary(ids) {
@@ -112,35 +158,27 @@ export class FileSource {
   }
 
   /** An activation of the first n tokens, {shape, data}. */
-  #cut(name, n) {
-    const whole = this.#array("activations", name);
+  async #cut(name, n) {
+    const whole = await this.#array(this.data.arrays.activations[name]);
     const { axes } = this.data.run.steps.find((step) => step.name === name);
     const starts = [...axes].map((axis) => ("TS".includes(axis) ? range(n) : null));
     return part(whole, starts, name);
   }
 
-  /** An array as it is stored, {shape, data}. */
-  #array(kind, name) {
-    const key = `${kind} ${name}`;
-    if (!this.decoded.has(key)) {
-      const { shape, dtype, start, length } = this.data.arrays[kind][name];
-      this.decoded.set(key, { shape, data: decode(this.numbers.slice(start, start + length), dtype) });
+  /** A promise of the array at a place of the data, {shape, data}. */
+  #array(place) {
+    if (!this.unpacked.has(place)) {
+      const { shape, dtype, start, length } = place;
+      const data = unpack(this.numbers.slice(start, start + length), dtype);
+      this.unpacked.set(place, data.then((data) => ({ shape, data })));
     }
-    return this.decoded.get(key);
+    return this.unpacked.get(place);
   }
 }
 
 function requirePosition(position, n) {
   if (Number.isInteger(position) && position >= 0 && position < n) return position;
   throw new Error(`position must be an integer from 0 to ${n - 1}, not ${position}`);
-}
-
-/** a - b, number by number, of numbers, lists and objects of the same form. */
-function difference(a, b) {
-  if (typeof a === "number") return a - b;
-  if (Array.isArray(a)) return a.map((x, i) => difference(x, b[i]));
-  if (a === null || typeof a !== "object") return a;
-  return Object.fromEntries(Object.entries(a).map(([name, value]) => [name, difference(value, b[name])]));
 }
 
 const range = (n) => Array.from({ length: n }, (_, i) => i);
@@ -171,12 +209,31 @@ function part({ shape, data }, index, name) {
   return { shape: chosen.flatMap((indices, axis) => (typeof index[axis] === "number" ? [] : [indices.length])), data: result };
 }
 
-/** Base64 of little-endian numbers as a typed array; float16 becomes float32. */
-function decode(base64, dtype) {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  if (dtype === "float64") return new Float64Array(bytes.buffer);
-  if (dtype === "float32") return new Float32Array(bytes.buffer);
-  return Float32Array.from(new Uint16Array(bytes.buffer), halfToNumber);
+/** An array's numbers as lists in lists, one level for each axis. */
+function nested({ shape, data }) {
+  let rows = [...data];
+  for (const size of shape.slice(1).reverse()) {
+    rows = Array.from({ length: rows.length / size }, (_, i) => rows.slice(i * size, (i + 1) * size));
+  }
+  return shape.length ? rows : rows[0];
+}
+
+const TYPES = { float16: Uint16Array, float32: Float32Array, float64: Float64Array };
+
+/** The numbers of a packed array: see minigpt/page/file.py. float16 becomes float32. */
+async function unpack(base64, dtype) {
+  const text = atob(base64);
+  const packed = new Uint8Array(text.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = text.charCodeAt(i);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const byPlace = new Uint8Array(await new Response(stream).arrayBuffer()); // the first bytes of all numbers, the second ...
+  const bytes = new Uint8Array(byPlace.length);
+  const size = TYPES[dtype].BYTES_PER_ELEMENT;
+  for (let place = 0, at = 0; place < size; place++) {
+    for (let i = place; i < bytes.length; i += size) bytes[i] = byPlace[at++];
+  }
+  const data = new TYPES[dtype](bytes.buffer);
+  return dtype === "float16" ? Float32Array.from(data, halfToNumber) : data;
 }
 
 /** A float16, given as its 16 bits, as a number. */
@@ -187,14 +244,4 @@ function halfToNumber(bits) {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 0x1f) return fraction ? NaN : sign * Infinity;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-/** The largest absolute value, or null if it is not a finite number. */
-function largest(data) {
-  let most = 0;
-  for (const x of data) {
-    if (!Number.isFinite(x)) return null;
-    most = Math.max(most, Math.abs(x));
-  }
-  return most;
 }

@@ -82,7 +82,7 @@ export function updateTabs(app) {
     const row = tab.parentElement;
     if (here && row.scrollWidth > row.clientWidth) row.scrollLeft = tab.offsetLeft - row.offsetLeft - row.clientWidth / 3;
   }
-  at("back").disabled = !app.history.length;
+  at("back").disabled = !app.history.canGoBack;
 }
 
 /** What a place hands on when the reader opens another tab. */
@@ -137,8 +137,8 @@ export function isAdding() {
 async function addOne(app) {
   const { run } = app;
   const T = run.ids.length;
-  if (T >= app.start.max_tokens || T >= app.config.n_positions) {
-    const { live } = app.start;
+  const { live } = app.start;
+  if (T >= (live ? run : app.start).max_tokens) { // a saved page holds fewer than the model takes
     app.say(live ? `the text has ${T} tokens, as many as fit` : `this saved page holds ${T} tokens and no more`, true);
     return false;
   }

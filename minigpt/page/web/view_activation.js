@@ -2,6 +2,7 @@
 
 import { el, number, place as placeName } from "./dom.js";
 import { heatmap } from "./heatmap.js";
+import { picture, pooledInWords } from "./picture.js";
 
 /** The view that shows an activation in more than its numbers. */
 export function richerView(name) {
@@ -19,10 +20,11 @@ export function richerView(name) {
 export const view = {
   id: "activation",
   title: "Activations",
+  shows: (app, place) => [nameOf(app, place)],
   async render(app, place) {
-    const name = app.step(place.name)?.name ?? "embed";
+    const name = nameOf(app, place);
     const step = app.step(name);
-    const { shape, data } = await app.numbers(name);
+    const { shape } = step;
     const heads = shape.length === 3 ? shape[0] : 1;
     const [rows, columns] = shape.slice(-2);
     const square = step.axes?.endsWith("TS") ?? (heads > 1 && rows === columns);
@@ -30,21 +32,25 @@ export const view = {
     // As wide as there is room for: a cell of some pixels if that fits, else all columns share the width.
     const room = (document.getElementById("view")?.clientWidth ?? 800) - 130;
     const cell = Math.min(18, Math.floor(Math.min(room, heads > 1 ? 240 : 560) / columns));
+    const drawn = await picture(app, name, shape.map(() => null), { room: square ? Infinity : heads > 1 ? 240 : room });
+    const size = rows * drawn.columns; // of one head
     const pictures = Array.from({ length: heads }, (_, head) => {
-      const values = data.subarray(head * rows * columns, (head + 1) * rows * columns);
-      const index = (row, column) => (shape.length === 3 ? [head, row, column] : [row, column]);
+      const values = drawn.values.subarray(head * size, (head + 1) * size);
+      const index = (row, cell) => [...(shape.length === 3 ? [head] : []), row, drawn.columnOf(head * rows + row, cell)];
+      const isHere = place.why?.name === name && (heads === 1 || place.why.index[0] === head);
+      const [askedRow, askedColumn] = isHere ? place.why.index.slice(-2) : [];
       return el("figure", { class: cell >= 1 ? "head" : "head wide" },
         heads > 1 && el("figcaption", {}, `head ${head}`),
         heatmap({
-          values, rows, columns, largest: step.largest, signed: step.signed,
+          values, rows, columns: drawn.columns, largest: step.largest, signed: step.signed,
           cellWidth: cell >= 1 ? cell : "fill",
           rowLabels: app.run.tokens,
           columnLabels: square ? app.run.tokens : null,
           cell: square ? (row, column) => column <= row : null,
           label: `${name}${heads > 1 ? `, head ${head}` : ""}`,
-          describe: (row, column) => placeName(name, index(row, column)),
-          onpick: (row, column) => app.why(name, index(row, column)),
-          marked: place.why?.name === name && (heads === 1 || place.why.index[0] === head) ? place.why.index.slice(-2) : null,
+          describe: (row, cell) => placeName(name, index(row, cell)),
+          onpick: (row, cell) => app.why(name, index(row, cell)),
+          marked: isHere ? [askedRow, drawn.cellOf(askedColumn)] : null,
         }));
     });
     const richer = richerView(name);
@@ -61,10 +67,14 @@ export const view = {
       el("p", {}, step.meaning),
       el("p", { class: "legend" },
         step.signed ? `Blue is above 0, red below; full colour is ${number(step.largest ?? NaN)}.` : "From no colour, 0, to blue, 1.",
-        " One row for each token. Click a number to see where it comes from."),
+        " One row for each token.", pooledInWords(drawn, columns), " Click a number to see where it comes from."),
       el("div", { class: "pictures" }, pictures));
   },
 };
+
+function nameOf(app, place) {
+  return app.step(place.name)?.name ?? "embed";
+}
 
 /** Go to the next activation in the order of the forward pass, or with -1 to the one before. */
 export function stepBy(app, by) {

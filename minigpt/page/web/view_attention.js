@@ -2,7 +2,7 @@
 
 import { arcs } from "./attention_arcs.js";
 import { matrix, STAGES } from "./attention_matrix.js";
-import { chooseBlock, keyOf, spot } from "./choose.js";
+import { attentionNames, chooseBlock, keyOf, spot } from "./choose.js";
 import { el, number, percent } from "./dom.js";
 import { figure, largestOf, quoted, strip } from "./figures.js";
 import { colour } from "./heatmap.js";
@@ -13,6 +13,7 @@ const PICTURE = 64; // pixels of a head's small picture; larger matrices are mad
 export const view = {
   id: "attention",
   title: "Attention",
+  shows: attentionNames,
   async render(app, place) {
     const { layer, head, token, T } = spot(app, place);
     const K = app.config.head_size;

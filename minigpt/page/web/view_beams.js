@@ -48,8 +48,10 @@ function controls(app, change) {
 /** Search, and draw what was found. Returns when it is drawn, or when the model takes its time and will be drawn later. */
 async function search(app, result) {
   const { num_beams, steps } = app.start.live ? settings : { num_beams: 3, steps: 5 }; // a saved page holds this search
-  const answer = askOnce(app, num_beams, steps);
   result.dataset.search = `${num_beams} ${steps}`;
+  const obstacle = whyNot(app, steps);
+  if (obstacle) return fill(result, el("p", { id: "no-beams" }, obstacle));
+  const answer = askOnce(app, num_beams, steps);
   const current = () => result.dataset.search === `${num_beams} ${steps}`;
   const draw = answer.then(
     (tree) => current() && fill(result, picture(app, tree)),
@@ -58,6 +60,15 @@ async function search(app, result) {
   if ((await Promise.race([draw, waiting])) === "waiting" && !result.children.length) {
     fill(result, el("p", { role: "status" }, "The model searches …"));
   }
+}
+
+/** Why this run cannot be searched on, in a sentence; null if it can. */
+function whyNot(app, steps) {
+  if (app.run.changes.length) return "A beam search runs the model as it is: undo the changes, and it is made.";
+  const room = app.config.n_positions - app.run.ids.length;
+  if (steps <= room) return null;
+  return `The model has ${app.config.n_positions} positions, of which the text takes ${app.run.ids.length}: `
+    + (room ? `there is room for ${room} ${room === 1 ? "step" : "steps"}.` : "there is no room for another token.");
 }
 
 function askOnce(app, num_beams, steps) {

@@ -6,7 +6,7 @@ import { codeBlock } from "./code_block.js";
 import { el, fill, percent, place as placeName, token, tokenText } from "./dom.js";
 import { heatmap } from "./heatmap.js";
 import {
-  amount, askable, differencePerToken, headings, largestDifference, nextTokens, nextTokensTable, share,
+  amount, askable, differencesOfRows, headings, largestDifference, nextTokens, nextTokensTable, share,
 } from "./outcome.js";
 
 export { changeButton, headOff, mlpOff } from "./changes.js";
@@ -16,12 +16,14 @@ const MAX_NARROW = 8; // heads whose switches fit into half of the page
 export const view = {
   id: "changes",
   title: "Changes",
+  shows: (app) => (!app.run.changes.length ? ["logits"]
+    : app.start.activations.map(({ name, in_block }) => (in_block ? `h.*.${name}` : name))),
   async render(app, place) {
     if (!app.start.live) return notHere(app);
     const base = await baseRun(app);
     const outcome = await nextTokens(app, base, app.run);
     const python = codeBlock(app, "The same in Python");
-    python.set(app.run.code);
+    python.set(`${app.run.python}\n\n${app.run.code}`);
     const switches = [el("h3", {}, "Switch parts off"), switchboard(app)];
     const isWide = app.config.n_head > MAX_NARROW;
     return el("section", { class: "changes" },
@@ -136,8 +138,8 @@ function downstream(app, base) {
 
 /** The stream as a picture: a row for each place in the model, a column for each token. */
 async function streamPicture(app, base, names) {
-  const rows = await Promise.all(names.map((name) => differencePerToken(app, name, base, app.run)));
-  const values = Float32Array.from(rows.flat(), ({ relative }) => relative);
+  const rows = await differencesOfRows(app, names, base, app.run);
+  const values = Float32Array.from(rows.flat(), ({ difference, size }) => (size ? difference / size : difference ? 1 : 0));
   const largest = values.reduce((a, b) => Math.max(a, b), 0);
   const T = app.run.ids.length;
   const cell = Math.min(40, Math.floor((document.getElementById("view").clientWidth - 150) / T));
@@ -171,8 +173,8 @@ function differences(app, base, title, names, isOpen) {
     isAsked = true;
     Object.assign(body.style, { minHeight: `${names.length * 1.9 + 2}rem` });
     try {
-      const found = await Promise.all(names.map((name) => largestDifference(app, name, base, app.run)));
-      fill(body, differencesTable(app, names, found));
+      const rows = await differencesOfRows(app, names, base, app.run);
+      fill(body, differencesTable(app, names, rows.map(largestDifference)));
     } catch (error) {
       fill(body, el("p", { class: "bad" }, error.message));
     }

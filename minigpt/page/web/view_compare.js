@@ -8,6 +8,9 @@ import { el, number, place as placeName, token, tokenText } from "./dom.js";
 import { heatmap } from "./heatmap.js";
 import { nextTokens, nextTokensTable } from "./outcome.js";
 import { answersOf, movedAnswer, patchingMap } from "./patching.js";
+import { picture as picturedNumbers, pooledInWords } from "./picture.js";
+
+const MOST = 3e4; // numbers of one of the three pictures
 
 // Two texts for a start, from notebooks/11_looking_inside.ipynb. Only the name differs, and the name is what comes next.
 // The small model that comes with minigpt knows children's stories; an official one, English.
@@ -21,6 +24,7 @@ const NAMES = { stories: [" Ben", " Tom"], others: [" Alice", " Mary"] };
 export const view = {
   id: "compare",
   title: "Compare",
+  shows: (app, place) => (app.other ? [...new Set([nameOf(app, place), "logits"])] : []),
   async render(app, place) {
     const { other } = app;
     const head = [
@@ -41,7 +45,7 @@ export const view = {
     }
     const base = await baseRun(app);
     const isEven = other.ids.length === app.run.ids.length;
-    const name = app.step(place.name)?.name ?? `h.${Math.floor((app.config.n_layer - 1) / 2)}.resid`;
+    const name = nameOf(app, place);
     const outcome = await nextTokens(app, app.run, other);
     const answers = await answersOf(app, place, base, other);
     return el("section", { class: "compare" }, head, secondText(app), alignment(app, place, isEven),
@@ -53,6 +57,10 @@ export const view = {
       isEven && patchingMap(app, place, base, name, answers));
   },
 };
+
+function nameOf(app, place) {
+  return app.step(place.name)?.name ?? `h.${Math.floor((app.config.n_layer - 1) / 2)}.resid`;
+}
 
 /** The field for the second text. */
 function secondText(app) {
@@ -147,27 +155,28 @@ async function pictures(app, place, name, isEven) {
   const hasHeads = step.shape.length === 3;
   const head = hasHeads ? Math.min(place.head ?? 0, app.config.n_head - 1) : null;
   const position = positionOf(app, place);
-  const select = name === "logits" ? [null, null] : hasHeads ? [head, null, null] : [null, null];
-  const [a, b] = await Promise.all([app.numbers(name, select, run), app.numbers(name, select, other)]);
-  const isSame = String(a.shape) === String(b.shape);
+  const select = hasHeads ? [head, null, null] : [null, null];
   const square = /attn\.(scores|weights)$/.test(name);
-  const largest = Math.max(largestOf(a.data), largestOf(b.data));
-  const index = (row, column) => (hasHeads ? [head, row, column] : [row, column]);
+  const room = square ? Infinity : Math.floor((document.getElementById("view").clientWidth - 260) / 3);
+  const numbersOf = (which, minus = null) => picturedNumbers(app, name, select, { room, most: MOST, run: which, minus });
+  const [a, b, apart] = await Promise.all([numbersOf(run), numbersOf(other), isEven && numbersOf(other, run)]);
+  const largest = Math.max(largestOf(a.values), largestOf(b.values));
+  const indexIn = (drawn) => (row, cell) => [...(hasHeads ? [head] : []), row, drawn.columnOf(row, cell)];
   const { why } = place;
-  const marked = why?.name === name && (!hasHeads || why.index[0] === head) ? why.index.slice(-2) : null;
-  const rows = Math.max(a.shape[0], b.shape[0]);
+  const isHere = why?.name === name && (!hasHeads || why.index[0] === head);
+  const marked = isHere ? [why.index.at(-2), a.cellOf(why.index.at(-1))] : null;
+  const rows = Math.max(run.ids.length, other.ids.length);
   const height = rows > 60 ? 5 : Math.max(12, Math.min(20, Math.floor(320 / rows))); // below 12 pixels no label fits
   const cell = square ? (row, column) => column <= row : null;
-  const picture = (title, { shape, data }, tokens, more) => el("figure", {},
+  const picture = (title, drawn, tokens, more) => el("figure", {},
     el("figcaption", {}, title),
     heatmap({
-      values: data, rows: shape[0], columns: shape[1], largest, signed: step.signed,
-      cellWidth: shape[1] < 12 ? 20 : "fill", cellHeight: height,
-      rowLabels: height < 12 ? null : tokens, cell, label: `${name}, ${title}`, ...more,
+      values: drawn.values, rows: tokens.length, columns: drawn.columns, largest, signed: step.signed,
+      cellWidth: drawn.columns < 12 ? 20 : "fill", cellHeight: height,
+      rowLabels: height < 12 ? null : tokens, cell, label: `${name}, ${title}`,
+      describe: (row, column) => `${title}, ${placeName(name, indexIn(drawn)(row, column))}`, ...more,
     }));
-  const isHidden = (i) => cell && !cell(Math.floor(i / a.shape[1]), i % a.shape[1]);
-  const apart = isSame && a.data.map((x, i) => (isHidden(i) ? 0 : b.data[i] - x));
-  const most = apart ? largestOf(apart) : 0;
+  const most = apart ? largestOf(apart.values) : 0;
   const change = { kind: "copy", name, head, position, run: other.run };
   const look = (key) => (value) => app.go({ ...app.place, [key]: value, why: undefined });
   return [
@@ -180,22 +189,18 @@ async function pictures(app, place, name, isEven) {
     el("p", { class: "legend" },
       `One row for each token. ${step.signed ? "Blue is above 0, red below" : "From no colour, 0, to blue"}; `,
       `full colour is ${number(largest)}`,
-      most ? `, in the difference ${number(most)}. ` : apart ? "; there is no difference. " : ". ",
+      most ? `, in the difference ${number(most)}.` : apart ? "; there is no difference." : ".",
+      pooledInWords(a, step.shape.at(-1)), " ",
       "The numbers of this text can be asked where they come from; Swap makes the second text this one."),
     el("div", { class: "thirds" },
       picture("this text", a, run.tokens, {
-        describe: (row, column) => placeName(name, index(row, column)),
-        onpick: (row, column) => app.why(name, index(row, column)), marked,
+        describe: (row, cell) => placeName(name, indexIn(a)(row, cell)),
+        onpick: (row, cell) => app.why(name, indexIn(a)(row, cell)), marked,
       }),
-      picture("second text", b, other.tokens, {
-        describe: (row, column) => `second text, ${placeName(name, index(row, column))}`,
-      }),
-      apart ? picture("second − this", { shape: a.shape, data: apart }, markedTokens(run, other), {
-        largest: most, signed: true, onpick: look("token"),
-        describe: (row, column) => `second − this, ${placeName(name, index(row, column))}`,
-      })
-        : el("p", { class: "hint" },
-          `The shapes differ, [${a.shape.join(", ")}] and [${b.shape.join(", ")}]: there is no difference to draw.`)),
+      picture("second text", b, other.tokens),
+      apart ? picture("second − this", apart, markedTokens(run, other), { largest: most, signed: true, onpick: look("token") })
+        : el("p", { class: "hint" }, `The shapes differ, [${step.shape.join(", ")}] and `
+          + `[${app.step(name, other).shape.join(", ")}]: there is no difference to draw.`)),
   ];
 }
 

@@ -7,6 +7,7 @@ import { positionOf, tokenStrip } from "./token_strip.js";
 const BEST = 5; // tokens of one cell that are listed
 const MAX_CELLS = 1500; // a long text shows its end, or the tokens before the chosen one
 const MIN_COLUMNS = 12;
+const ROW_HEIGHT = 1.9; // rem, of the table
 const PATIENCE = 150; // milliseconds after which the page says that the model is at work
 
 const answers = new WeakMap(); // by run: the question takes as long as a few runs of the model
@@ -14,20 +15,25 @@ const answers = new WeakMap(); // by run: the question takes as long as a few ru
 export const view = {
   id: "lens",
   title: "Logit lens",
+  shows: (app, place) => [readFrom(app, place), "logits"],
   async render(app, place) {
     const answer = askOnce(app);
     const element = el("section", { class: "lens" });
     const draw = async () => {
       const lens = await answer;
-      fill(element, intro(app, place), table(app, place, lens), await detail(app, place, lens));
+      fill(element, intro(), table(app, place, lens), await detail(app, place, atPosition(lens, positionOf(app, place))));
       requestAnimationFrame(() => scrollToChosen(element));
     };
     // A large model works for seconds: meanwhile the view says so.
     const waiting = new Promise((resolve) => setTimeout(resolve, PATIENCE, "waiting"));
     if ((await Promise.race([answer, waiting])) !== "waiting") await draw();
     else {
-      fill(element, intro(app, place), el("p", { role: "status" }, "The model reads on from every block …"));
-      draw().catch((error) => fill(element, intro(app, place), el("p", { class: "bad" }, error.message)));
+      const status = el("p", { role: "status", style: { minHeight: `${ROW_HEIGHT * (app.config.n_layer + 2)}rem` } },
+        "The model reads on from every block …");
+      fill(element, intro(), status);
+      // One token's column is computed at once, and has the place that it keeps when the others come.
+      chosenAlone(app, place).then((found) => status.isConnected && status.after(found)).catch(() => {});
+      draw().catch((error) => fill(element, intro(), el("p", { class: "bad" }, error.message)));
     }
     return element;
   },
@@ -36,11 +42,26 @@ export const view = {
 function askOnce(app) {
   const { run } = app;
   if (!answers.has(run)) {
-    const answer = app.source.ask({ ask: "lens", run: run.run, position: null, k: Math.min(BEST, app.config.vocab_size) });
+    const answer = app.source.ask({ ask: "lens", run: run.run, position: null, k: countOf(app) });
     answers.set(run, answer);
     answer.catch(() => answers.delete(run));
   }
   return answers.get(run);
+}
+
+async function chosenAlone(app, place) {
+  const lens = await app.source.ask({ ask: "lens", run: app.run.run, position: positionOf(app, place), k: countOf(app) });
+  return detail(app, place, atPosition(lens, 0));
+}
+
+/** How many tokens of one cell are asked for. */
+function countOf(app) {
+  return Math.min(BEST, app.config.vocab_size);
+}
+
+/** The part of an answer for one position: {ids, texts, probabilities}, each [L + 1][k]. */
+function atPosition(lens, at) {
+  return Object.fromEntries(["ids", "texts", "probabilities"].map((name) => [name, lens[name].map((row) => row[at])]));
 }
 
 function intro() {
@@ -56,6 +77,12 @@ function intro() {
 function rowOf(app, place) {
   const L = app.config.n_layer;
   return Number.isInteger(place.layer) ? Math.max(-1, Math.min(L - 1, place.layer)) + 1 : L;
+}
+
+/** The activation that the row is read from. */
+function readFrom(app, place) {
+  const row = rowOf(app, place);
+  return row === 0 ? "embed" : `h.${row - 1}.resid`;
 }
 
 function rowName(row) {
@@ -119,15 +146,15 @@ function scrollToChosen(element) {
   frame.scrollLeft += inFrame - frame.clientWidth * 0.7;
 }
 
-/** The best tokens of the chosen cell, and the vector that they were read from. */
+/** The best tokens of the chosen cell, and the vector that they were read from. lens: of the chosen position. */
 async function detail(app, place, lens) {
   const t = positionOf(app, place), row = rowOf(app, place), L = app.config.n_layer;
-  const name = row === 0 ? "embed" : `h.${row - 1}.resid`;
+  const name = readFrom(app, place);
   const vector = await app.numbers(name, [t, null]);
   const from = row === 0 ? "From the embedding alone, after "
     : row === L ? `After block ${row - 1}, the last: what the model predicts after ` : `After block ${row - 1}, after `;
-  const best = lens.texts[row][t].map((text, i) => [text, lens.probabilities[row][t][i], lens.ids[row][t][i]]);
-  const final = { id: lens.ids[L][t][0], text: lens.texts[L][t][0] };
+  const best = lens.texts[row].map((text, i) => [text, lens.probabilities[row][i], lens.ids[row][i]]);
+  const final = { id: lens.ids[L][0], text: lens.texts[L][0] };
   const ask = (id) => () => app.why("logits", [t, id], { token: t });
   // The guesses of the last row are logits of the run: each can be asked. Those on the way are numbers of the lens alone.
   const word = (text, id) => (row === L

@@ -1,22 +1,24 @@
 // The MLP of a block, for one token: widened to F numbers, through the activation function, narrowed again.
 
-import { activationCurve, FUNCTIONS } from "./activation_curve.js";
+import { activationCurve } from "./activation_curve.js";
+import { ACTIVATION_FUNCTIONS } from "./activation_functions.js";
 import { chooseBlock, spot } from "./choose.js";
 import { el, fill, number, percent } from "./dom.js";
 import { figure, quoted, strip } from "./figures.js";
 import { tokenStrip } from "./token_strip.js";
 
 const MOST_NEURONS = 10; // listed
+const PARTS = ["ln_2", "mlp.pre", "mlp.act", "mlp.out"];
 
 export const view = {
   id: "mlp",
   title: "MLP",
+  shows: (app, place) => PARTS.map((part) => `h.${spot(app, place).layer}.${part}`),
   async render(app, place) {
     const { layer, token } = spot(app, place);
     const name = (part) => `h.${layer}.${part}`;
-    const parts = ["ln_2", "mlp.pre", "mlp.act", "mlp.out"];
     const [normed, pre, act, out] = (
-      await Promise.all(parts.map((part) => app.numbers(name(part), [token, null])))
+      await Promise.all(PARTS.map((part) => app.numbers(name(part), [token, null])))
     ).map(({ data }) => data);
     const { activation_function: kind, n_embd: D } = app.config;
     const F = pre.length;
@@ -44,7 +46,7 @@ export const view = {
       if (f === shown) return; // a button that is being clicked must not be replaced
       shown = f;
       curve.mark(f);
-      const changed = Math.abs(FUNCTIONS[kind].at(pre[f]) - act[f]) > 1e-3 * Math.max(1, Math.abs(act[f]));
+      const changed = Math.abs(ACTIVATION_FUNCTIONS[kind].at(pre[f]) - act[f]) > 1e-3 * Math.max(1, Math.abs(act[f]));
       fill(
         line,
         `Neuron ${f}: ${kind}(`,
@@ -85,7 +87,7 @@ export const view = {
         el(
           "div",
           { class: "arithmetic" },
-          el("p", {}, el("span", { class: "formula" }, `${kind}(x) = ${FUNCTIONS[kind].formula}`)),
+          el("p", {}, el("span", { class: "formula" }, `${kind}(x) = ${ACTIVATION_FUNCTIONS[kind].formula}`)),
           el(
             "p",
             {},

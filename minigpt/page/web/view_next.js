@@ -20,6 +20,7 @@ const REASONS = { top_k: "top-k", top_p: "top-p", min_p: "min-p", greedy: "greed
 export const view = {
   id: "next",
   title: "Next token",
+  shows: () => ["logits"],
   async render(app, place) {
     const position = positionOf(app, place);
     const { data: logits } = await app.numbers("logits", [position, null]);

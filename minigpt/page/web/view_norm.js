@@ -10,6 +10,10 @@ import { positionOf, tokenStrip } from "./token_strip.js";
 export const view = {
   id: "norm",
   title: "Layer norm",
+  shows: (app, place) => {
+    const name = normOf(app, place);
+    return [readBy(app, name), name];
+  },
   async render(app, place) {
     const name = normOf(app, place);
     const source = readBy(app, name);

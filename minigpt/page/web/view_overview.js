@@ -5,11 +5,13 @@
 import { el, fill, number, percent, place as placeText, token, tokenText } from "./dom.js";
 import { arcs, arcTitle, connections } from "./overview_arcs.js";
 import { layoutOf } from "./overview_layout.js";
-import { guesses, nextTokens, once, sizesOf } from "./overview_numbers.js";
-import { paintStrip, pooled } from "./overview_strip.js";
+import { guessesSoFar, lastGuesses, nextTokens, once, sizesOf } from "./overview_numbers.js";
+import { paintStrip } from "./overview_strip.js";
+import { cellOf } from "./picture.js";
 
 const WAIT = 200; // milliseconds for the first numbers; later ones are drawn into the picture as they come
 const LOW = 520; // pixels of the window, below which what the model says stands above the picture
+const HEADING = 170; // pixels that "guess for the next token" takes, with some room beside it
 const UNFOLDED = 18; // tokens that are shown at most before the reader unfolds the others
 
 let unfolded = null; // the run whose folded tokens the reader wants to see
@@ -18,6 +20,7 @@ let scrolled = 0; // how far the picture is scrolled to the right: kept when it 
 export const view = {
   id: "overview",
   title: "Overview",
+  shows: () => ["embed", "h.*.attn.weights", "h.*.attn.out", "h.*.mlp.out", "h.*.resid", "ln_f", "logits"],
   async render(app, place) {
     const section = el("section", { class: "overview" });
     const filled = draw(app, place, section, widthOf(document.getElementById("view")));
@@ -74,7 +77,7 @@ function draw(app, place, section, width) {
   if (layout.right.width) right.append(el("button", {
     class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" },
     onclick: () => app.go({ view: "next", token: place.token }),
-  }, layout.isDeep || layout.isAbove ? "next token" : "guess for the next token"));
+  }, layout.right.width < HEADING ? "next token" : "guess for the next token"));
   fill(section, layout.isAbove && box, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
   requestAnimationFrame(() => { moving.scrollLeft = scrolled; });
 
@@ -189,33 +192,34 @@ async function strips({ app, run, layout, board, place: { why } }) {
     board.append(canvas);
     return canvas;
   });
-  await Promise.all(columns.map(async ({ name }, i) => {
-    const { data, shape } = await app.numbers(name, [null, null], run);
-    const cells = once(run, `${name} in ${layout.cells}`, () => pooled(data, shape[0], shape[1], layout.cells));
-    paintStrip(made[i], cells, layout);
-    if (why?.name === name) markCell(made[i], why.index, shape[1], layout);
+  const pooled = await app.pooled(columns.map(({ name }) => [name, null]), layout.cells, run);
+  columns.forEach(({ name }, i) => {
+    const { values, where, shape: [, cells] } = pooled[i];
+    paintStrip(made[i], pooled[i], layout);
+    if (why?.name === name) markCell(made[i], why.index, cells, app, layout);
     const under = (event) => {
       const box = made[i].getBoundingClientRect();
       const row = layout.rowAt(event.clientY - box.top + layout.top);
       if (!row || row.position === null) return null;
-      const cell = Math.max(0, Math.min(layout.cells - 1, Math.floor(((event.clientX - box.left) / box.width) * layout.cells)));
-      return [row.position, cells.where[row.position * layout.cells + cell]];
+      const cell = Math.max(0, Math.min(cells - 1, Math.floor(((event.clientX - box.left) / box.width) * cells)));
+      return row.position * cells + cell;
     };
+    const indexOf = (at) => [Math.floor(at / cells), where[at]];
     made[i].addEventListener("pointermove", (event) => {
-      const index = under(event);
-      made[i].title = index ? `${placeText(name, index)} = ${number(data[index[0] * shape[1] + index[1]])}, the largest here` : "";
+      const at = under(event);
+      made[i].title = at === null ? "" : `${placeText(name, indexOf(at))} = ${number(values[at])}, the largest here`;
     });
     made[i].addEventListener("click", (event) => {
-      const index = under(event);
-      if (index) app.why(name, index);
+      const at = under(event);
+      if (at !== null) app.why(name, indexOf(at));
     });
-  }));
+  });
 }
 
 /** Mark the cell of a strip that has the number whose arithmetic the panel shows. */
-function markCell(strip, [position, i], columns, { step, cells, yOf }) {
+function markCell(strip, [position, column], cells, app, { step, yOf }) {
   const width = parseFloat(strip.style.width) / cells;
-  const cell = Math.floor((i * cells) / columns);
+  const cell = cellOf(column, app.config.n_embd, cells);
   const left = parseFloat(strip.style.left) + cell * width, top = yOf(position) - step / 2 + 2;
   strip.after(el("div", { class: "asked-cell",
     style: { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${step - 4}px` } }));
@@ -261,7 +265,8 @@ async function predictions({ app, run, layout, board, right, box, chosen, isAske
   const { rowGuessWidth } = layout.right;
   const below = el("div", { class: "so-far" });
   board.append(below);
-  const [best, lens] = await Promise.all([nextTokens(app, run, chosen), guesses(app, run, chosen)]);
+  const [best, soFar, rows] = await Promise.all([
+    nextTokens(app, run, chosen), guessesSoFar(app, run, chosen), rowGuessWidth && lastGuesses(app, run)]);
   fill(box,
     el("p", {}, "after “", token(run.tokens[chosen]), "”"),
     best.map(({ id, text, probability, logit }) => el("button", {
@@ -274,23 +279,23 @@ async function predictions({ app, run, layout, board, right, box, chosen, isAske
     title: `“${tokenText(text)}” after “${tokenText(run.tokens[position])}”: ask which words it came from`,
     onclick: () => app.why("logits", [position, id], { token: position }),
   });
-  if (lens) {
+  if (soFar) {
     const last = layout.lensColumns.length - 1;
     fill(below,
       layout.lensColumns.map(({ x, width }, i) => el("button", {
         class: "guess-so-far", style: { left: `${x}px`, width: `${width}px`, top: `${layout.bottom + 12}px` },
-        ...(i === last ? asks(chosen, lens.at[i]) : {
+        ...(i === last ? asks(chosen, soFar[i]) : {
           title: `if the model ended ${i ? `after block ${i - 1}` : "before the first block"}: `
-            + `“${tokenText(lens.at[i].text)}” with ${percent(lens.at[i].probability)}`,
+            + `“${tokenText(soFar[i].text)}” with ${percent(soFar[i].probability)}`,
           onclick: () => app.go({ view: "lens", token: chosen, layer: i - 1 }),
         }),
-      }, token(lens.at[i].text), el("span", {}, percent(lens.at[i].probability)))));
-    if (lens.rows && rowGuessWidth) {
-      right.append(...layout.rows.filter(({ position }) => position !== null && lens.rows[position]).map(({ y, position }) => el("button", {
-        class: `row-guess${position === chosen ? " chosen" : ""}${isAsked("logits", [position, lens.rows[position].id]) ? " asked" : ""}`,
-        style: { width: `${rowGuessWidth}px`, top: `${y - layout.step / 2}px`, height: `${layout.step}px` },
-        ...asks(position, lens.rows[position]),
-      }, token(lens.rows[position].text), el("span", {}, percent(lens.rows[position].probability)))));
-    }
+      }, token(soFar[i].text), el("span", {}, percent(soFar[i].probability)))));
+  }
+  if (rows) {
+    right.append(...layout.rows.filter(({ position }) => position !== null).map(({ y, position }) => el("button", {
+      class: `row-guess${position === chosen ? " chosen" : ""}${isAsked("logits", [position, rows[position].id]) ? " asked" : ""}`,
+      style: { width: `${rowGuessWidth}px`, top: `${y - layout.step / 2}px`, height: `${layout.step}px` },
+      ...asks(position, rows[position]),
+    }, token(rows[position].text), el("span", {}, percent(rows[position].probability)))));
   }
 }

@@ -19,6 +19,7 @@ let sameColours = false; // whether a colour means the same number in all rows
 export const view = {
   id: "stream",
   title: "Stream",
+  shows: () => ["embed", "h.*.attn.out", "h.*.resid_mid", "h.*.mlp.out", "h.*.resid", "logits"],
   async render(app, place) {
     const t = positionOf(app, place);
     const rows = await Promise.all(rowsOf(app.config.n_layer).map(async (row) => {

@@ -1,6 +1,6 @@
 // Query, key and value: the three vectors of every token in a head, and how a query and a key make a score.
 
-import { chooseBlock, chooseHead, keyOf, spot, tokenRadio } from "./choose.js";
+import { attentionNames, chooseBlock, chooseHead, keyOf, spot, tokenRadio } from "./choose.js";
 import { el, fill, number, place as placeName } from "./dom.js";
 import { figure, largestOf, quoted, strip } from "./figures.js";
 import { heatmap } from "./heatmap.js";
@@ -11,6 +11,7 @@ const ROW = 28; // pixels of a token's row
 export const view = {
   id: "vectors",
   title: "Q K V",
+  shows: attentionNames,
   async render(app, place) {
     const { layer, head, token, T } = spot(app, place);
     const K = app.config.head_size;

@@ -1,5 +1,6 @@
-// The views of the page, in the order of their tabs. A view is a file: export const view = {id, title, render(app, place)};
-// render returns an element, or a promise of one. A place without `hidden` views has a tab.
+// The views of the page, in the order of their tabs. A view is a file: export const view = {id, title, shows(app,
+// place), render(app, place)}. render returns an element, or a promise of one; shows the names of the activations in it,
+// of which the panel says what they are ("h.*.resid" is that of every block). A view of other numbers has no shows.
 
 import { view as activation } from "./view_activation.js";
 import { view as attention } from "./view_attention.js";

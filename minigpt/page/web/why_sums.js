@@ -5,6 +5,7 @@
 // is the formula with numbers in it, if not the largest terms written out; rounding is relative to magnitude, if not
 // to the sum of the absolute values; missing says that the terms need parameters that this page does not have.
 
+import { ACTIVATION_FUNCTIONS } from "./activation_functions.js";
 import { constant, general, written } from "./why_numbers.js";
 
 async function embed(at, t, d) {
@@ -150,10 +151,17 @@ function mlpLinear(name, read, matrix, letter) {
   return (at, t, j) => linear(at, formula, row(at, read, t), `mlp.${matrix}`, j);
 }
 
+/**
+ * Far below 0, where gelu lets nearly nothing pass, float32 has only the rounding of 1 + tanh left. So the function is
+ * computed in the dtype of the run, and where it differs from the run by tanh's last bit, the run is right.
+ */
 async function activationFunction(at, t, f) {
   const name = at.config.activation_function;
-  const x = at.activation("mlp.pre", [t, f], (await at.numbers("mlp.pre", t, f))[0]);
-  const y = ACTIVATION_FUNCTIONS[name](x.value);
+  const [pre, act] = await Promise.all([at.numbers("mlp.pre", t, f), at.numbers("mlp.act", t, f)]);
+  const x = at.activation("mlp.pre", [t, f], pre[0]);
+  const isFloat32 = pre instanceof Float32Array;
+  const computed = ACTIVATION_FUNCTIONS[name].at(x.value, isFloat32 ? Math.fround : undefined);
+  const y = isFloat32 && Math.abs(act[0] - computed) <= 2 ** -23 * Math.abs(x.value) ? act[0] : computed;
   const gate = constant(`(${name}(x) / x)`, x.value ? y / x.value : 0);
   return {
     formula: `mlp.act[t, f] = ${name}(x), x = mlp.pre[t, f]`,
@@ -161,21 +169,6 @@ async function activationFunction(at, t, f) {
     numbers: `${general(y)} = ${name}(${general(x.value)})`,
     magnitude: Math.abs(x.value),
   };
-}
-
-/** The activation functions of ops/plain.py. */
-export const ACTIVATION_FUNCTIONS = {
-  gelu_new: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  relu: (x) => Math.max(x, 0),
-};
-
-/** The error function, which JavaScript lacks: a series of positive terms, so that nothing cancels. */
-function erf(x) {
-  if (Math.abs(x) > 6) return Math.sign(x); // 1 - erf(6) is 2e-17
-  let term = x, sum = x;
-  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) sum += term *= (2 * x * x) / (2 * n + 1);
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
 async function logits(at, t, v) {
