@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import run_on_all_cores
+from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     HAS_BFLOAT16_PRODUCTS,
     add_bfloat16_products,
@@ -29,7 +29,11 @@ def multiply_bfloat16(x, weight, bias, y):
         return run_on_all_cores(multiply_few_bfloat16_kernel, x, panels, bias, y)
     if not (weight.rounds_inputs and HAS_BFLOAT16_PRODUCTS):
         return False  # BLAS is faster
-    return run_on_all_cores(multiply_bfloat16_kernel, x, panels, bias, y)
+    rows = np.zeros((-(-len(x) // TILE) * TILE, panels.shape[1] // PANEL // 2), np.uint16)
+    parallel_for(lambda start, stop: round_kernel(x, rows, start, stop), len(x))
+    rows = rows.view(np.uint8)
+    parallel_for(lambda start, stop: multiply_bfloat16_kernel(rows, panels, bias, y, start, stop), len(panels))
+    return True
 
 
 @inlined(ANY_ORDER)
@@ -80,32 +84,48 @@ def multiply_few_bfloat16_kernel(x, panels, bias, y):
     return True
 
 
-@inlined(ANY_ORDER)
-def _round(x, rounded):
-    """Round float32 to the nearest bfloat16, ties to even; NaN stays NaN."""
-    bits = x.view(np.uint32)
-    for i in range(x.size):
-        nearest = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        rounded[i] = nearest if x[i] == x[i] else (bits[i] >> np.uint32(16)) | np.uint32(0x40)
+@kernel("void(f4[:,::1], u2[:,::1], i8, i8)", parallel=False)
+def round_kernel(x, rounded, start, stop):
+    """Round rows of float32 [R, in] to the nearest bfloat16, ties to even; NaN stays NaN."""
+    for r in range(start, stop):
+        bits = x[r].view(np.uint32)
+        for i in range(bits.size):
+            nearest = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            rounded[r, i] = nearest if x[r, i] == x[r, i] else (bits[i] >> np.uint32(16)) | np.uint32(0x40)
 
 
 _multiply_tile = make_multiply_tile(float_zeros, add_bfloat16_products)
 
 
-@kernel("b1(f4[:,::1], u1[:,::1], f4[::1], f4[:,::1])")
-def multiply_bfloat16_kernel(x, panels, bias, y):
-    """multiply_few_bfloat16_kernel for many rows: x is rounded to bfloat16, too, as the weights were.
+@kernel("void(u1[:,::1], u1[:,::1], f4[::1], f4[:,::1], i8, i8)", parallel=False)
+def multiply_bfloat16_kernel(rows, panels, bias, y, start, stop):
+    """multiply_few_bfloat16_kernel for many rows, rounded to bfloat16, for the panels from start to stop.
 
-    The processor then multiplies twice as many numbers in an instruction as in float32, and adds them up in float32.
+    The processor multiplies twice as many numbers in an instruction as in float32, and adds them up in float32.
     """
-    R = len(x)
-    rows = np.zeros((-(-R // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
-    for r in prange(R):
-        _round(x[r], rows[r].view(np.uint16))
-    for p in prange(len(panels)):
-        sums = np.empty((TILE, PANEL), np.float32)
-        for r in range(R):
+    sums = np.empty((TILE, PANEL), np.float32)
+    for p in range(start, stop):
+        for r in range(len(y)):
             if r % TILE == 0:
                 _multiply_tile(rows[r : r + TILE], panels[p], sums)
             _write_outputs(sums[r % TILE], p * PANEL, bias, y[r])
-    return True
+
+
+def unpack_bfloat16(weight, block):
+    """Return the rows of some outputs of a BFloat16Matrix, whole panels, as float32; as weight.unpack, but faster."""
+    panels = weight.panels.array[block.start // PANEL : -(-block.stop // PANEL)]
+    rows = np.empty((len(panels) * PANEL, 2 * panels.shape[1]), np.float32)
+    unpack_bfloat16_kernel(panels.view(np.uint32)[..., 0], rows)
+    return rows[: block.stop - block.start, : weight.panels.shape[1]]
+
+
+@kernel("void(u4[:,:,:], f4[:,::1])", parallel=False)
+def unpack_bfloat16_kernel(pairs, out):
+    """Set out [64 P, 2 G] to the float32 whose upper halves are in pairs [P, G, 64]."""
+    for p in range(pairs.shape[0]):
+        for o in range(PANEL):
+            row = out[p * PANEL + o]
+            for g in range(pairs.shape[1]):
+                pair = pairs[p, g, o]
+                row[2 * g] = np.uint32(pair << np.uint32(16)).view(np.float32)
+                row[2 * g + 1] = np.uint32(pair & np.uint32(0xFFFF0000)).view(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import run_on_all_cores
+from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import BYTE_PRODUCT, add_byte_products, integer_zeros
 from minigpt.ops.jit.tile import MAX_FINE_ROWS, TILE, make_multiply_tile
 from minigpt.ops.packed import PANEL
@@ -12,19 +12,34 @@ from minigpt.ops.packed import PANEL
 BITS = BYTE_PRODUCT.bits  # of a byte of x
 MIDDLE = 2 ** (BITS - 1)  # bytes have no sign: this one stands for 0
 MAX_INPUTS = (2**31 - 1) // (2**BITS * 127)  # for more of them, a sum might not fit into 32 bits
-MIN_PARALLEL_ROWS = 16  # for fewer, it takes longer to wake another thread than to write the bytes
 
 _multiply_tile = make_multiply_tile(integer_zeros, add_byte_products)
 
 
 def multiply_int8(x, weight, bias, y):
-    """y = x weight + bias, weight an Int8Matrix. Return False if the kernel does not apply."""
-    is_fine = len(x) <= MAX_FINE_ROWS or not weight.rounds_inputs
-    is_slow = is_fine and len(x) > MAX_FINE_ROWS and not BYTE_PRODUCT.is_fast  # BLAS is faster
+    """y = x weight + bias, weight an Int8Matrix. Return False if the kernels do not apply.
+
+    A few rows go to Numba's threads, which start sooner. Many go to our own: Numba's spin for a while after their work,
+    which would slow down the operations between the products of a prompt.
+    """
+    is_few = len(x) <= MAX_FINE_ROWS
+    n_bytes = 2 if is_few or not weight.rounds_inputs else 1
+    is_slow = n_bytes == 2 and not is_few and not BYTE_PRODUCT.is_fast  # BLAS is faster
     if not weight.is_transposed or x.shape[1] > MAX_INPUTS or is_slow:
         return False
     panels = weight.panels.array.reshape(len(weight.panels.array), -1)
-    return run_on_all_cores(multiply_int8_kernel, x, 2 if is_fine else 1, panels, weight.scales, weight.sums, bias, y)
+    others = panels, weight.scales, weight.sums, bias, y
+    rows, steps = (
+        np.zeros((-(-len(x) * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8),
+        np.ones(len(x), np.float32),
+    )
+    if is_few:
+        return run_on_all_cores(multiply_few_int8_kernel, x, n_bytes, rows, steps, *others)
+    parallel_for(lambda start, stop: write_bytes_kernel(x, n_bytes, rows, steps, start, stop), len(x))
+    if not steps.all():
+        return False
+    parallel_for(lambda start, stop: multiply_int8_kernel(n_bytes, rows, steps, *others, start, stop), len(panels))
+    return True
 
 
 @inlined(ANY_ORDER)
@@ -68,30 +83,43 @@ def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
         y[o] = total * (scales[o] * step) + (bias[o] if bias.size else np.float32(0))
 
 
-@kernel("b1(f4[:,::1], i8, i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
-def multiply_int8_kernel(x, n_bytes, panels, scales, weight_sums, bias, y):
-    """y[r, o] = scales[o] step[r] sum_i integer(x[r, i]) weights[o, i] + bias[o];  x [R, in] -> y [R, out].
+@inlined(ANY_ORDER)
+def _multiply_panel(n_bytes, rows, steps, panel, scales, weight_sums, bias, y, first):
+    """multiply_int8_kernel for one panel, whose first output is `first`."""
+    sums = np.empty((TILE, PANEL), np.int32)
+    for r in range(len(y)):
+        row = r * n_bytes % TILE
+        if row == 0:
+            _multiply_tile(rows[r * n_bytes : r * n_bytes + TILE], panel, sums)
+        _write_outputs(sums[row:], n_bytes, first, weight_sums, steps[r], scales, bias, y[r])
 
-    A row of x becomes integers of n_bytes bytes; high and low bytes are rows of their own in the product, because the
+
+@kernel("void(f4[:,::1], i8, u1[:,::1], f4[::1], i8, i8)", parallel=False)
+def write_bytes_kernel(x, n_bytes, rows, steps, start, stop):
+    """Write the bytes and the steps of the rows of x from start to stop;  x [R, in], rows [R n_bytes, in]."""
+    for r in range(start, stop):
+        steps[r] = write_bytes(x[r], rows[r * n_bytes : (r + 1) * n_bytes])
+
+
+@kernel("void(i8, u1[:,::1], f4[::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1], i8, i8)", parallel=False)
+def multiply_int8_kernel(n_bytes, rows, steps, panels, scales, weight_sums, bias, y, start, stop):
+    """y[r, o] = scales[o] step[r] sum_i integer[r, i] weights[o, i] + bias[o], for the panels from start to stop.
+
+    The integers of a row of x have n_bytes bytes; high and low bytes are rows of their own in the product, because the
     processor multiplies bytes. Two of them are some hundred times finer than the rounding of the weights.
-    weight_sums[o]: what to subtract MIDDLE times, because the bytes have no sign. Return False if a row has no step.
+    weight_sums[o]: what to subtract MIDDLE times, because the bytes have no sign.
     """
-    R = len(x)
-    rows = np.zeros((-(-R * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
-    steps = np.empty(R, np.float32)
-    if R < MIN_PARALLEL_ROWS:
-        for r in range(R):
-            steps[r] = write_bytes(x[r], rows[r * n_bytes : (r + 1) * n_bytes])
-    else:
-        for r in prange(R):
-            steps[r] = write_bytes(x[r], rows[r * n_bytes : (r + 1) * n_bytes])
+    for p in range(start, stop):
+        _multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+
+
+@kernel("b1(f4[:,::1], i8, u1[:,::1], f4[::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
+def multiply_few_int8_kernel(x, n_bytes, rows, steps, panels, scales, weight_sums, bias, y):
+    """write_bytes_kernel and multiply_int8_kernel on all cores. Return False if a row of x has no step."""
+    for r in range(len(x)):
+        steps[r] = write_bytes(x[r], rows[r * n_bytes : (r + 1) * n_bytes])
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        sums = np.empty((TILE, PANEL), np.int32)
-        for r in range(R):
-            row = r * n_bytes % TILE
-            if row == 0:
-                _multiply_tile(rows[r * n_bytes : r * n_bytes + TILE], panels[p], sums)
-            _write_outputs(sums[row:], n_bytes, p * PANEL, weight_sums, steps[r], scales, bias, y[r])
+        _multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
     return True

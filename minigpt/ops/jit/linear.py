@@ -5,11 +5,11 @@ from numba import prange
 
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import is_kernel_ready
-from minigpt.ops.jit.bfloat16 import multiply_bfloat16
+from minigpt.ops.jit.bfloat16 import multiply_bfloat16, unpack_bfloat16
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.packed import UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix
+from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix
 
 MAX_KERNEL_ROWS = 8  # rows of x; for more, BLAS is faster
 MAX_CACHED_INPUTS = 2048  # numbers in a row of x; four such rows fill the first-level cache, 32 kB
@@ -31,7 +31,7 @@ def linear(x, weight, bias=None):
         return plain.linear(x, weight, bias)
     y = np.empty((len(x_rows), n_out), np.float32)
     if is_single_threaded() or not multiply_by_kernel(x_rows, weight, bias_row, y):
-        parallel_for(lambda start, stop: multiply_by_blas(x_rows, weight, bias, y, start, stop), n_out)
+        parallel_for(lambda start, stop: multiply_by_blas(x_rows, weight, bias, y, start, stop), -(-n_out // PANEL))
     return y.reshape(*x.shape[:-1], n_out)
 
 
@@ -119,11 +119,14 @@ def multiply_wide_kernel(x, weights, bias, y):
 
 
 def multiply_by_blas(x, weight, bias, y, start, stop):
-    """y = x weight + bias by BLAS, in the columns from start to stop; x [R, in], weight [in, out] -> y [R, out].
+    """y = x weight + bias by BLAS, in the columns of the panels from start to stop; x [R, in], weight [in, out] -> y.
 
     Packed weights are unpacked a block at a time, which BLAS then reads from the cache.
     """
-    step = BLAS_COLUMNS if isinstance(weight, np.ndarray) else max(1, UNPACKED_BLOCK_SIZE // len(weight))
+    start, stop = start * PANEL, min(stop * PANEL, y.shape[1])
+    step = BLAS_COLUMNS
+    if not isinstance(weight, np.ndarray):
+        step = max(1, UNPACKED_BLOCK_SIZE // len(weight) // PANEL) * PANEL
     for first in range(start, stop, step):
         block = slice(first, min(first + step, stop))
         np.matmul(x, columns_of(weight, block), out=y[:, block])
@@ -132,7 +135,9 @@ def multiply_by_blas(x, weight, bias, y, start, stop):
 
 
 def columns_of(weight, block):
-    """Return some columns of weights [in, out] as float32."""
+    """Return some columns of weights [in, out], whole panels, as float32."""
     if isinstance(weight, np.ndarray):
         return weight[:, block]
-    return weight.unpack(block).T if weight.is_transposed else np.asarray(weight)[:, block]
+    if not weight.is_transposed:
+        return np.asarray(weight)[:, block]
+    return (unpack_bfloat16 if isinstance(weight, BFloat16Matrix) else Int8Matrix.unpack)(weight, block).T
