@@ -28,17 +28,17 @@ def multiply_int8(x, weight, bias, y):
     if not weight.is_transposed or x.shape[1] > MAX_INPUTS or is_slow:
         return False
     panels = weight.panels.array.reshape(len(weight.panels.array), -1)
-    others = panels, weight.scales, weight.sums, bias, y
-    rows, steps = (
-        np.zeros((-(-len(x) * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8),
-        np.ones(len(x), np.float32),
-    )
+    weights = panels, weight.scales, weight.sums
     if is_few:
-        return run_on_all_cores(multiply_few_int8_kernel, x, n_bytes, rows, steps, *others)
+        return run_on_all_cores(multiply_few_int8_kernel, x, *weights, bias, y)
+    rows = np.zeros((-(-len(x) * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
+    steps = np.empty(len(x), np.float32)
     parallel_for(lambda start, stop: write_bytes_kernel(x, n_bytes, rows, steps, start, stop), len(x))
     if not steps.all():
         return False
-    parallel_for(lambda start, stop: multiply_int8_kernel(n_bytes, rows, steps, *others, start, stop), len(panels))
+    parallel_for(
+        lambda start, stop: multiply_int8_kernel(n_bytes, rows, steps, *weights, bias, y, start, stop), len(panels)
+    )
     return True
 
 
@@ -113,13 +113,15 @@ def multiply_int8_kernel(n_bytes, rows, steps, panels, scales, weight_sums, bias
         _multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
 
 
-@kernel("b1(f4[:,::1], i8, u1[:,::1], f4[::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
-def multiply_few_int8_kernel(x, n_bytes, rows, steps, panels, scales, weight_sums, bias, y):
-    """write_bytes_kernel and multiply_int8_kernel on all cores. Return False if a row of x has no step."""
+@kernel("b1(f4[:,::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
+def multiply_few_int8_kernel(x, panels, scales, weight_sums, bias, y):
+    """write_bytes_kernel and multiply_int8_kernel on all cores, with two bytes. Return False if a row has no step."""
+    rows = np.zeros((-(-len(x) * 2 // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
+    steps = np.empty(len(x), np.float32)
     for r in range(len(x)):
-        steps[r] = write_bytes(x[r], rows[r * n_bytes : (r + 1) * n_bytes])
+        steps[r] = write_bytes(x[r], rows[2 * r : 2 * r + 2])
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        _multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        _multiply_panel(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
     return True
