@@ -120,6 +120,13 @@ def test_a_slider_and_the_same_place_make_no_entry(tab):
     assert tab.place() == {"view": "overview"}
 
 
+def test_two_entries_of_the_same_place_are_two_steps_back(tab):
+    tab.page.evaluate("() => { location.hash = 'view=nowhere'; }")  # shows the overview, as the entry before does
+    tab.settled().click("#back")
+    assert tab.place() == {"view": "overview"} and tab.text("#status") == ""
+    assert tab.page.is_disabled("#back") and tab.page.get_attribute("#view", "aria-busy") == "false"
+
+
 BAD_PLACES = {
     "no view": {"view": "nowhere"},
     "a view of JavaScript": {"view": "constructor"},

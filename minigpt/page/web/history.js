@@ -43,13 +43,11 @@ export class BrowserHistory {
   onmove = null;
 
   constructor() {
-    const move = () => {
-      if (this.address === this.#shown) return;
+    // Two entries next to each other may have the same address: going from one to the other is a move, too.
+    addEventListener("popstate", () => {
       this.#depth = history.state?.depth ?? this.#depth + 1; // an address that was typed has no state
       this.#moveTo(this.address);
-    };
-    addEventListener("popstate", move);
-    addEventListener("hashchange", move);
+    });
   }
 
   get address() {
