@@ -8,7 +8,7 @@ export function openHistory() {
   return document.documentElement.dataset.source === "frame" ? new OwnHistory() : new BrowserHistory();
 }
 
-export class OwnHistory {
+class OwnHistory {
   #entries = [""];
   onmove = null;
 
@@ -34,7 +34,7 @@ export class OwnHistory {
   }
 }
 
-export class BrowserHistory {
+class BrowserHistory {
   #shown = this.address; // what the page shows, or is about to
   #depth = history.state?.depth ?? 0; // the page's own entries before this one
   #waiting = null; // {address, isNew}: to be written
