@@ -64,7 +64,8 @@ export class App {
 
   /** Go to a place, such as {view: "activation", name: "h.0.attn.q"}; back() returns. */
   go(place) {
-    if (!this.run || JSON.stringify(place) === JSON.stringify(this.place)) return; // without a run the page is still opening
+    if (!this.run) return; // the page is still opening
+    if (JSON.stringify(place) === JSON.stringify(this.place)) return;
     this.place = place;
     this.history.push(addressOf(this));
     this.tell("place");
