@@ -120,6 +120,51 @@ def test_a_slider_and_the_same_place_make_no_entry(tab):
     assert tab.place() == {"view": "overview"}
 
 
+def test_two_entries_of_the_same_place_are_two_steps_back(tab):
+    tab.page.evaluate("() => { location.hash = 'view=nowhere'; }")  # shows the overview, as the entry before does
+    tab.settled().click("#back")
+    assert tab.place() == {"view": "overview"} and tab.text("#status") == ""
+    assert tab.page.is_disabled("#back") and tab.page.get_attribute("#view", "aria-busy") == "false"
+
+
+HOLD_RUNS = """
+const ask = minigpt.source.ask;
+globalThis.held = [];
+minigpt.source.ask = async (question) => {
+  if (question.ask === "run") await new Promise((resolve) => held.push(resolve));
+  return ask(question);
+};
+null
+"""
+
+
+def test_who_goes_elsewhere_while_the_way_back_takes_its_time_stays_there(tab):
+    tab.type_text("the fox")
+    tab.page.evaluate(HOLD_RUNS)
+    tab.page.evaluate("document.getElementById('back').click()")
+    assert any(tab.page.evaluate("held.length") for _ in range(1000))
+    tab.go("mlp", layer=1)
+    address = tab.address_of_place()
+    tab.page.evaluate("held.forEach((release) => release())")
+    tab.settled()
+    assert tab.place() == {"view": "mlp", "layer": 1} and tab.run()["text"] == "the fox"
+    assert tab.address_of_place() == address and "text=the+fox" in address
+
+
+def test_a_click_while_the_page_opens_does_nothing(tab):
+    """A large model takes seconds for its first run; the tabs are there before."""
+    found = tab.page.evaluate(
+        """() => {
+          const { run } = minigpt;
+          minigpt.run = null;
+          minigpt.go({ view: "lens" });
+          minigpt.run = run;
+          return minigpt.place.view;
+        }"""
+    )
+    assert found == "overview"
+
+
 BAD_PLACES = {
     "no view": {"view": "nowhere"},
     "a view of JavaScript": {"view": "constructor"},

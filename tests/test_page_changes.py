@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from browser_helpers import TEXT, serve_in_thread
-from letter_models import letter_tokenizer
+from letter_models import letter_model, letter_tokenizer
 from page_checks import drawn_index, head_off, shows, size_of, trace_of
 
 from minigpt import GPT2, GPT2Config
@@ -203,6 +203,23 @@ def test_two_long_texts_are_compared_by_the_numbers_that_stand_out(tab, bundled)
             assert edges[cell] <= column < edges[cell + 1] and t == len(whole) - 1
             assert shows(value, whole[t, column], size_of(whole)), (title, words, value)
             assert abs(whole[t, column]) == pytest.approx(part.max(), abs=1e-5)
+
+
+def test_two_short_texts_are_compared_by_every_number_of_a_wide_mlp(open_tab):
+    model = letter_model(n_inner=3072)  # as wide as that of GPT-2 small
+    tokenizer = letter_tokenizer(model)
+    tab = open_tab(serve_in_thread(model, tokenizer, "face"))
+    tab.go("compare", name="h.1.mlp.pre")
+    tab.page.fill("#other-text", "fade")
+    tab.click("#compare-run")
+    assert tab.page.locator("#view .bad").count() == 0, tab.texts("#view .bad")
+    first, second = (trace_of(model, tokenizer.encode(text))["h.1.mlp.pre"] for text in ("face", "fade"))
+    field = tab.page.locator('[id="field h.1.mlp.pre, second − this"]')
+    field.focus()
+    tab.press("ArrowDown", "ArrowDown")
+    words, value = field.locator(".tip").inner_text().rsplit("] ", 1)
+    t, column = (int(i) for i in words[words.index("[") + 1 :].split(", "))
+    assert shows(value, second[t, column] - first[t, column], size_of(first)), (words, value)
 
 
 def test_a_copied_activation_moves_the_answer(tab, bundled):

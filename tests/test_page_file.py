@@ -182,7 +182,7 @@ def test_what_takes_long_is_shown(tmp_path):
     model = letter_model(n_positions=50)
     contents = write_page(tmp_path / "page.html", model, letter_tokenizer(model), "abcdefgh", progress)
     assert contents == "20 tokens, of which the model added 12, with the model's parameters"
-    assert shown == {"activation": 17 + 2 * 14, "attribution": 20, "beam search": 13, "word": 20}
+    assert shown == {"activation": 17 + 2 * 14, "attribution": 20, "beam search": 13, "token": 20}
 
 
 def test_an_interrupted_page_leaves_the_old_file(tmp_path, monkeypatch):

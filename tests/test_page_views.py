@@ -110,6 +110,18 @@ def test_the_line_of_every_activation_that_is_shown_stands_in_the_panel(open_tab
     )
 
 
+def test_a_replaced_attention_that_taps_nothing_leaves_the_rest_of_the_page(open_tab):
+    model = letter_model()
+    model = model.with_ops(attention=lambda q, k, v: v)
+    tab = open_tab(serve_in_thread(model, letter_tokenizer(model), "face"))
+    tab.expect_fault("status 400")  # the arcs of the overview
+    assert tab.page.locator("#view .overview").count() == 1
+    steps = minigpt.step(model, letter_tokenizer(model), "face")
+    assert_panel_describes(tab, steps, {"embed", "ln_f", "logits"})
+    tab.go("stream", layer=1)
+    assert_panel_describes(tab, steps, {"embed", "h.1.attn.out", "h.1.resid"})
+
+
 def test_three_clicks_lead_to_any_activation(tab, bundled):
     model, _ = bundled
     steps = minigpt.step(*bundled, TEXT)

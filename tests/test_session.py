@@ -419,7 +419,7 @@ BAD_QUESTIONS = {
     "of must be a list of pairs \\[name, index\\], not of 'embed'": {"ask": "numbers", "run": "RUN", "of": ["embed"]},
     "the index of embed must be a list, not None": {"ask": "numbers", "run": "RUN", "of": [["embed", None]]},
     "of has 1001 items; at most 1000": {"ask": "numbers", "run": "RUN", "of": [["embed", [0, 0]]] * 1001},
-    "columns must be an integer from 1 to 2048, not 0": {
+    "columns must be an integer from 1 to 100000, not 0": {
         "ask": "pooled",
         "run": "RUN",
         "of": [["embed", [None, None]]],

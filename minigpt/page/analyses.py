@@ -18,7 +18,7 @@ from minigpt.ops.plain import softmax
 from minigpt.page.fields import as_slices
 from minigpt.page.runs import PageRun
 
-MAX_COLUMNS = 2048  # of a picture
+MAX_COLUMNS = 100_000  # of a picture, which may have as many numbers, see web/picture.js
 MAX_LENS_TOKENS = 50  # the most probable ones, after each position
 MAX_BEAMS = 8
 MAX_BEAM_STEPS = 20

@@ -127,7 +127,7 @@ def page_data(model: GPT2, tokenizer: Tokenizer, text: str, progress: Progress) 
         "attribution": best,
         "token_attribution": [
             _token_attributions(session, run.id, t, best[t]) if has_parameters or t >= n_text - 1 else {}
-            for t in progress(range(len(run.ids)), len(run.ids), "word")
+            for t in progress(range(len(run.ids)), len(run.ids), "token")
         ],
         "arrays": arrays,
     }

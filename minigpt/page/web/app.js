@@ -64,6 +64,7 @@ export class App {
 
   /** Go to a place, such as {view: "activation", name: "h.0.attn.q"}; back() returns. */
   go(place) {
+    if (!this.run) return; // the page is still opening
     if (JSON.stringify(place) === JSON.stringify(this.place)) return;
     this.place = place;
     this.history.push(addressOf(this));
@@ -83,18 +84,22 @@ export class App {
     this.history.back();
   }
 
-  /** Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. */
+  /**
+   * Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. Whoever
+   * goes to another place before its run has come stays there.
+   */
   async follow(address) {
-    const turn = ++this.#turn;
+    const turn = ++this.#turn, { place: left } = this;
+    const isLatest = () => turn === this.#turn && this.place === left;
     try {
       const { place, question, second } = readAddress(address, this.start);
       // Changes may copy from the run of the second text.
       const ofSecond = { text: second, model: question.model, changes: [] };
       const other = second === null ? null : await this.#runOf(ofSecond, this.other);
       const run = await this.#runOf(question, this.run);
-      if (turn === this.#turn) this.#arrive(run, other, this.#checked(place, run));
+      if (isLatest()) this.#arrive(run, other, this.#checked(place, run));
     } catch (error) {
-      if (turn !== this.#turn) return;
+      if (!isLatest()) return;
       const run = this.run ?? await this.source.ask({ ask: "run", text: this.start.text });
       this.#arrive(run, this.other, { view: "overview" });
       this.say(`This address leads nowhere: ${error.message}.`, true);

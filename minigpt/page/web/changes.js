@@ -15,7 +15,7 @@ export function mlpOff(layer) {
 }
 
 /** Whether two changes are the same one; a field that is null counts as missing. */
-export function sameChange(a, b) {
+function sameChange(a, b) {
   return asKey(a) === asKey(b);
 }
 

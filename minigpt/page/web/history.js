@@ -8,7 +8,7 @@ export function openHistory() {
   return document.documentElement.dataset.source === "frame" ? new OwnHistory() : new BrowserHistory();
 }
 
-export class OwnHistory {
+class OwnHistory {
   #entries = [""];
   onmove = null;
 
@@ -34,7 +34,7 @@ export class OwnHistory {
   }
 }
 
-export class BrowserHistory {
+class BrowserHistory {
   #shown = this.address; // what the page shows, or is about to
   #depth = history.state?.depth ?? 0; // the page's own entries before this one
   #waiting = null; // {address, isNew}: to be written
@@ -43,13 +43,11 @@ export class BrowserHistory {
   onmove = null;
 
   constructor() {
-    const move = () => {
-      if (this.address === this.#shown) return;
+    // Two entries next to each other may have the same address: going from one to the other is a move, too.
+    addEventListener("popstate", () => {
       this.#depth = history.state?.depth ?? this.#depth + 1; // an address that was typed has no state
       this.#moveTo(this.address);
-    };
-    addEventListener("popstate", move);
-    addEventListener("hashchange", move);
+    });
   }
 
   get address() {

@@ -29,18 +29,22 @@ export function renderPanel(app, element) {
 /** The activations of the number that was asked and of the view. "h.*.attn.q" stands for that of every block. */
 function activationsOf(app) {
   const { why } = app.place;
-  const shown = viewOf(app.place).shows?.(app, app.place) ?? [];
+  const shown = (viewOf(app.place).shows?.(app, app.place) ?? []).filter((name) => stepOf(app, name));
   if (!why) return shown;
   const ofAllBlocks = why.name.replace(/^h\.\d+/, "h.*");
   return [why.name, ...shown.filter((name) => name !== why.name && name !== ofAllBlocks)];
 }
 
+/** The step of an activation, if the run has it: a replaced attention may tap no scores. Of "h.*.attn.q", one block's. */
+function stepOf(app, name) {
+  return app.step(name.replace("*", Math.max(0, app.place.layer ?? 0)));
+}
+
 /** What an activation is, and where it was made. The blocks are made by the same lines. */
 function details(app, name) {
-  const inBlock = (layer) => name.replace("*", layer);
   const last = app.config.n_layer - 1;
-  const step = app.step(inBlock(Math.max(0, app.place.layer ?? 0)));
-  const names = name.includes("*") && last > 0 ? `${inBlock(0)} to ${inBlock(last)}` : step.name;
+  const step = stepOf(app, name);
+  const names = name.includes("*") && last > 0 ? `${name.replace("*", 0)} to ${name.replace("*", last)}` : step.name;
   return el("section", { class: "details", dataset: { activation: name } },
     el("h2", {}, el("button", {
       class: "link", title: `show the numbers of ${step.name}`,

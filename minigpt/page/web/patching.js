@@ -19,7 +19,7 @@ export async function answersOf(app, place, base, other) {
 }
 
 /** From 0, this text's own answer, to 1, the second text's. */
-export function effectOf(difference, { without, second }) {
+function effectOf(difference, { without, second }) {
   return (difference - without) / (second - without);
 }
 

@@ -21,14 +21,14 @@ export function temperature(scores, value) {
 }
 
 /** Keep the k highest scores, and all that tie with the k-th. */
-export function topK(scores, k, minKeep = 1) {
+function topK(scores, k, minKeep = 1) {
   const n = Math.min(Math.max(k, minKeep), scores.length);
   const bound = nthHighest(scores, n);
   return scores.map((x) => (x >= bound ? x : FALLEN));
 }
 
 /** Keep the most probable tokens whose mass first reaches p: a token stays if those above it hold less than p. */
-export function topP(scores, p, minKeep = 1) {
+function topP(scores, p, minKeep = 1) {
   const sorted = scores.slice().sort(); // the least probable first; a typed array sorts by size, and fast
   const probs = softmax(sorted);
   // The sum from the least probable token up to this one is 1 - (mass above it).
@@ -38,7 +38,7 @@ export function topP(scores, p, minKeep = 1) {
 }
 
 /** Keep the tokens with at least p times the probability of the most probable one. */
-export function minP(scores, p, minKeep = 1) {
+function minP(scores, p, minKeep = 1) {
   const probs = softmax(scores);
   const bound = p * maximum(probs);
   const count = probs.reduce((n, x) => n + (x >= bound), 0);

@@ -109,9 +109,8 @@ export class FileSource {
     return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
-  #beams({ run, ids, num_beams = 3, steps = 5 }) {
-    const n = ids ? this.#lengthOf(ids) : this.#tokensOf(run);
-    const answer = this.data.beams[n];
+  #beams({ run, num_beams = 3, steps = 5 }) {
+    const answer = this.data.beams[this.#tokensOf(run)];
     if (!answer || num_beams !== this.data.beam_options.num_beams || steps !== this.data.beam_options.steps) throw new Error(MISSING);
     return answer;
   }

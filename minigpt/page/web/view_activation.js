@@ -5,7 +5,7 @@ import { heatmap } from "./heatmap.js";
 import { picture, pooledInWords } from "./picture.js";
 
 /** The view that shows an activation in more than its numbers. */
-export function richerView(name) {
+function richerView(name) {
   const layer = name.startsWith("h.") ? Number(name.split(".")[1]) : null;
   const part = layer === null ? name : name.split(".").slice(2).join(".");
   if (["attn.scores", "attn.weights", "attn.heads"].includes(part)) return { view: "attention", layer, head: 0 };

@@ -95,7 +95,7 @@ function secondText(app) {
 }
 
 /** Which tokens stand above each other: equal positions, or with different lengths equal beginnings and ends. */
-export function alignTokens(a, b) {
+function alignTokens(a, b) {
   const shorter = Math.min(a.length, b.length);
   if (a.length === b.length) return a.map((_, t) => [t, t]);
   let start = 0, end = 0;
