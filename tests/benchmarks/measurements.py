@@ -155,7 +155,13 @@ def measure_minigpt(folder, work, precision):
 
         return measure_steps(step)
 
-    storage = {"f32": {}, "bf16": {"dtype": "bfloat16"}, "i8": {"quantize": "int8"}}[precision]
+    storage = {
+        "f32": {},
+        "bf16": {"dtype": "bfloat16"},
+        "a16": {"dtype": "bfloat16", "activations": "bfloat16"},
+        "i8": {"quantize": "int8"},
+        "a8": {"quantize": "int8", "activations": "int8"},
+    }[precision]
     model = GPT2.from_pretrained(f"{folder}/hf", threads=THREADS, **storage)
     ids = np.array([prompt_ids(work)])
     options = {

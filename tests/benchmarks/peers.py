@@ -11,8 +11,9 @@ works   decode     ms per new token after a prompt of 32 tokens, one sequence
         beam4      ms per step, beam search with 4 beams from a prompt of 32 tokens
         start      ms from the start of a process to its first greedy token after 32; it imports and loads the model
         train      ms per optimiser step, batch 4 x 64 tokens, AdamW, no dropout
-peers   hf-f32 hf-bf16 ct2-f32 ct2-i8 lc-f32 lc-f16 lc-q8_0 minigpt-f32 minigpt-bf16 minigpt-i8
-        (transformers, CTranslate2, llama.cpp, minigpt; each does only the works that it can)
+peers   hf-f32 hf-bf16 ct2-f32 ct2-i8 lc-f32 lc-f16 lc-q8_0 minigpt-f32 minigpt-bf16 minigpt-a16 minigpt-i8 minigpt-a8
+        (transformers, CTranslate2, llama.cpp, minigpt; each does only the works that it can; a16 and a8: activations
+        in the format of the weights, bfloat16 or int8)
 
 The weights are random (seeded), because speed does not depend on their values. Every process uses THREADS threads, an
 environment variable, 2 by default. Beside minigpt's test extra this needs ctranslate2, llama-cpp-python and gguf.
@@ -35,7 +36,10 @@ PEERS = {
         "minigpt-i8",
     ],
     "decode900": ["hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "lc-q8_0", "minigpt-i8"],
-    "prefill": ["hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "ct2-i8", "lc-q8_0", "minigpt-i8"],
+    "prefill": [
+        "hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "hf-bf16", "minigpt-bf16", "minigpt-a16", "ct2-i8", "lc-q8_0",
+        "minigpt-i8", "minigpt-a8",
+    ],
     "batch4": ["hf-f32", "ct2-f32", "minigpt-f32", "ct2-i8", "minigpt-i8"],
     "beam4": ["hf-f32", "ct2-f32", "minigpt-f32", "ct2-i8", "minigpt-i8"],
     "start": ["hf-f32", "ct2-f32", "lc-f32", "minigpt-f32"],

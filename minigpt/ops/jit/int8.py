@@ -84,7 +84,7 @@ def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
 
 
 @inlined(ANY_ORDER)
-def _multiply_panel(n_bytes, rows, steps, panel, scales, weight_sums, bias, y, first):
+def multiply_panel(n_bytes, rows, steps, panel, scales, weight_sums, bias, y, first):
     """multiply_int8_kernel for one panel, whose first output is `first`."""
     sums = np.empty((TILE, PANEL), np.int32)
     for r in range(len(y)):
@@ -110,7 +110,7 @@ def multiply_int8_kernel(n_bytes, rows, steps, panels, scales, weight_sums, bias
     weight_sums[o]: what to subtract MIDDLE times, because the bytes have no sign.
     """
     for p in range(start, stop):
-        _multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
 
 
 @kernel("b1(f4[:,::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
@@ -123,5 +123,5 @@ def multiply_few_int8_kernel(x, panels, scales, weight_sums, bias, y):
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        _multiply_panel(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        multiply_panel(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
     return True

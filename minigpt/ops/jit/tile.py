@@ -10,10 +10,10 @@ MAX_FINE_ROWS = 8  # rows of x that are never rounded: memory sets the pace of s
 
 def make_multiply_tile(zeros, add_products):
     """Return the inner loop for one kind of number. zeros, add_products: those of registers.py."""
-    return (_make_wide_tile if HAS_WIDE_REGISTERS else _make_narrow_tile)(zeros, add_products)
+    return (make_wide_tile if HAS_WIDE_REGISTERS else make_narrow_tile)(zeros, add_products)
 
 
-def _make_wide_tile(zeros, add_products):
+def make_wide_tile(zeros, add_products):
     @inlined(ANY_ORDER)
     def add_row(totals, x, w):
         """Add the products of a group of one row with that of a panel: 64 outputs in four registers."""
@@ -56,7 +56,7 @@ def _make_wide_tile(zeros, add_products):
     return multiply_tile
 
 
-def _make_narrow_tile(zeros, add_products):
+def make_narrow_tile(zeros, add_products):
     @inlined(ANY_ORDER)
     def multiply_tile(x, panel, sums):
         """The same for two rows, x [2, bytes] -> sums [2, 64], a half of the panel at a time: a quarter of the sums."""
