@@ -138,6 +138,38 @@ null
 """
 
 
+@pytest.mark.parametrize("back", WAYS_BACK)
+def test_while_the_program_does_not_answer_the_way_back_is_kept(tab, back):
+    tab.expect_fault("ERR_FAILED")
+    tab.go("lens", token=4)
+    tab.type_text("the fox")
+    before, address = tab.place(), tab.address_of_place()
+    tab.context.route("**/ask", lambda route: route.abort())
+    back(tab)
+    assert tab.text("#status") == "the program does not answer: is `minigpt step --open` still running?"
+    assert tab.page.get_attribute("#status", "class") == "bad"
+    assert (tab.place(), tab.run()["text"]) == (before, "the fox")
+    assert "view=lens" in tab.address_of_place() and "text=Once" in tab.address_of_place()
+    tab.go_forward()
+    assert (tab.place(), tab.address_of_place(), tab.text("#status")) == (before, address, "")
+    tab.context.unroute("**/ask")
+    back(tab)
+    assert (tab.place(), tab.run()["text"]) == ({"view": "lens", "token": 4}, TEXT)
+
+
+def test_a_way_back_that_fails_can_be_gone_on_from(tab):
+    tab.expect_fault("ERR_FAILED")
+    tab.type_text("the fox")
+    tab.context.route("**/ask", lambda route: route.abort())
+    tab.click("#back")
+    assert tab.page.is_disabled("#back")  # the first entry
+    tab.context.unroute("**/ask")
+    tab.go("lens")
+    assert tab.run()["text"] == "the fox" and "view=lens&text=the+fox" in tab.address_of_place()
+    tab.click("#back")
+    assert (tab.place(), tab.run()["text"]) == ({"view": "overview"}, TEXT)
+
+
 def test_who_goes_elsewhere_while_the_way_back_takes_its_time_stays_there(tab):
     tab.type_text("the fox")
     tab.page.evaluate(HOLD_RUNS)

@@ -23,6 +23,10 @@ async function start() {
     at("status").classList.toggle("about-panel", Boolean(aboutPanel));
   });
   app.on("leave", () => at("view").setAttribute("aria-busy", "true"));
+  app.on("stay", () => {
+    at("view").setAttribute("aria-busy", "false");
+    updateTabs(app);
+  });
   app.on("place", () => {
     app.say("");
     show(app);
