@@ -126,6 +126,14 @@ def test_lens_and_beams_are_those_of_looking(open_file, saved_page, bundled):
     assert scores == [pytest.approx(node.score, abs=1e-4) for node in beam_tree(model, tokenizer, TEXT).nodes]
 
 
+def test_the_beams_are_searched_with_the_settings_of_the_file(open_file, tmp_path, bundled, monkeypatch):
+    options = {"num_beams": 2, "steps": 3}
+    monkeypatch.setattr("minigpt.page.file.BEAM_OPTIONS", options)
+    tab = open_file(write_to(tmp_path, *bundled, "the fox")).go("beams")
+    nodes = beam_tree(*bundled, "the fox", **options).nodes
+    assert tab.page.locator("button.beam[data-node]").count() == len(nodes)
+
+
 def test_which_words_a_logit_came_from(open_file, saved_page, bundled):
     model, tokenizer = bundled
     tab = open_file(saved_page)

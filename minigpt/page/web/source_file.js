@@ -109,9 +109,15 @@ export class FileSource {
     return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
-  #beams({ run, num_beams = 3, steps = 5 }) {
+  /** The settings of the beam searches in this file: {num_beams, steps}. */
+  get beamOptions() {
+    return this.data.beam_options;
+  }
+
+  #beams({ run, ...options }) {
     const answer = this.data.beams[this.#tokensOf(run)];
-    if (!answer || num_beams !== this.data.beam_options.num_beams || steps !== this.data.beam_options.steps) throw new Error(MISSING);
+    const isHeld = Object.entries(this.beamOptions).every(([name, value]) => (options[name] ?? value) === value);
+    if (!answer || !isHeld) throw new Error(MISSING);
     return answer;
   }
 
