@@ -183,6 +183,26 @@ def test_who_goes_elsewhere_while_the_way_back_takes_its_time_stays_there(tab):
     assert tab.address_of_place() == address and "text=the+fox" in address
 
 
+RELEASE = "async (i) => { held[i](); for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame); }"
+
+
+@pytest.mark.parametrize("is_back_last", [False, True])
+def test_of_a_second_text_and_a_way_back_the_later_counts(tab, is_back_last):
+    tab.go("compare")
+    tab.type_text("the fox")
+    tab.page.evaluate(HOLD_RUNS)
+    tab.page.fill("#other-text", "the bear")
+    buttons = ["back", "compare-run"]
+    for n, button in enumerate(reversed(buttons) if is_back_last else buttons, 1):
+        tab.page.evaluate("(id) => document.getElementById(id).click()", button)
+        assert any(tab.page.evaluate("held.length") == n for _ in range(1000))
+    tab.page.evaluate(RELEASE, 1)  # the answer to what was asked first comes last
+    tab.page.evaluate(RELEASE, 0)
+    _, run, other, *_ = state(tab.settled())
+    assert (run["text"], other) == ((TEXT, None) if is_back_last else ("the fox", "the bear"))
+    assert ("second=the+bear" in tab.address_of_place()) is not is_back_last
+
+
 def test_a_click_while_the_page_opens_does_nothing(tab):
     """A large model takes seconds for its first run; the tabs are there before."""
     found = tab.page.evaluate(

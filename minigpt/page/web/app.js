@@ -172,8 +172,13 @@ export class App {
     this.tell("run");
   }
 
-  setOther(run) {
-    this.other = run;
+  /** Ask the program to run the model on a second text, to compare with; null forgets the one there is. */
+  async newOther(text) {
+    const turn = ++this.#turn;
+    const question = { ask: "run", text, changes: [], model: this.run.model };
+    const other = text === null ? null : await this.source.ask(question);
+    if (turn !== this.#turn) return; // somebody has asked for another run in the meantime
+    this.other = other;
     this.history.push(addressOf(this));
     this.tell("run");
   }
