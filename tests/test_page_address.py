@@ -203,18 +203,22 @@ def test_of_a_second_text_and_a_way_back_the_later_counts(tab, is_back_last):
     assert ("second=the+bear" in tab.address_of_place()) is not is_back_last
 
 
-def test_a_click_while_the_page_opens_does_nothing(tab):
+def test_a_click_while_the_page_opens_does_nothing(chromium, page_address):
     """A large model takes seconds for its first run; the tabs are there before."""
-    found = tab.page.evaluate(
-        """() => {
-          const { run } = minigpt;
-          minigpt.run = null;
-          minigpt.go({ view: "lens" });
-          minigpt.run = run;
-          return minigpt.place.view;
-        }"""
-    )
-    assert found == "overview"
+    page, held, faults = chromium.new_page(), [], []
+    is_run = lambda request: request.post_data_json["ask"] == "run"  # noqa: E731
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.route("**/ask", lambda route: held.append(route) if is_run(route.request) else route.continue_())
+    with page.expect_request(lambda request: request.url.endswith("/ask") and is_run(request)):
+        page.goto(page_address)
+    page.click("#tabs [data-view=lens]")
+    assert page.evaluate("[minigpt.run, minigpt.place.view]") == [None, "overview"] and len(held) == 1
+    held[0].continue_()
+    page.wait_for_selector("#view[data-view=overview][aria-busy=false]")
+    page.click("#tabs [data-view=lens]")
+    page.wait_for_selector("#view[data-view=lens]")
+    assert not faults
+    page.close()
 
 
 BAD_PLACES = {
