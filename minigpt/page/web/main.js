@@ -1,6 +1,7 @@
 // Starts everything and keeps the frame around the views up to date: header, map, panel, status line; and the keys.
 
 import { App } from "./app.js";
+import { whyNotHere } from "./browser.js";
 import { baseRun } from "./changes.js";
 import { el, fill, place as placeName } from "./dom.js";
 import { keepFocus } from "./focus.js";
@@ -136,7 +137,15 @@ function keys(app, event) {
   actions[event.key]();
 }
 
-start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
+/** Say in place of the page why there is none. A notebook says it itself, beside its static picture. */
+function refuse(obstacle) {
+  fill(document.body, el("main", { id: "view" }, el("p", {}, obstacle)));
+  if (document.documentElement.dataset.source === "frame") parent.postMessage({ obstacle }, "*");
+}
+
+const obstacle = whyNotHere();
+if (obstacle) refuse(obstacle);
+else start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
 
 // Views take these from here.
 export { attempt } from "./attempt.js";

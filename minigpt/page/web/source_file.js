@@ -11,7 +11,6 @@ const NOT_SPLIT = "this file answers this for the most probable tokens alone: ru
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
-    if (!globalThis.DecompressionStream) throw new Error("this browser is too old for this file: it has no DecompressionStream");
     const text = (id) => document.getElementById(id).textContent;
     return new FileSource(JSON.parse(text("data")), text("numbers"));
   }
