@@ -138,6 +138,38 @@ null
 """
 
 
+@pytest.mark.parametrize("back", WAYS_BACK)
+def test_while_the_program_does_not_answer_the_way_back_is_kept(tab, back):
+    tab.expect_fault("ERR_FAILED")
+    tab.go("lens", token=4)
+    tab.type_text("the fox")
+    before, address = tab.place(), tab.address_of_place()
+    tab.context.route("**/ask", lambda route: route.abort())
+    back(tab)
+    assert tab.text("#status") == "the program does not answer: is `minigpt step --open` still running?"
+    assert tab.page.get_attribute("#status", "class") == "bad"
+    assert (tab.place(), tab.run()["text"]) == (before, "the fox")
+    assert "view=lens" in tab.address_of_place() and "text=Once" in tab.address_of_place()
+    tab.go_forward()
+    assert (tab.place(), tab.address_of_place(), tab.text("#status")) == (before, address, "")
+    tab.context.unroute("**/ask")
+    back(tab)
+    assert (tab.place(), tab.run()["text"]) == ({"view": "lens", "token": 4}, TEXT)
+
+
+def test_a_way_back_that_fails_can_be_gone_on_from(tab):
+    tab.expect_fault("ERR_FAILED")
+    tab.type_text("the fox")
+    tab.context.route("**/ask", lambda route: route.abort())
+    tab.click("#back")
+    assert tab.page.is_disabled("#back")  # the first entry
+    tab.context.unroute("**/ask")
+    tab.go("lens")
+    assert tab.run()["text"] == "the fox" and "view=lens&text=the+fox" in tab.address_of_place()
+    tab.click("#back")
+    assert (tab.place(), tab.run()["text"]) == ({"view": "overview"}, TEXT)
+
+
 def test_who_goes_elsewhere_while_the_way_back_takes_its_time_stays_there(tab):
     tab.type_text("the fox")
     tab.page.evaluate(HOLD_RUNS)
@@ -151,18 +183,42 @@ def test_who_goes_elsewhere_while_the_way_back_takes_its_time_stays_there(tab):
     assert tab.address_of_place() == address and "text=the+fox" in address
 
 
-def test_a_click_while_the_page_opens_does_nothing(tab):
+RELEASE = "async (i) => { held[i](); for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame); }"
+
+
+@pytest.mark.parametrize("is_back_last", [False, True])
+def test_of_a_second_text_and_a_way_back_the_later_counts(tab, is_back_last):
+    tab.go("compare")
+    tab.type_text("the fox")
+    tab.page.evaluate(HOLD_RUNS)
+    tab.page.fill("#other-text", "the bear")
+    buttons = ["back", "compare-run"]
+    for n, button in enumerate(reversed(buttons) if is_back_last else buttons, 1):
+        tab.page.evaluate("(id) => document.getElementById(id).click()", button)
+        assert any(tab.page.evaluate("held.length") == n for _ in range(1000))
+    tab.page.evaluate(RELEASE, 1)  # the answer to what was asked first comes last
+    tab.page.evaluate(RELEASE, 0)
+    _, run, other, *_ = state(tab.settled())
+    assert (run["text"], other) == ((TEXT, None) if is_back_last else ("the fox", "the bear"))
+    assert ("second=the+bear" in tab.address_of_place()) is not is_back_last
+
+
+def test_a_click_while_the_page_opens_does_nothing(chromium, page_address):
     """A large model takes seconds for its first run; the tabs are there before."""
-    found = tab.page.evaluate(
-        """() => {
-          const { run } = minigpt;
-          minigpt.run = null;
-          minigpt.go({ view: "lens" });
-          minigpt.run = run;
-          return minigpt.place.view;
-        }"""
-    )
-    assert found == "overview"
+    page, held, faults = chromium.new_page(), [], []
+    is_run = lambda request: request.post_data_json["ask"] == "run"  # noqa: E731
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.route("**/ask", lambda route: held.append(route) if is_run(route.request) else route.continue_())
+    with page.expect_request(lambda request: request.url.endswith("/ask") and is_run(request)):
+        page.goto(page_address)
+    page.click("#tabs [data-view=lens]")
+    assert page.evaluate("[minigpt.run, minigpt.place.view]") == [None, "overview"] and len(held) == 1
+    held[0].continue_()
+    page.wait_for_selector("#view[data-view=overview][aria-busy=false]")
+    page.click("#tabs [data-view=lens]")
+    page.wait_for_selector("#view[data-view=lens]")
+    assert not faults
+    page.close()
 
 
 BAD_PLACES = {

@@ -9,6 +9,7 @@ from page_checks import assert_numbers_are_those_of, trace_of
 from test_widget import FakeComm
 
 import minigpt
+from minigpt.page.modules import POLICY
 from minigpt.page.widget import SCRIPT, make_widget
 
 pytestmark = pytest.mark.browser
@@ -35,8 +36,8 @@ widget.render({model, el: document.getElementById("output")});
 
 
 @pytest.fixture
-def notebook(open_tab, tmp_path, bundled, monkeypatch):
-    """The page of a widget in a frame, without a network."""
+def notebook_file(tmp_path, bundled, monkeypatch):
+    """The address of a file that shows a widget as a notebook does, and its function toKernel."""
     pytest.importorskip("anywidget")
     import comm
 
@@ -51,7 +52,13 @@ def notebook(open_tab, tmp_path, bundled, monkeypatch):
         answer, buffers = comms[-1].ask(json.loads(content))
         return answer, base64.b64encode(buffers[0]).decode()
 
-    address = (tmp_path / "notebook.html").as_uri()
+    return (tmp_path / "notebook.html").as_uri(), to_kernel
+
+
+@pytest.fixture
+def notebook(open_tab, notebook_file):
+    """The page of a widget in a frame, without a network."""
+    address, to_kernel = notebook_file
     return open_tab(address, is_offline=True, in_frame=True, functions={"toKernel": to_kernel})
 
 
@@ -98,3 +105,15 @@ def test_an_error_of_the_kernel_is_a_sentence(notebook):
     assert "tokens" in notebook.text("#status")
     notebook.type_text("the fox")
     assert notebook.run()["text"] == "the fox"
+
+
+def test_in_a_browser_that_is_too_old_the_picture_stays(chromium, notebook_file, monkeypatch):
+    # In the page itself, because the frame may run an init script too late.
+    monkeypatch.setattr("minigpt.page.modules.POLICY", f"{POLICY}<script>CSS.supports = () => false</script>")
+    address, to_kernel = notebook_file
+    page = chromium.new_page()
+    page.expose_function("toKernel", to_kernel)
+    page.goto(address)
+    page.get_by_text("too old for this page, which needs Chrome 123").wait_for()
+    assert page.is_visible("text=the static picture") and page.locator("iframe").count() == 0
+    page.close()

@@ -259,6 +259,25 @@ def test_a_column_is_found_in_its_cell(tab):
         assert found == (np.searchsorted(edges, np.arange(columns), side="right") - 1).tolist(), (columns, cells)
 
 
+def test_an_answer_is_kept_and_a_failure_is_not(tab):
+    tab.context.route("**/ask", lambda route: route.abort())
+    tab.expect_fault("ERR_FAILED")
+    script = """async ({guessesSoFar, lastGuesses, once}) => {
+      let count = 0;
+      const run = {...minigpt.run};
+      const sizes = () => once(run, "sizes", () => (count++ ? Promise.resolve(count) : Promise.reject(Error())));
+      const all = async () => [await guessesSoFar(minigpt, run, 2), await lastGuesses(minigpt, run),
+        await sizes().catch(() => "failed")];
+      globalThis.askAgain = all;
+      return all();
+    }"""
+    assert tab.module("overview_numbers.js", script) == [None, None, "failed"]
+    tab.context.unroute("**/ask")
+    so_far, last, sizes = tab.page.evaluate("askAgain()")
+    assert so_far[-1] == last[2] and sizes == 2
+    assert tab.page.evaluate("askAgain()") == [so_far, last, 2]
+
+
 def test_numbers_have_four_digits(tab):
     rng = np.random.default_rng(3)
     values = [*(rng.normal(size=200) * 10.0 ** rng.integers(-7, 8, 200)), 0.0, 1.0, -0.00012345, 99999.9, 1e5]

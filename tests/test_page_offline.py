@@ -126,6 +126,14 @@ def test_lens_and_beams_are_those_of_looking(open_file, saved_page, bundled):
     assert scores == [pytest.approx(node.score, abs=1e-4) for node in beam_tree(model, tokenizer, TEXT).nodes]
 
 
+def test_the_beams_are_searched_with_the_settings_of_the_file(open_file, tmp_path, bundled, monkeypatch):
+    options = {"num_beams": 2, "steps": 3}
+    monkeypatch.setattr("minigpt.page.file.BEAM_OPTIONS", options)
+    tab = open_file(write_to(tmp_path, *bundled, "the fox")).go("beams")
+    nodes = beam_tree(*bundled, "the fox", **options).nodes
+    assert tab.page.locator("button.beam[data-node]").count() == len(nodes)
+
+
 def test_which_words_a_logit_came_from(open_file, saved_page, bundled):
     model, tokenizer = bundled
     tab = open_file(saved_page)
@@ -178,11 +186,20 @@ def test_a_file_without_parameters_says_so(open_file, tmp_path, bundled, monkeyp
     assert tab.page.locator("#panel .terms .term").count() > 10
 
 
-def test_a_browser_that_cannot_unpack_the_numbers_says_so(chromium, saved_page):
+LACKS = {
+    "colours": "CSS.supports = (_, value) => !value.startsWith('light-dark(')",
+    "numbers": "delete globalThis.DecompressionStream",
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+@pytest.mark.parametrize("address", ["page_address", "saved_page"])
+def test_a_browser_that_is_too_old_shows_nothing_but_a_sentence(chromium, request, address, lack):
     page = chromium.new_page()
-    page.add_init_script("delete globalThis.DecompressionStream")
-    page.goto(saved_page)
-    page.get_by_text("this browser is too old for this file: it has no DecompressionStream").wait_for()
+    page.add_init_script(LACKS[lack])
+    page.goto(request.getfixturevalue(address))
+    page.get_by_text("too old for this page, which needs Chrome 123, Firefox 120, Safari 17.5").wait_for()
+    assert page.inner_text("body").count("\n") == 0 and page.evaluate("globalThis.minigpt") is None
     page.close()
 
 

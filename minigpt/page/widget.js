@@ -1,5 +1,5 @@
 // The page in a notebook: a frame whose questions go to the kernel. It hides the static picture of the same steps, which
-// stands above it, as soon as the frame works.
+// stands above it, as soon as the frame works. In a browser that cannot show the page, a sentence takes its place.
 
 function render({ model, el }) {
   // Several views of one widget share its messages: each knows its own by this key.
@@ -30,7 +30,9 @@ function render({ model, el }) {
     }
   };
   const onQuestion = (event) => {
-    if (event.source !== frame.contentWindow || !event.data?.question) return;
+    if (event.source !== frame.contentWindow) return;
+    if (event.data?.obstacle) el.replaceChildren(event.data.obstacle); // as text; the static picture stays
+    if (!event.data?.question) return;
     showPage(); // its scripts run
     model.send({ id: [key, event.data.id], question: event.data.question });
   };

@@ -2,6 +2,7 @@
 
 import { addressOf, questionOf, readAddress } from "./address.js";
 import { place as placeName } from "./dom.js";
+import { NoAnswer } from "./source.js";
 
 const MAX_KEPT = 128e6; // bytes of arrays kept for another look
 
@@ -16,11 +17,14 @@ export class App {
     this.other = null; // a second run to compare with
     this.start = null; // the answer to the question "start"
     this.asked = null; // {name, index}: the number that was clicked last
-    this.listeners = { run: [], place: [], leave: [], shown: [], status: [] };
+    this.listeners = { run: [], place: [], leave: [], stay: [], shown: [], status: [] };
     this.kept = new Map();
   }
 
-  /** Call f whenever the "run", the "place" or the "status" changes, a place is "shown", or about to "leave". */
+  /**
+   * Call f whenever the "run", the "place" or the "status" changes, a place is "shown", about to "leave", or about to
+   * "stay", because the way elsewhere has failed.
+   */
   on(event, f) {
     this.listeners[event].push(f);
   }
@@ -85,8 +89,9 @@ export class App {
   }
 
   /**
-   * Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. Whoever
-   * goes to another place before its run has come stays there.
+   * Go where an address leads: to its run and its place. One that leads nowhere shows the overview, and says so. While
+   * the program does not answer, nobody knows where it leads: it stays in the history, and the reader where they are.
+   * Whoever goes to another place before its run has come stays there.
    */
   async follow(address) {
     const turn = ++this.#turn, { place: left } = this;
@@ -100,10 +105,17 @@ export class App {
       if (isLatest()) this.#arrive(run, other, this.#checked(place, run));
     } catch (error) {
       if (!isLatest()) return;
+      if (error instanceof NoAnswer) return this.#stay(error);
       const run = this.run ?? await this.source.ask({ ask: "run", text: this.start.text });
       this.#arrive(run, this.other, { view: "overview" });
       this.say(`This address leads nowhere: ${error.message}.`, true);
     }
+  }
+
+  #stay(error) {
+    if (!this.run) throw error; // there is no place yet
+    this.tell("stay");
+    this.say(error.message, true);
   }
 
   /** The run that a question asks for; `known`, if it is that one. */
@@ -160,8 +172,13 @@ export class App {
     this.tell("run");
   }
 
-  setOther(run) {
-    this.other = run;
+  /** Ask the program to run the model on a second text, to compare with; null forgets the one there is. */
+  async newOther(text) {
+    const turn = ++this.#turn;
+    const question = { ask: "run", text, changes: [], model: this.run.model };
+    const other = text === null ? null : await this.source.ask(question);
+    if (turn !== this.#turn) return; // somebody has asked for another run in the meantime
+    this.other = other;
     this.history.push(addressOf(this));
     this.tell("run");
   }

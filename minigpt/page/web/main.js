@@ -1,6 +1,7 @@
 // Starts everything and keeps the frame around the views up to date: header, map, panel, status line; and the keys.
 
 import { App } from "./app.js";
+import { whyNotHere } from "./browser.js";
 import { baseRun } from "./changes.js";
 import { el, fill, place as placeName } from "./dom.js";
 import { keepFocus } from "./focus.js";
@@ -23,6 +24,10 @@ async function start() {
     at("status").classList.toggle("about-panel", Boolean(aboutPanel));
   });
   app.on("leave", () => at("view").setAttribute("aria-busy", "true"));
+  app.on("stay", () => {
+    at("view").setAttribute("aria-busy", "false");
+    updateTabs(app);
+  });
   app.on("place", () => {
     app.say("");
     show(app);
@@ -132,7 +137,15 @@ function keys(app, event) {
   actions[event.key]();
 }
 
-start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
+/** Say in place of the page why there is none. A notebook says it itself, beside its static picture. */
+function refuse(obstacle) {
+  fill(document.body, el("main", { id: "view" }, el("p", {}, obstacle)));
+  if (document.documentElement.dataset.source === "frame") parent.postMessage({ obstacle }, "*");
+}
+
+const obstacle = whyNotHere();
+if (obstacle) refuse(obstacle);
+else start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
 
 // Views take these from here.
 export { attempt } from "./attempt.js";

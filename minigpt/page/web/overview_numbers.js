@@ -22,11 +22,15 @@ export async function nextTokens(app, run, position) {
 
 const kept = new WeakMap(); // run -> Map(key -> what was made): another token of the same run needs no new computation
 
-/** What make() returns, made once for a run. */
+/** The promise that make() returns, made once for a run; one that is rejected is forgotten, and made again. */
 export function once(run, key, make) {
   if (!kept.has(run)) kept.set(run, new Map());
   const made = kept.get(run);
-  if (!made.has(key)) made.set(key, make());
+  if (!made.has(key)) {
+    const promise = make();
+    made.set(key, promise);
+    promise.catch(() => made.delete(key));
+  }
   return made.get(key);
 }
 
@@ -35,18 +39,18 @@ export function once(run, key, make) {
  * null where the page cannot ask.
  */
 export function guessesSoFar(app, run, position) {
-  return once(run, `guesses at ${position}`, () => lens(app, run, { position }));
+  return once(run, `guesses at ${position}`, () => lens(app, run, { position })).catch(() => null);
 }
 
-/** What every row says after the last block. */
+/** What every row says after the last block; null where the page cannot ask. */
 export function lastGuesses(app, run) {
-  return once(run, "last guesses", () => lens(app, run, { last: true }));
+  return once(run, "last guesses", () => lens(app, run, { last: true })).catch(() => null);
 }
 
 async function lens(app, run, which) {
-  const answer = await app.source.ask({ ask: "lens", run: run.run, k: 1, ...which }).catch(() => null);
-  const [ids, texts, probabilities] = ["ids", "texts", "probabilities"].map((name) => answer?.[name].flat(2));
-  return answer && ids.map((id, i) => ({ id, text: texts[i], probability: probabilities[i] }));
+  const answer = await app.source.ask({ ask: "lens", run: run.run, k: 1, ...which });
+  const [ids, texts, probabilities] = ["ids", "texts", "probabilities"].map((name) => answer[name].flat(2));
+  return ids.map((id, i) => ({ id, text: texts[i], probability: probabilities[i] }));
 }
 
 /**

@@ -1,6 +1,13 @@
 // Where the numbers come from. A source answers questions: ask({ask: "numbers", run, of}) and so on; see
 // minigpt/page/README.md. The answer is an object; its arrays are [{shape, data}], data a typed array.
 
+/** The program could not be reached: of the question nothing is known. */
+export class NoAnswer extends Error {}
+
+function noAnswer() {
+  throw new NoAnswer("the program does not answer: is `minigpt step --open` still running?");
+}
+
 /** The server of `minigpt step --open`. */
 export class HttpSource {
   async ask(question) {
@@ -8,11 +15,9 @@ export class HttpSource {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(question),
-    }).catch(() => {
-      throw new Error("the program does not answer: is `minigpt step --open` still running?");
-    });
+    }).catch(noAnswer);
     if (!response.ok) throw new Error((await response.json().catch(() => ({}))).error ?? `error ${response.status}`);
-    return unpack(await response.arrayBuffer());
+    return unpack(await response.arrayBuffer().catch(noAnswer));
   }
 }
 

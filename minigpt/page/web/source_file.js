@@ -11,7 +11,6 @@ const NOT_SPLIT = "this file answers this for the most probable tokens alone: ru
 export class FileSource {
   /** The source of the data in this page. */
   static async open() {
-    if (!globalThis.DecompressionStream) throw new Error("this browser is too old for this file: it has no DecompressionStream");
     const text = (id) => document.getElementById(id).textContent;
     return new FileSource(JSON.parse(text("data")), text("numbers"));
   }
@@ -109,9 +108,15 @@ export class FileSource {
     return Object.fromEntries(Object.entries(lens).map(([name, rows]) => [name, cut(rows)]));
   }
 
-  #beams({ run, num_beams = 3, steps = 5 }) {
+  /** The settings of the beam searches in this file: {num_beams, steps}. */
+  get beamOptions() {
+    return this.data.beam_options;
+  }
+
+  #beams({ run, ...options }) {
     const answer = this.data.beams[this.#tokensOf(run)];
-    if (!answer || num_beams !== this.data.beam_options.num_beams || steps !== this.data.beam_options.steps) throw new Error(MISSING);
+    const isHeld = Object.entries(this.beamOptions).every(([name, value]) => (options[name] ?? value) === value);
+    if (!answer || !isHeld) throw new Error(MISSING);
     return answer;
   }
 

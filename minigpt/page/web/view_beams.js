@@ -47,7 +47,7 @@ function controls(app, change) {
 
 /** Search, and draw what was found. Returns when it is drawn, or when the model takes its time and will be drawn later. */
 async function search(app, result) {
-  const { num_beams, steps } = app.start.live ? settings : { num_beams: 3, steps: 5 }; // a saved page holds this search
+  const { num_beams, steps } = app.start.live ? settings : app.source.beamOptions;
   result.dataset.search = `${num_beams} ${steps}`;
   const obstacle = whyNot(app, steps);
   if (obstacle) return fill(result, el("p", { id: "no-beams" }, obstacle));

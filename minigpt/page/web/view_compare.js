@@ -67,10 +67,9 @@ function secondText(app) {
   const text = el("input", {
     id: "other-text", type: "text", dir: "auto", spellcheck: "false", value: app.other?.text ?? app.run.text,
   });
-  const run = (words) => app.source.ask({ ask: "run", text: words, changes: [], model: app.run.model });
   const submit = (event) => {
     event.preventDefault();
-    attempt(app, async () => app.setOther(await run(text.value)));
+    attempt(app, () => app.newOther(text.value));
   };
   const swap = async () => {
     const base = await baseRun(app);
@@ -81,7 +80,7 @@ function secondText(app) {
   const example = async () => {
     const kind = app.run.model === "stories" ? "stories" : "others";
     const [own, second] = NAMES[kind].map(EXAMPLES[kind]);
-    app.other = await run(second);
+    app.other = await app.source.ask({ ask: "run", text: second, changes: [], model: app.run.model });
     await app.newRun({ text: own });
   };
   const button = (id, words, title, work) =>
@@ -91,7 +90,7 @@ function secondText(app) {
     app.start.live && el("button", { id: "compare-run" }, "Compare"),
     app.start.live && button("compare-example", "An example", "two texts that differ in a name", example),
     app.other && button("compare-swap", "Swap", "the second text becomes the one that every view shows", swap),
-    app.other && button("compare-end", "End", "forget the second text", () => app.setOther(null)));
+    app.other && button("compare-end", "End", "forget the second text", () => app.newOther(null)));
 }
 
 /** Which tokens stand above each other: equal positions, or with different lengths equal beginnings and ends. */
