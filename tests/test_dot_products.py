@@ -13,15 +13,13 @@ from minigpt.ops.jit.dot_products import DOT_PRODUCTS, has
 from minigpt.ops.jit.registers import (
     HAS_BFLOAT16_PRODUCTS,
     INTEGERS,
-    _instruction,
     add_bfloat16_products,
     float_zeros,
+    instruction,
     load,
     store,
 )
 from minigpt.ops.packed import BFloat16Matrix
-
-IS_X86 = has("sse2")
 
 
 def runs_here(name):
@@ -30,7 +28,7 @@ def runs_here(name):
 
 
 def compiled(name):
-    add_products = _instruction(INTEGERS, DOT_PRODUCTS[name].build, INTEGERS, INTEGERS, INTEGERS)
+    add_products = instruction(INTEGERS, DOT_PRODUCTS[name].build, INTEGERS, INTEGERS, INTEGERS)
 
     @numba.njit
     def add(total, x, w, result):
@@ -67,6 +65,16 @@ def test_two_products_of_bfloat16_and_their_sum(seed):
     add(*(m.stored.view(np.uint8)[0] for m in (x, w)), result)
     exact = (np.asarray(x, float) * np.asarray(w, float)).reshape(16, 2).sum(axis=1)
     assert np.abs(result - exact).max() <= 1e-6 * np.abs(exact).max()
+
+
+def test_the_environment_chooses(monkeypatch):
+    monkeypatch.delenv("MINIGPT_DOT_PRODUCT", raising=False)
+    assert dot_products.choose().name == dot_products.available()[0]
+    monkeypatch.setenv("MINIGPT_DOT_PRODUCT", "generic")
+    assert dot_products.choose().name == "generic"
+    monkeypatch.setenv("MINIGPT_DOT_PRODUCT", "sdot")
+    with pytest.raises(ValueError, match="MINIGPT_DOT_PRODUCT must be one of .*generic on this processor, not 'sdot'"):
+        dot_products.choose()
 
 
 TARGETS = {

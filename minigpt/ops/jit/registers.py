@@ -50,7 +50,7 @@ def _address(context, builder, signature, arguments, of):
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), of.as_pointer())
 
 
-def _instruction(result, build, *registers):
+def instruction(result, build, *registers):
     """Return the intrinsic of an instruction from registers to a register; build(builder, *vectors) -> vector."""
 
     def generate(context, builder, signature, arguments):
@@ -80,13 +80,13 @@ def _multiply_add(builder, total, x, w):
     return builder.fadd(total, builder.fmul(x, w, flags=("contract",)), flags=("contract",))
 
 
-integer_zeros = _instruction(INTEGERS, lambda builder: ir.Constant(VECTORS["integers"], None))
-float_zeros = _instruction(FLOATS, lambda builder: ir.Constant(VECTORS["floats"], None))
-add_byte_products = _instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS, INTEGERS)
-add_bfloat16_products = _instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
-add_products = _instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
-lower = _instruction(FLOATS, _as_floats(_shifted_left), INTEGERS)
-upper = _instruction(FLOATS, _as_floats(_upper_half), INTEGERS)
+integer_zeros = instruction(INTEGERS, lambda builder: ir.Constant(VECTORS["integers"], None))
+float_zeros = instruction(FLOATS, lambda builder: ir.Constant(VECTORS["floats"], None))
+add_byte_products = instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS, INTEGERS)
+add_bfloat16_products = instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
+add_products = instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
+lower = instruction(FLOATS, _as_floats(_shifted_left), INTEGERS)
+upper = instruction(FLOATS, _as_floats(_upper_half), INTEGERS)
 
 
 @intrinsic
