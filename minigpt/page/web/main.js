@@ -3,7 +3,7 @@
 import { App } from "./app.js";
 import { baseRun } from "./changes.js";
 import { el, fill, place as placeName } from "./dom.js";
-import { keepFocus } from "./focus.js";
+import { cameByKeyboard, keepFocus } from "./focus.js";
 import { openHistory } from "./history.js";
 import { renderMap } from "./map.js";
 import { openSource } from "./open_source.js";
@@ -42,6 +42,8 @@ async function start() {
   buildTop(app, at("top"));
   await app.follow(app.history.address);
   addEventListener("keydown", (event) => keys(app, event));
+  // A button is pressed when Space is let go, in Firefox even if what it went down on was prevented.
+  addEventListener("keyup", (event) => event.key === " " && !isTakenBySpace(event.target) && event.preventDefault());
   // A message is about what was done last. Whoever does the next thing has read it.
   addEventListener("change", () => app.say(""), true);
   addEventListener("click", (event) => event.target.closest("button, summary") && app.say(""), true);
@@ -117,19 +119,29 @@ function titleOf(app, view) {
 }
 
 function keys(app, event) {
-  const typing = event.target.closest?.("textarea, input, select");
-  if (typing || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
-  const onButton = event.target.closest?.("button, a, summary");
+  if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === " ") {
+    if (isTakenBySpace(event.target)) return;
+    event.preventDefault();
+    if (!(event.repeat && isAdding())) addToken(app);
+    return;
+  }
+  if (event.target.closest?.("textarea, input, select")) return;
   const actions = {
     ArrowRight: () => stepBy(app, 1),
     ArrowLeft: () => stepBy(app, -1),
     Backspace: () => app.back(),
     Escape: () => app.place.why && app.go({ ...app.place, why: undefined }),
-    " ": onButton ? null : () => !(event.repeat && isAdding()) && addToken(app),
   };
   if (!actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();
+}
+
+/** Whether Space belongs to an element: to a field always, to a button only if the keyboard has led there. */
+function isTakenBySpace(element) {
+  if (element.closest?.('textarea, select, input:not([type="radio"], [type="checkbox"])')) return true;
+  return cameByKeyboard() && Boolean(element.closest?.("button, a, summary, input"));
 }
 
 start().catch((error) => fill(at("view"), el("p", { class: "bad" }, error.message)));
