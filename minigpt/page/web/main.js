@@ -9,6 +9,7 @@ import { renderMap } from "./map.js";
 import { openSource } from "./open_source.js";
 import { renderPanel } from "./panel.js";
 import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
+import { watchTour } from "./tour.js";
 import { stepBy } from "./view_activation.js";
 import { viewOf } from "./views.js";
 
@@ -33,6 +34,7 @@ async function start() {
     if (!app.run.changes.length) baseRun(app); // it is what later changes are compared with
     show(app);
   });
+  watchTour(app);
   // A link to a part of the page would lead out of a frame in a notebook; the focus can always be moved.
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
