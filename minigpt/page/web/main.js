@@ -8,6 +8,7 @@ import { openHistory } from "./history.js";
 import { renderMap } from "./map.js";
 import { openSource } from "./open_source.js";
 import { renderPanel } from "./panel.js";
+import { watchEdges } from "./sight.js";
 import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
 import { watchTour } from "./tour.js";
 import { stepBy } from "./view_activation.js";
@@ -35,6 +36,7 @@ async function start() {
     show(app);
   });
   watchTour(app);
+  watchEdges();
   // A link to a part of the page would lead out of a frame in a notebook; the focus can always be moved.
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
