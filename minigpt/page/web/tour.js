@@ -89,7 +89,7 @@ function bringIntoSight(stop, isAskedFor) {
   if (target && (stays || isAskedFor)) {
     const header = document.getElementById("top");
     const end = getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
-    scrollBy(0, target.getBoundingClientRect().top - end - (stays ? box().offsetHeight : 0) - 10);
+    scrollBy(0, target.getBoundingClientRect().top - end - (stays ? box().offsetHeight : 0) - 20);
     return;
   }
   const { top, bottom } = box().getBoundingClientRect();
