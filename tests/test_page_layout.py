@@ -17,7 +17,7 @@ def long_address(bundled):
 
 @pytest.mark.parametrize("size", [DESKTOP, PROJECTOR, PHONE], ids=["desktop", "projector", "phone"])
 def test_a_switch_moves_none_of_the_others(open_tab, page_address, size):
-    tab = open_tab(page_address, size=size).go("changes")
+    tab = open_tab(page_address, size=size).go("changes").type_text(LONG.removesuffix(" grandmother"))
     tops = "[...document.querySelectorAll('.switches button')].map((e) => e.offsetTop + e.offsetParent.offsetTop)"
     switches = "(e) => e.getBoundingClientRect().top - document.getElementById('view').getBoundingClientRect().top"
     expected = tab.page.eval_on_selector(".switches", switches), tab.page.evaluate(tops)

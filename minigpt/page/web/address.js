@@ -31,7 +31,7 @@ export function questionOf({ text, ids, encodes, model, changes }) {
   return { ...(encodes ? { text } : { ids }), model, changes };
 }
 
-/** What an address says: {place, question, second, stop}; second is a text or null, stop a number or null. An Error says what is wrong. */
+/** What an address says: {place, question, second, stop}; second and stop are null if it has none. An Error says what is wrong. */
 export function readAddress(address, start) {
   const fields = new URLSearchParams(address);
   const unknown = [...fields.keys()].find((key) => !KEYS.includes(key));
