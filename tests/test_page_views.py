@@ -493,15 +493,3 @@ def test_every_view_shows_any_model(open_tab, tmp_path, name):
         assert tab.page.locator("#panel .bad").count() == 0, activation
         value = float(tab.page.get_attribute(".why-value", "data-value"))
         assert value == pytest.approx(float(trace[activation].flat[-1]), abs=1e-6 * size_of(trace[activation]))
-
-
-def test_the_tour_leads_through_the_page(tab):
-    tab.click("#tour")
-    stops = []
-    while tab.page.is_visible("#tour-box"):
-        stops.append(tab.text("#tour-text"))
-        assert len(stops[-1]) > 40 and tab.page.locator("#view .bad").count() == 0
-        tab.click("#tour-next")
-        assert len(stops) < 40
-    assert len(set(stops)) == len(stops) > 4
-    assert tab.page.evaluate("document.activeElement.id") == "tour"

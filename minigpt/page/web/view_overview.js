@@ -59,7 +59,7 @@ function draw(app, place, section, width) {
     class: "scroller", tabindex: layout.scrolls ? "0" : null, role: "group", "aria-label": "the blocks of the model",
   }, board);
   const kind = `${layout.isNarrow ? " narrow" : ""}${layout.isDeep ? " deep" : ""}`;
-  const whole = el("div", { class: `whole${kind}` }, left, scroller, right);
+  const whole = el("div", { class: `whole${kind}`, style: { "--stuck": `${layout.left.width}px` } }, left, scroller, right);
   const moving = layout.isNarrow ? whole : scroller;
   moving.addEventListener("scroll", () => { scrolled = moving.scrollLeft; });
   const { why } = place;

@@ -115,9 +115,9 @@ function table({ app, head, token, key, T, K, name, q, k, v }) {
   // A long text scrolls inside the box: it stays where it was, unless another query was chosen that is out of sight.
   const old = document.querySelector(".vectors-box");
   const inSight = old && token * ROW >= old.scrollTop && (token + 2) * ROW <= old.scrollTop + old.clientHeight;
-  const top = old && (inSight || old.dataset.token === String(token)) ? old.scrollTop : Math.max(0, (token - 3) * ROW);
+  const top = old && (inSight || old.dataset.token === String(token)) ? old.scrollTop : null;
   box.dataset.token = token;
-  requestAnimationFrame(() => (box.scrollTop = top));
+  requestAnimationFrame(() => (box.scrollTop = top ?? (token + 2) * ROW - box.clientHeight));
   return box;
 }
 
