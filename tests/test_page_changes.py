@@ -61,6 +61,34 @@ def assert_code_gives(tab, logits):
     assert np.allclose(names["logits"], logits, atol=1e-4 * size_of(logits))
 
 
+def test_a_change_that_the_answer_hardly_depends_on_says_so(tab, bundled):
+    """The logit falls, the probability is still close to 1: two decimals tell the difference."""
+    model, _ = bundled
+    tab.type_text("Once upon a time there was a little girl named Julia. She lived with")
+    ids = tab.run()["ids"]
+    tab.go("changes")
+    tab.click('[aria-label="switch off head 3 of block 3"]')
+    runs = [trace_of(model, ids), trace_of(model, ids, edit={"h.3.attn.heads": head_off(3)})]
+    logits = [trace["logits"][-1].astype(float) for trace in runs]
+    best = logits[0].argmax()
+    p = [100 * softmax(x)[best] for x in logits]
+    said = tab.text("#verdict")
+    assert p[0] > 99.995 and 98 < p[1] < 99
+    shown = ["> 99.99 %", f"{p[1]:.2f} %"]
+    assert f": {shown[0]} before, {shown[1]} after." in said
+    before, after = (x[best] for x in logits)
+    lead = [x[best] - np.delete(x, best).max() for x in logits]
+    numbers = [float(x) for x in re.findall(r"[\d.]*\d", said.split("after.")[1])]
+    assert "fell by" in said and numbers == pytest.approx([before - after, before, after, *lead], rel=1e-3)
+    assert "other parts are enough for this answer" in said
+    row = tab.page.locator(f'table.outcome tr:has([data-id="{best}"])')
+    assert row.locator(".number").all_inner_texts() == shown
+    assert row.locator(".difference").inner_text() == f"−{p[0] - p[1]:.1f}"
+    assert "percentage points" in tab.text("table.outcome thead")
+    tab.click('[aria-label="switch off the MLP of block 0"]')  # now it says something else
+    assert "now it says" in tab.text("#verdict") and "logit" not in tab.text("#verdict")
+
+
 def test_what_changes_downstream_is_the_difference_of_the_traces(tab, bundled):
     model, _ = bundled
     ids = tab.run()["ids"]
