@@ -281,7 +281,7 @@ WORDS = [  # tokens, text, the word that each is a piece of
      ["Tom", "Tom", None, "because", "because", "because", "because", None, None, None, None]),
     (["un", "##happi", "##ness", "is", "##n", "!"], "unhappiness isn!",
      ["unhappiness", "unhappiness", "unhappiness", "isn", "isn", None]),
-    (["##", "head"], None, [None, None]),  # of byte-level BPE
+    (["##", "head", "er"], None, [None, "header", "header"]),  # of byte-level BPE
     (["東京"] * 20, None, [None] * 20),
     ([" na", "\ufffd", "\ufffd", "ve"], " naïve", [None] * 4),  # bytes that are no letters alone
     (["<b>", "x", "y"], None, [None, "xy", "xy"]),
