@@ -505,3 +505,29 @@ def test_the_tour_leads_through_the_page(tab):
         assert len(stops) < 40
     assert len(set(stops)) == len(stops) > 4
     assert tab.page.evaluate("document.activeElement.id") == "tour"
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, DESKTOP])
+def test_what_the_marks_of_the_overview_mean_stands_above_them(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    tab.type_text("Once upon a time there was a little girl called Julia. She lived with her mother and")
+    legend, picture = (tab.page.locator(f".overview {part}").bounding_box() for part in (".legend", ".whole"))
+    assert legend["y"] + legend["height"] <= picture["y"] < size[1] - 100
+    keys = [tab.page.get_by_text(text).last for text in ("adds a token", "Space adds the next token")]
+    boxes = [key.bounding_box() for key in keys if key.is_visible()]
+    assert any(box["y"] + box["height"] < size[1] for box in boxes)
+
+
+def test_a_guess_has_a_bar_as_long_as_its_probability(tab):
+    """Its track, which is the scale, is as wide as the box, and it lies below the text."""
+    bars = tab.page.eval_on_selector_all(
+        ".next-box .candidate",
+        """(all) => all.map((one) => {
+          const [bar, text] = ["i", ".token"].map((part) => one.querySelector(part).getBoundingClientRect());
+          const share = parseFloat(getComputedStyle(one.querySelector("i")).backgroundSize) / 100;
+          return [share, bar.width / one.clientWidth, bar.top - text.bottom, Number(one.dataset.value)];
+        })""",
+    )
+    shares, widths, below, logits = np.array(bars).T
+    assert len(bars) == 7 and (widths > 0.9).all() and (below >= 0).all()
+    assert np.allclose(np.log(shares / shares[0]), logits - logits[0], atol=0.01)
