@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import TEXT, serve_in_thread
+from browser_helpers import DESKTOP, PROJECTOR, TEXT, serve_in_thread
 from letter_models import letter_model, letter_tokenizer
 from page_checks import drawn_index, head_off, shows, size_of, trace_of
 
@@ -314,3 +314,22 @@ def test_every_patch_is_measured(tab, bundled):
         name = words.split(",")[0]
         assert f"token {t} " in words
         assert shows(value, (effect(name, t) - without) / (goal - without))
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, DESKTOP])
+def test_all_of_the_second_text_is_shown_and_the_word_to_change_selected(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    first = (
+        "One sunny morning Anna and her friend Ben found a red ball in the forest. It lay under a tree. She was glad."
+    )
+    tab.type_text(first)
+    tab.go("compare")
+    second = first.replace("Ben", "Tom").replace("glad", "sad")
+    tab.page.fill("#other-text", f"{first} ")
+    tab.press("Enter")
+    tab.page.fill("#other-text", second)
+    tab.click("#compare-run")
+    field = tab.page.locator("#other-text")
+    assert field.evaluate("(text) => text.scrollHeight <= text.clientHeight && text.scrollWidth <= text.clientWidth")
+    selected = "(text) => text.value.slice(text.selectionStart, text.selectionEnd)"
+    assert field.evaluate(selected) == "Tom" and field.input_value() == second
