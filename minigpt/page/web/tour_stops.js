@@ -7,6 +7,7 @@ import { mostOpenPosition } from "./open_choice.js";
 import { softmax, topIndices } from "./sampling.js";
 import { vocabularyTexts } from "./vocabulary.js";
 import { causesOf, mainCause } from "./why_tokens.js";
+import { quotedToken } from "./words.js";
 
 /**
  * Find what shows each step well: the head that looks hardest at an earlier token, the largest numbers, the word that the
@@ -48,7 +49,7 @@ export async function findExamples(app, run) {
     score: { name: block("attn.scores"), index: [head, last, key] },
     share: { name: block("attn.weights"), index: [head, last, key] },
     logit: { name: "logits", index: [last, next] },
-    alike: alikeHeads(rows, best), causeText: cause && (() => text(cause.position)),
+    alike: alikeHeads(rows, best), causeText: cause && (() => quotedToken(run, cause.position)),
     text, lastText: () => text(last), keyText: () => text(key), openText: () => text(open.position), live: app.start.live,
   };
 }
@@ -259,8 +260,8 @@ export const STOPS = [
     look: ".why-tokens",
     say: ({ nextText, lastText, causeText }) => [
       "Each number of the run can be traced back by a click. The panel says which words ", token(nextText), " came from. ",
-      lastText(), " itself has a part in it, because it is read last. ",
-      causeText ? ["Of the earlier words, most came from ", causeText(), "."] : "There is no earlier word that speaks for it.",
+      lastText(), " itself has a part in it, because it is read last, and so have the learnt biases. ",
+      causeText ? ["Of the earlier words, ", causeText(), " adds most."] : "There is no earlier word that speaks for it.",
     ],
     try: ({ causeText }) => [
       causeText ? ["Press “See how” in the panel: you come to the head that looked back at ", causeText(), "."]
