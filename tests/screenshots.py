@@ -74,7 +74,7 @@ def draw_page(browser, address):
     tab.page.locator(".causes.apart").wait_for()
     tab.leave_field().settled().page.mouse.move(0, 0)
     # The panel goes on below what the picture is about.
-    ends = (tab.page.locator(selector).bounding_box() for selector in (".causes.apart", ".overview .legend"))
+    ends = (tab.page.locator(selector).bounding_box() for selector in (".causes.apart", ".overview .whole"))
     bottom = max(box["y"] + box["height"] for box in ends) + 4
     save(tab, "page", {"x": 0, "y": 0, "width": DESKTOP[0], "height": bottom})
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import TEXT, VIEWS, serve_in_thread
+from browser_helpers import DESKTOP, PROJECTOR, TEXT, VIEWS, serve_in_thread
 from hostile_texts import HOSTILE_TEXTS, is_harmed
 from page_checks import assert_numbers_are_those_of, drawn_index, shows, size_of, trace_of
 
@@ -423,6 +423,64 @@ def test_a_logit_names_the_word_that_it_came_from(tab, bundled):
     assert len(tab.settled().texts("#panel .trail .crumb")) == 1 and tab.place()["token"] == key
     tab.click("#back")
     assert tab.place() == place
+
+
+def words_of_logit(tab, bundled, text):
+    """Ask for the best next token of a text: what the panel says, and Steps.token_attribution of the same logit."""
+    tab.go("overview")
+    tab.type_text(text)
+    tab.click(".next-box .candidate")
+    _, (position, token), _ = asked(tab)
+    return tab.text(".why-tokens .cause"), minigpt.step(*bundled, text).token_attribution(token, position=position)
+
+
+def test_the_answer_about_a_logit_says_how_much_of_it_a_word_is(tab, bundled):
+    """With the last word and the biases first; "most" is more than half of what speaks for it."""
+    start = "Once upon a time there was a little"
+    for text, is_most in (
+        (f"{start} girl named Julia. She lived with", True),
+        (f"{start} boy named Tom. Tom lived with", False),
+    ):
+        said, found = words_of_logit(tab, bundled, text)
+        earlier = found.by_token[:-1]
+        assert (earlier.max() > earlier[earlier > 0].sum() / 2) == is_most
+        assert ("most of" in said, "than from any other earlier word" in said) == (is_most, not is_most)
+        logit, own, biases, cause = (float(x) for x in re.findall(r"[+-]?\d+\.\d+", said.replace("−", "-"))[:4])
+        assert [logit, own, biases, cause] == pytest.approx(
+            [found.logit, found.by_token[-1], found.bias, earlier.max()], rel=1e-3
+        )
+
+
+def test_a_word_that_hands_on_another_says_so(tab, bundled):
+    said, found = words_of_logit(tab, bundled, "Once upon a time there was a boy named Tom. He lived with")
+    boy = found.tokens.index(" boy")
+    edge = found.edges[boy]
+    assert found.tokens[edge.query] == " named" == found.tokens[int(found.by_token[:-1].argmax())]
+    assert (
+        f"“␣named”, which had read “␣boy” ({100 * edge.weight:.0f} %)" in said
+        and f"+{found.by_token[boy]:.4g}." in said
+    )
+    said, _ = words_of_logit(tab, bundled, "Once upon a time there was a little boy named Tom. Tom lived with")
+    assert "which had read" not in said  # no other word comes by way of this one
+
+
+def test_a_piece_is_named_with_its_word(tab, bundled):
+    said, _ = words_of_logit(tab, bundled, "The fox was sad because")
+    assert "came from “u” (in “because”)" in said and "the last token “se” (in “because”) itself" in said
+    assert "“␣sad”" in tab.texts(".causes .from")  # a token that is a word stands alone
+    tab.why("h.0.attn.weights", 0, 7, 6)
+    assert "“se” (in “because”) gives to “u” (in “because”)" in tab.text(".why .say")
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, DESKTOP])
+def test_the_panel_of_a_logit_begins_with_the_answer(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    tab.click(".next-box .candidate")
+    heading, answer, number = (
+        tab.page.locator(selector).bounding_box() for selector in (".why-tokens h2", ".why-tokens .cause", "#why-title")
+    )
+    assert heading["y"] < answer["y"] < answer["y"] + answer["height"] < min(size[1], number["y"])
+    assert heading["y"] > tab.page.locator("#panel").bounding_box()["y"]
 
 
 def test_a_longer_text_is_looked_at_from_its_end(tab):

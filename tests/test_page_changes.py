@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import TEXT, serve_in_thread
+from browser_helpers import DESKTOP, PROJECTOR, TEXT, serve_in_thread
 from letter_models import letter_model, letter_tokenizer
 from page_checks import drawn_index, head_off, shows, size_of, trace_of
 
@@ -59,6 +59,34 @@ def assert_code_gives(tab, logits):
     names = {}
     exec(tab.text("#view .code-block code"), names)
     assert np.allclose(names["logits"], logits, atol=1e-4 * size_of(logits))
+
+
+def test_a_change_that_the_answer_hardly_depends_on_says_so(tab, bundled):
+    """The logit falls, the probability is still close to 1: two decimals tell the difference."""
+    model, _ = bundled
+    tab.type_text("Once upon a time there was a little girl named Julia. She lived with")
+    ids = tab.run()["ids"]
+    tab.go("changes")
+    tab.click('[aria-label="switch off head 3 of block 3"]')
+    runs = [trace_of(model, ids), trace_of(model, ids, edit={"h.3.attn.heads": head_off(3)})]
+    logits = [trace["logits"][-1].astype(float) for trace in runs]
+    best = logits[0].argmax()
+    p = [100 * softmax(x)[best] for x in logits]
+    said = tab.text("#verdict")
+    assert p[0] > 99.995 and 98 < p[1] < 99
+    shown = ["> 99.99 %", f"{p[1]:.2f} %"]
+    assert f": {shown[0]} before, {shown[1]} after." in said
+    before, after = (x[best] for x in logits)
+    lead = [x[best] - np.delete(x, best).max() for x in logits]
+    numbers = [float(x) for x in re.findall(r"[\d.]*\d", said.split("after.")[1])]
+    assert "fell by" in said and numbers == pytest.approx([before - after, before, after, *lead], rel=1e-3)
+    assert "other parts are enough for this answer" in said
+    row = tab.page.locator(f'table.outcome tr:has([data-id="{best}"])')
+    assert row.locator(".number").all_inner_texts() == shown
+    assert row.locator(".difference").inner_text() == f"−{p[0] - p[1]:.1f}"
+    assert "percentage points" in tab.text("table.outcome thead")
+    tab.click('[aria-label="switch off the MLP of block 0"]')  # now it says something else
+    assert "now it says" in tab.text("#verdict") and "logit" not in tab.text("#verdict")
 
 
 def test_what_changes_downstream_is_the_difference_of_the_traces(tab, bundled):
@@ -286,3 +314,22 @@ def test_every_patch_is_measured(tab, bundled):
         name = words.split(",")[0]
         assert f"token {t} " in words
         assert shows(value, (effect(name, t) - without) / (goal - without))
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, DESKTOP])
+def test_all_of_the_second_text_is_shown_and_the_word_to_change_selected(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    first = (
+        "One sunny morning Anna and her friend Ben found a red ball in the forest. It lay under a tree. She was glad."
+    )
+    tab.type_text(first)
+    tab.go("compare")
+    second = first.replace("Ben", "Tom").replace("glad", "sad")
+    tab.page.fill("#other-text", f"{first} ")
+    tab.press("Enter")
+    tab.page.fill("#other-text", second)
+    tab.click("#compare-run")
+    field = tab.page.locator("#other-text")
+    assert field.evaluate("(text) => text.scrollHeight <= text.clientHeight && text.scrollWidth <= text.clientWidth")
+    selected = "(text) => text.value.slice(text.selectionStart, text.selectionEnd)"
+    assert field.evaluate(selected) == "Tom" and field.input_value() == second

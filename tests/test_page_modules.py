@@ -293,3 +293,24 @@ def test_tokens_are_visible(tab):
     assert shown[:4] == ["␣a", "↵", "⇥", "∅"]
     assert shown[4:8] == ["\\u{200b}", "\\u{202e}", "\\u{2028}", "\\u{0}"]
     assert all(shown) and "\u200d" not in shown[-1]
+
+
+WORDS = [  # tokens, text, the word that each is a piece of
+    (["T", "om", " was", " be", "ca", "u", "se", ",", "\n", "L", "."], None,
+     ["Tom", "Tom", None, "because", "because", "because", "because", None, None, None, None]),
+    (["un", "##happi", "##ness", "is", "##n", "!"], "unhappiness isn!",
+     ["unhappiness", "unhappiness", "unhappiness", "isn", "isn", None]),
+    (["##", "head", "er"], None, [None, "header", "header"]),  # of byte-level BPE
+    (["東京"] * 20, None, [None] * 20),
+    ([" na", "\ufffd", "\ufffd", "ve"], " naïve", [None] * 4),  # bytes that are no letters alone
+    (["<b>", "x", "y"], None, [None, "xy", "xy"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "expected"), WORDS, ids=["bpe", "wordpiece", "hashes", "long", "bytes", "markup"]
+)
+def test_the_tokens_of_a_word_are_joined(tab, tokens, text, expected):
+    run = {"tokens": tokens, "text": text or "".join(tokens)}
+    script = "({wordOf}, run) => run.tokens.map((_, t) => wordOf(run, t))"
+    assert tab.module("words.js", script, run) == expected

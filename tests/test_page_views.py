@@ -1,5 +1,6 @@
 """What the views of the page show, in a real browser, against the same computed in Python."""
 
+import io
 import itertools
 import re
 
@@ -8,6 +9,7 @@ import pytest
 from browser_helpers import DESKTOP, PROJECTOR, TEXT, VIEWS, serve_in_thread
 from letter_models import letter_model, letter_tokenizer, random_text
 from page_checks import assert_numbers_are_those_of, drawn_index, head_off, number_of, shows, size_of, trace_of
+from PIL import Image
 
 import minigpt
 from minigpt import GPT2, GPT2Config
@@ -495,13 +497,54 @@ def test_every_view_shows_any_model(open_tab, tmp_path, name):
         assert value == pytest.approx(float(trace[activation].flat[-1]), abs=1e-6 * size_of(trace[activation]))
 
 
-def test_the_tour_leads_through_the_page(tab):
-    tab.click("#tour")
-    stops = []
-    while tab.page.is_visible("#tour-box"):
-        stops.append(tab.text("#tour-text"))
-        assert len(stops[-1]) > 40 and tab.page.locator("#view .bad").count() == 0
-        tab.click("#tour-next")
-        assert len(stops) < 40
-    assert len(set(stops)) == len(stops) > 4
-    assert tab.page.evaluate("document.activeElement.id") == "tour"
+@pytest.mark.parametrize("size", [PROJECTOR, DESKTOP])
+def test_what_the_marks_of_the_overview_mean_stands_above_them(open_tab, page_address, size):
+    tab = open_tab(page_address, size=size)
+    tab.type_text("Once upon a time there was a little girl called Julia. She lived with her mother and")
+    legend, picture = (tab.page.locator(f".overview {part}").bounding_box() for part in (".legend", ".whole"))
+    assert legend["y"] + legend["height"] <= picture["y"] < size[1] - 100
+    keys = [tab.page.get_by_text(text).last for text in ("adds a token", "Space adds the next token")]
+    boxes = [key.bounding_box() for key in keys if key.is_visible()]
+    assert any(box["y"] + box["height"] < size[1] for box in boxes)
+
+
+def test_a_guess_has_a_bar_as_long_as_its_probability(tab):
+    """Its track, which is the scale, is as wide as the box, and it lies below the text."""
+    bars = tab.page.eval_on_selector_all(
+        ".next-box .candidate",
+        """(all) => all.map((one) => {
+          const [bar, text] = ["i", ".token"].map((part) => one.querySelector(part).getBoundingClientRect());
+          const share = parseFloat(getComputedStyle(one.querySelector("i")).backgroundSize) / 100;
+          return [share, bar.width / one.clientWidth, bar.top - text.bottom, Number(one.dataset.value)];
+        })""",
+    )
+    shares, widths, below, logits = np.array(bars).T
+    assert len(bars) == 7 and (widths > 0.9).all() and (below >= 0).all()
+    assert np.allclose(np.log(shares / shares[0]), logits - logits[0], atol=0.01)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_largest_numbers_stand_out_on_the_page(open_tab, page_address, scheme):
+    """Of the values of a head, which are smaller than its queries; on a dark page they are bright."""
+    tab = open_tab(page_address, color_scheme=scheme)
+    tab.go("vectors", layer=0, head=0)
+    tab.page.evaluate("document.querySelectorAll('.row-mark').forEach((mark) => mark.remove())")
+    assert largest_contrast(tab, ".vectors-picture:last-child canvas") > (6 if scheme == "dark" else 3)
+    tab.go("activation", name="h.0.resid")
+    assert largest_contrast(tab, "#view .field canvas") > (6 if scheme == "dark" else 3)
+
+
+def largest_contrast(tab, selector):
+    """Return the largest contrast of WCAG 2 between a pixel of an element and the page behind it."""
+    image = Image.open(io.BytesIO(tab.page.locator(selector).last.screenshot())).convert("RGB")
+    pixels = np.array(image)[2:-2, 2:-2].reshape(-1, 3)
+    back = [
+        int(x) for x in re.findall(r"\d+", tab.page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
+    ]
+    seen, behind = (luminance(np.array(colour) / 255) for colour in (pixels, back))
+    return ((np.maximum(seen, behind) + 0.05) / (np.minimum(seen, behind) + 0.05)).max()
+
+
+def luminance(colour):
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]

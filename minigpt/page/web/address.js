@@ -2,15 +2,16 @@
 // lead there. It looks like view=attention&layer=2&why=h.2.attn.scores-1-5-3&text=Once+upon+a+time. An address comes
 // from anyone, so nothing in it is taken that is not expected.
 
+import { STOPS } from "./tour_stops.js";
 import { VIEWS, viewOf } from "./views.js";
 
 const NUMBERS = ["layer", "head", "token", "key", "entry", "pushed", "against", "answer", "wrong"];
 const WORDS = ["name", "norm", "stage"];
-const KEYS = ["view", ...NUMBERS, ...WORDS, "why", "from", "text", "ids", "model", "changes", "second"];
+const KEYS = ["view", ...NUMBERS, ...WORDS, "why", "from", "text", "ids", "model", "changes", "second", "stop"];
 const MAX_TRAIL = 100; // numbers that were asked on the way
 
-/** The address of what the page shows: the place, the run, and the second text. */
-export function addressOf({ place, run, other, start }) {
+/** The address of what the page shows: the place, the run, the second text, and the stop of the tour, counted from 1. */
+export function addressOf({ place, run, other, start, stop }) {
   const { text, ids, model, changes } = questionOf(run);
   const fields = fieldsOf(place);
   for (const { why, ...before } of place.why?.trail ?? []) {
@@ -21,6 +22,7 @@ export function addressOf({ place, run, other, start }) {
   if (model !== start.model) fields.set("model", model);
   if (changes.length) fields.set("changes", JSON.stringify(changes));
   if (other) fields.set("second", other.text);
+  if (stop !== null) fields.set("stop", stop + 1);
   return fields.toString();
 }
 
@@ -29,7 +31,7 @@ export function questionOf({ text, ids, encodes, model, changes }) {
   return { ...(encodes ? { text } : { ids }), model, changes };
 }
 
-/** What an address says: {place, question, second}; second is a text or null. An Error says what is wrong. */
+/** What an address says: {place, question, second, stop}; second and stop are null if it has none. An Error says what is wrong. */
 export function readAddress(address, start) {
   const fields = new URLSearchParams(address);
   const unknown = [...fields.keys()].find((key) => !KEYS.includes(key));
@@ -44,7 +46,7 @@ export function readAddress(address, start) {
   const asked = fields.has("ids") ? { ids: integers(fields.get("ids").split("-"), "ids") }
     : { text: fields.get("text") ?? start.text };
   const question = { ...asked, model, changes: readChanges(fields.get("changes")) };
-  return { place, question, second: fields.get("second") };
+  return { place, question, second: fields.get("second"), stop: readStop(fields.get("stop")) };
 }
 
 function fieldsOf(place) {
@@ -67,6 +69,14 @@ function readPlace(fields) {
     place.why = { name: word(name, "why"), index: integers(index, "why") };
   }
   return place;
+}
+
+/** The stop of the tour, counted from 0; null if there is none. */
+function readStop(text) {
+  if (text === null) return null;
+  const [stop] = integers([text], "stop");
+  if (stop < 1 || stop > STOPS.length) throw new Error("it names no stop of the tour");
+  return stop - 1;
 }
 
 /** The embedding is the layer -1, to the logit lens. */

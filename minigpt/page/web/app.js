@@ -16,6 +16,7 @@ export class App {
     this.run = null; // the answer to the question "run": tokens, steps, changes ...
     this.other = null; // a second run to compare with
     this.start = null; // the answer to the question "start"
+    this.stop = null; // of the tour, counted from 0, while it is open
     this.asked = null; // {name, index}: the number that was clicked last
     this.listeners = { run: [], place: [], leave: [], stay: [], shown: [], status: [] };
     this.kept = new Map();
@@ -97,12 +98,12 @@ export class App {
     const turn = ++this.#turn, { place: left } = this;
     const isLatest = () => turn === this.#turn && this.place === left;
     try {
-      const { place, question, second } = readAddress(address, this.start);
+      const { place, question, second, stop } = readAddress(address, this.start);
       // Changes may copy from the run of the second text.
       const ofSecond = { text: second, model: question.model, changes: [] };
       const other = second === null ? null : await this.#runOf(ofSecond, this.other);
       const run = await this.#runOf(question, this.run);
-      if (isLatest()) this.#arrive(run, other, this.#checked(place, run));
+      if (isLatest()) this.#arrive(run, other, this.#checked(place, run), stop);
     } catch (error) {
       if (!isLatest()) return;
       if (error instanceof NoAnswer) return this.#stay(error);
@@ -135,9 +136,9 @@ export class App {
     return place;
   }
 
-  #arrive(run, other, place) {
+  #arrive(run, other, place, stop = null) {
     const isOther = run !== this.run || other !== this.other;
-    Object.assign(this, { run, other, place });
+    Object.assign(this, { run, other, place, stop });
     this.asked = place.why ?? this.#fitting({ why: this.asked }).why ?? null;
     this.history.replace(addressOf(this));
     this.tell(isOther ? "run" : "place");

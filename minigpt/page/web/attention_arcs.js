@@ -3,6 +3,7 @@
 import { tokenRadio } from "./choose.js";
 import { el, fill, percent } from "./dom.js";
 import { figure } from "./figures.js";
+import { scrolledBefore, scrollToShow } from "./sight.js";
 
 const THICKEST = 14; // pixels, of a weight of 1
 const FAINTEST = 0.01; // smaller weights have no arc
@@ -46,9 +47,10 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
     el("div", { class: "places", role: "radiogroup", "aria-label": "the token that looks back" }, words),
   );
   const scroller = el("div", { class: "arcs-scroll" }, frame);
+  let before = scrolledBefore("arcs-scroll");
   let spots = [];
 
-  /** Find where the tokens stand; a line that is too long is scrolled to the arc that matters most. */
+  /** Find where the tokens stand. A line that is too long stays where it was, if the chosen token is in sight. */
   function measure() {
     spots = words.map((word) => ({
       x: word.offsetLeft + word.offsetWidth / 2,
@@ -56,9 +58,8 @@ export function arcs(app, { name, head, weights, token, onchoose }) {
       top: word.offsetTop,
       bottom: word.offsetTop + word.offsetHeight,
     }));
-    const most = weights.subarray(token * T, token * T + token + 1).reduce((best, x, s, row) => (x > row[best] ? s : best), 0);
-    const [left, right] = [words[most].offsetLeft, words[token].offsetLeft + words[token].offsetWidth];
-    scroller.scrollLeft = Math.min(left - 8, right - scroller.clientWidth + 8);
+    scrollToShow(scroller, words[token], before ?? scroller.scrollLeft);
+    before = null;
     draw(token);
   }
 

@@ -1,5 +1,28 @@
 // The focus stays where it was when a part of the page is drawn anew: whoever uses the keyboard keeps their place.
 
+let isByKeyboard = true; // whether the keyboard, and not a click, has led to where the focus is
+let lastKey = ""; // since the last click
+
+/** Whether the keyboard has led to what has the focus. A browser's :focus-visible forgets it when a view is drawn anew. */
+export function cameByKeyboard() {
+  return isByKeyboard;
+}
+
+addEventListener("pointerdown", () => {
+  isByKeyboard = false;
+  lastKey = "";
+}, true);
+
+addEventListener("keydown", ({ key }) => {
+  lastKey = key;
+  if (key === "Tab") isByKeyboard = true;
+}, true);
+
+// In a list, the arrow keys move the focus. What is drawn anew gets it from nowhere.
+addEventListener("focusin", ({ relatedTarget }) => {
+  if (relatedTarget && /^(Arrow|Home|End)/.test(lastKey)) isByKeyboard = true;
+});
+
 /** Note where the focus is within a container; the function returned puts it back after the children were replaced. */
 export function keepFocus(container) {
   const active = document.activeElement;

@@ -4,12 +4,14 @@ import { App } from "./app.js";
 import { whyNotHere } from "./browser.js";
 import { baseRun } from "./changes.js";
 import { el, fill, place as placeName } from "./dom.js";
-import { keepFocus } from "./focus.js";
+import { cameByKeyboard, keepFocus } from "./focus.js";
 import { openHistory } from "./history.js";
 import { renderMap } from "./map.js";
 import { openSource } from "./open_source.js";
 import { renderPanel } from "./panel.js";
+import { watchEdges } from "./sight.js";
 import { addToken, buildTop, isAdding, updateTabs, updateTop } from "./top.js";
+import { watchTour } from "./tour.js";
 import { stepBy } from "./view_activation.js";
 import { viewOf } from "./views.js";
 
@@ -38,6 +40,8 @@ async function start() {
     if (!app.run.changes.length) baseRun(app); // it is what later changes are compared with
     show(app);
   });
+  watchTour(app);
+  watchEdges();
   // A link to a part of the page would lead out of a frame in a notebook; the focus can always be moved.
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -47,6 +51,8 @@ async function start() {
   buildTop(app, at("top"));
   await app.follow(app.history.address);
   addEventListener("keydown", (event) => keys(app, event));
+  // A button is pressed when Space is let go, in Firefox even if what it went down on was prevented.
+  addEventListener("keyup", (event) => event.key === " " && !isTakenBySpace(event.target) && event.preventDefault());
   // A message is about what was done last. Whoever does the next thing has read it.
   addEventListener("change", () => app.say(""), true);
   addEventListener("click", (event) => event.target.closest("button, summary") && app.say(""), true);
@@ -122,19 +128,29 @@ function titleOf(app, view) {
 }
 
 function keys(app, event) {
-  const typing = event.target.closest?.("textarea, input, select");
-  if (typing || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
-  const onButton = event.target.closest?.("button, a, summary");
+  if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === " ") {
+    if (isTakenBySpace(event.target)) return;
+    event.preventDefault();
+    if (!(event.repeat && isAdding())) addToken(app);
+    return;
+  }
+  if (event.target.closest?.("textarea, input, select")) return;
   const actions = {
     ArrowRight: () => stepBy(app, 1),
     ArrowLeft: () => stepBy(app, -1),
     Backspace: () => app.back(),
     Escape: () => app.place.why && app.go({ ...app.place, why: undefined }),
-    " ": onButton ? null : () => !(event.repeat && isAdding()) && addToken(app),
   };
   if (!actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();
+}
+
+/** Whether Space belongs to an element: to a field always, to a button only if the keyboard has led there. */
+function isTakenBySpace(element) {
+  if (element.closest?.('textarea, select, input:not([type="radio"], [type="checkbox"])')) return true;
+  return cameByKeyboard() && Boolean(element.closest?.("button, a, summary, input"));
 }
 
 /** Say in place of the page why there is none. A notebook says it itself, beside its static picture. */

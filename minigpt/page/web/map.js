@@ -1,12 +1,14 @@
 // The model as a column, from the tokens below to the next token above: every part opens its view.
 
+import { spot } from "./choose.js";
 import { el, fill } from "./dom.js";
+import { normOf } from "./view_norm.js";
 
 const MAX_HIGH = 6; // blocks that are drawn with a line for each part; of more, each is one line
 
 /** Draw the map of the model into an element; the present place is marked. */
 export function renderMap(app, element) {
-  const { place } = app;
+  const place = wholePlace(app);
   const L = app.config.n_layer;
   const many = L > MAX_HIGH;
   const button = (label, to, title, isHere = matches(place, to)) =>
@@ -18,10 +20,10 @@ export function renderMap(app, element) {
     const head = place.layer === layer ? (place.head ?? 0) : 0;
     const here = layerOf(place) === layer;
     // The model is read from below to above, and in a line of its own from left to right.
-    const mlp = button("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, here && isOf(place, "mlp", /\.mlp\./));
+    const mlp = button("MLP", { view: "mlp", layer }, `the MLP of block ${layer}`, here && isOf(place, ["mlp"], /\.mlp\.|\.ln_2$/));
     const attention = button(
       many ? "attn" : "attention", { view: "attention", layer, head }, `the attention of block ${layer}`,
-      here && isOf(place, "attention", /\.attn\./));
+      here && isOf(place, ["attention", "vectors"], /\.attn\.|\.ln_1$/));
     return el("div", { class: "block", role: "group", "aria-label": `block ${layer}`, dataset: { layer } },
       el("span", { class: "name" }, many ? layer : `block ${layer}`), many ? [attention, mlp] : [mlp, attention]);
   });
@@ -42,15 +44,25 @@ function matches(place, to) {
   return Object.entries(to).every(([key, value]) => place[key] === value);
 }
 
+const OF_NAMES = ["activation", "norm"]; // views of one activation
+
+/** The place with what its view shows if it does not say: the embedding, block 0 ... */
+function wholePlace(app) {
+  const { place } = app;
+  if (place.view === "activation") return { ...place, name: place.name ?? "embed" };
+  if (place.view === "norm") return { ...place, name: normOf(app, place) };
+  return ["attention", "vectors", "mlp"].includes(place.view) ? { ...place, layer: spot(app, place).layer } : place;
+}
+
 /** The block where the reader is: from the name of an activation, or the layer of the view. */
 function layerOf({ view, name, layer }) {
   const block = /^h\.(\d+)\./.exec(name ?? "");
-  return view === "activation" && block ? Number(block[1]) : (layer ?? null);
+  return OF_NAMES.includes(view) && block ? Number(block[1]) : (layer ?? null);
 }
 
-/** Whether the place is a part's own view, or one of the part's activations. */
+/** Whether the place is one of a part's own views, or one of the part's activations; its layer norm is read by it alone. */
 function isOf({ view, name }, own, names) {
-  return view === own || (view === "activation" && names.test(name ?? ""));
+  return own.includes(view) || (OF_NAMES.includes(view) && names.test(name ?? ""));
 }
 
 /** Scroll the map, and nothing else, so that the part can be seen. */

@@ -20,6 +20,15 @@ export async function nextTokens(app, a, b, count = 10) {
   return { rows: rows.slice(0, count), logits };
 }
 
+const NEARLY_ONE = 0.95, DIGITS = 2;
+
+/** A probability as a percentage; one that is nearly 1 with two decimals, so that it can be compared. */
+export function finePercent(p) {
+  if (p < NEARLY_ONE || p === 1) return percent(p);
+  const text = (100 * p).toFixed(DIGITS);
+  return text === "100.00" ? "> 99.99 %" : `${text} %`;
+}
+
 /** A table of the next tokens of two runs. asks: which of them is app.run, whose numbers can be asked about. */
 export function nextTokensTable(app, { rows }, names, asks = [false, true]) {
   const position = app.run.ids.length - 1;
@@ -28,16 +37,16 @@ export function nextTokensTable(app, { rows }, names, asks = [false, true]) {
     const p = row.p[side];
     const attributes = { class: "p", dataset: { value: p, id: row.id } };
     const marked = asks[side] && asked?.name === "logits" && asked.index[1] === row.id && asked.index[0] === position;
-    const text = !asks[side] ? el("span", { class: "number" }, percent(p))
+    const text = !asks[side] ? el("span", { class: "number" }, finePercent(p))
       : el("button", {
         class: `number${marked ? " marked" : ""}`, title: `where the logit of ${tokenText(row.text)} comes from`,
         onclick: () => app.why("logits", [position, row.id]),
-      }, percent(p));
+      }, finePercent(p));
     return el("td", attributes, amount(p), text);
   };
   return el("table", { class: "numbers outcome" },
     el("caption", { class: "sr-only" }, `The most probable next tokens: ${names.join(", ")}, and the difference`),
-    headings(["next token", ...names, "difference"]),
+    headings(["next token", ...names, "difference (percentage points)"]),
     el("tbody", {}, rows.map((row) => el("tr", {},
       el("th", { scope: "row" }, token(row.text)), cell(row, 0), cell(row, 1),
       el("td", { class: "difference", dataset: { value: row.p[1] - row.p[0] } }, points(row.p[1] - row.p[0]))))));
@@ -57,8 +66,8 @@ export function amount(part) {
 /** A difference of probabilities in percentage points, with its sign. */
 function points(difference) {
   const size = Math.abs(100 * difference);
-  if (size < 0.05) return "0";
-  return `${difference > 0 ? "+" : "−"}${size.toFixed(size < 10 ? 1 : 0)}`;
+  if (size < 0.005) return "0";
+  return `${difference > 0 ? "+" : "−"}${size.toFixed(size < 0.995 ? 2 : size < 9.95 ? 1 : 0)}`;
 }
 
 /**

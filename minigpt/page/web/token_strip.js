@@ -1,6 +1,7 @@
 // The tokens of the text in a row, one of them chosen: for the views that look at one position.
 
 import { el, token, tokenText } from "./dom.js";
+import { scrolledBefore, scrollToShow } from "./sight.js";
 
 /** The position a view looks at: the place's, or the last. */
 export function positionOf(app, place) {
@@ -29,11 +30,11 @@ export function tokenStrip(app, place, label) {
     onclick: () => choose(position),
   }, token(text)));
   const strip = el("div", { class: "token-strip", role: "radiogroup", "aria-label": label, onkeydown: keys }, buttons);
-  // A long text scrolls inside its row, to the chosen token as soon as the row is on the page and has a size.
+  // A long text scrolls inside its row, as soon as the row is on the page and has a size.
+  const before = scrolledBefore("token-strip");
   new ResizeObserver((_, observer) => {
     if (!strip.clientWidth) return; // it is not on the page yet
-    const button = buttons[chosen];
-    strip.scrollLeft = button.offsetLeft - strip.offsetLeft - (strip.clientWidth - button.offsetWidth) / 2;
+    scrollToShow(strip, buttons[chosen], before);
     observer.disconnect();
   }).observe(strip);
   return strip;

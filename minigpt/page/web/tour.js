@@ -8,33 +8,44 @@ import { findExamples, STOPS } from "./tour_stops.js";
 
 const box = () => document.getElementById("tour-box");
 
-let at = null; // the stop, while the tour is open
-let listening = false;
-let isArriving = false; // at a stop: the box is brought into sight as soon as the view is there
+let told = null; // the stop that the box tells of, while the tour is open
+let arriving = null; // at a stop, "arrive" or "show": it is brought into sight as soon as the view is there
+
+/** Let the box follow the app's stop, which the address leads to, too. */
+export function watchTour(app) {
+  app.on("place", () => follow(app));
+  app.on("run", () => follow(app, true)); // the sentences name the tokens of the text
+  app.on("shown", () => {
+    mark(app.stop === null ? null : STOPS[app.stop].look);
+    if (arriving && app.stop !== null) bringIntoSight(app.stop, arriving === "show");
+    arriving = null;
+  });
+}
 
 /** Begin the tour at its first stop. */
 export function startTour(app) {
-  if (!listening) {
-    listening = true;
-    app.on("run", () => at !== null && tell(app, at)); // the sentences name the tokens of the text
-    app.on("shown", () => {
-      mark(at === null ? null : STOPS[at].look);
-      if (isArriving) bringIntoSight(isArriving === "show");
-      isArriving = false;
-    });
-  }
-  build(app);
-  box().hidden = false;
-  goTo(app, 0).then(() => document.getElementById("tour-next").focus({ preventScroll: true }));
+  goTo(app, 0).then(() => document.getElementById("tour-next")?.focus({ preventScroll: true }));
 }
 
-/** Close the tour; the focus goes back to the button that opened it. */
-function endTour() {
-  at = null;
-  box().hidden = true;
-  fill(box());
-  mark(null);
-  document.getElementById("tour").focus();
+/** Close the tour. */
+function endTour(app) {
+  app.stop = null;
+  app.replace(app.place);
+}
+
+/** Tell of the stop where the reader is, or of none. */
+function follow(app, isOtherRun = false) {
+  const { stop } = app;
+  if (stop === told && !isOtherRun) return;
+  if (stop === null && told !== null) {
+    if (box().contains(document.activeElement)) document.getElementById("tour").focus();
+    box().hidden = true;
+    fill(box());
+  }
+  if (stop !== null && told === null) build(app);
+  if (stop !== told) arriving ??= "arrive";
+  told = stop;
+  if (stop !== null) tell(app, stop);
 }
 
 /** The frame of the box is built once, so that the focus stays on its buttons from stop to stop. */
@@ -43,41 +54,42 @@ function build(app) {
     el("div", { class: "bar" },
       el("span", { id: "tour-count", class: "hint" }),
       el("span", { class: "grow" }),
-      el("button", { id: "tour-back", onclick: () => goTo(app, at - 1) }, "Previous stop"),
-      el("button", { id: "tour-next", class: "main", onclick: () => (isLast(at) ? endTour() : goTo(app, at + 1)) }, "Next stop"),
+      el("button", { id: "tour-back", onclick: () => goTo(app, app.stop - 1) }, "Previous stop"),
+      el("button", { id: "tour-next", class: "main", onclick: () => (isLast(app.stop) ? endTour(app) : goTo(app, app.stop + 1)) }, "Next stop"),
       el("button", {
-        id: "tour-again", title: "go to what this stop is about", onclick: () => goTo(app, at, "show"),
+        id: "tour-again", title: "go to what this stop is about", onclick: () => goTo(app, app.stop, "show"),
       }, "Show it"),
-      el("button", { id: "tour-close", onclick: endTour }, "Close")),
+      el("button", { id: "tour-close", onclick: () => endTour(app) }, "Close")),
     el("div", { id: "tour-text", "aria-live": "polite" }));
   box().onkeydown = (event) => {
     if (event.key !== "Escape") return;
     event.stopPropagation();
-    endTour();
+    endTour(app);
   };
+  box().hidden = false;
 }
 
 /** how: "show" leads to what the stop is about, even where that takes the box out of sight. */
 async function goTo(app, stop, how = "arrive") {
-  at = Math.max(0, stop);
-  const found = await tell(app, at);
-  if (!found || at === null) return;
-  isArriving = how;
+  app.stop = stop;
+  const found = await tell(app, stop);
+  if (!found || app.stop !== stop) return;
+  arriving = how;
   const before = app.place;
-  const place = STOPS[at].place(found);
+  const place = STOPS[stop].place(found);
   // On a small screen the panel would cover what the stop says: there it opens with "Show it".
   app.go(how === "show" || staysInSight() ? place : { ...place, why: undefined });
   if (app.place === before) app.replace(before); // it is there already; it is drawn again, and shown
 }
 
 /** Scroll to what a stop is about, below the box. On a small screen the box is read first, and "Show it" leads on. */
-function bringIntoSight(isAskedFor) {
-  const target = document.querySelector(STOPS[at].show ?? "#view > *");
+function bringIntoSight(stop, isAskedFor) {
+  const target = document.querySelector(STOPS[stop].show ?? "#view > *");
   const stays = staysInSight();
   if (target && (stays || isAskedFor)) {
     const header = document.getElementById("top");
     const end = getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
-    scrollBy(0, target.getBoundingClientRect().top - end - (stays ? box().offsetHeight : 0) - 10);
+    scrollBy(0, target.getBoundingClientRect().top - end - (stays ? box().offsetHeight : 0) - 20);
     return;
   }
   const { top, bottom } = box().getBoundingClientRect();
@@ -91,7 +103,7 @@ function staysInSight() {
 
 const examples = { run: null, found: null }; // of the present text, searched for once
 
-/** Write the text of a stop. */
+/** Write the text of a stop into the box; return what the text shows best, or null if it cannot be found. */
 async function tell(app, stop) {
   const { title, notebook, say, try: attemptThis } = STOPS[stop];
   const found = await attempt(app, async () => {
@@ -100,7 +112,7 @@ async function tell(app, stop) {
     return examples.found;
   });
   if (!found) examples.run = null;
-  if (!found || stop !== at) return found;
+  if (!found || stop !== app.stop || box().hidden) return found;
   document.getElementById("tour-count").textContent = `Stop ${stop + 1} of ${STOPS.length}`;
   document.getElementById("tour-back").disabled = stop === 0;
   document.getElementById("tour-next").textContent = isLast(stop) ? "Finish" : "Next stop";

@@ -7,6 +7,7 @@ import { mostOpenPosition } from "./open_choice.js";
 import { softmax, topIndices } from "./sampling.js";
 import { vocabularyTexts } from "./vocabulary.js";
 import { causesOf, mainCause } from "./why_tokens.js";
+import { quotedToken } from "./words.js";
 
 /**
  * Find what shows each step well: the head that looks hardest at an earlier token, the largest numbers, the word that the
@@ -48,7 +49,7 @@ export async function findExamples(app, run) {
     score: { name: block("attn.scores"), index: [head, last, key] },
     share: { name: block("attn.weights"), index: [head, last, key] },
     logit: { name: "logits", index: [last, next] },
-    alike: alikeHeads(rows, best), causeText: cause && (() => text(cause.position)),
+    alike: alikeHeads(rows, best), causeText: cause && (() => quotedToken(run, cause.position)),
     text, lastText: () => text(last), keyText: () => text(key), openText: () => text(open.position), live: app.start.live,
   };
 }
@@ -99,7 +100,7 @@ export const STOPS = [
     title: "A text becomes tokens",
     notebook: "01_tokens",
     place: ({ last }) => ({ view: "overview", token: last }),
-    look: "#view",
+    look: ".overview .tokens",
     say: ({ T, V }) => [
       `A model knows no letters and no words. It knows ${count(V, "token")}, pieces of text with a number each, and this `,
       `text is ${T} of them. A sign like ␣ is the space that belongs to a token.`,
@@ -125,7 +126,7 @@ export const STOPS = [
     title: "The residual stream",
     notebook: "04_block",
     place: ({ last }) => ({ view: "stream", token: last }),
-    look: "#view",
+    look: ".stream-table",
     say: ({ L }) => [
       `From here on every token has one vector, the stream, that runs through ${count(L, "block")}. Attention and the MLP `,
       "read it, and add what they found. Nothing is ever overwritten.",
@@ -148,7 +149,7 @@ export const STOPS = [
     title: "Query, key, value",
     notebook: "03_attention",
     place: ({ layer, head, last, key }) => ({ view: "vectors", layer, head, token: last, key }),
-    look: "#view",
+    look: ".vectors-box",
     say: ({ K, layer, head }) => [
       `Each head makes three vectors of ${count(K, "number")} from every token: the query says what it looks for, the key `,
       `what it is found by, the value what it hands on. This is head ${head} of block ${layer}, the one that looks back `,
@@ -220,7 +221,7 @@ export const STOPS = [
     title: "The lens: what if it stopped here?",
     notebook: "11_looking_inside",
     place: ({ last }) => ({ view: "lens", token: last }),
-    look: "#view",
+    look: ".lens-frame",
     say: ({ L, nextText }) => [
       "The last layer norm and the table of tokens make logits of the stream: how well does it fit each token? The lens ",
       `does this already after every block. Watch the guess form over ${count(L, "block")} until it is `, token(nextText), ".",
@@ -231,7 +232,7 @@ export const STOPS = [
     title: "The next token",
     notebook: "06_decoding",
     place: ({ last }) => ({ view: "next", token: last }),
-    look: "#view",
+    look: ".next .wide",
     show: ".next-bars",
     say: ({ nextText, probability }) => [
       "Softmax makes probabilities of the logits; ", token(nextText), ` has ${percent(probability)}. Taking the best is `,
@@ -259,8 +260,8 @@ export const STOPS = [
     look: ".why-tokens",
     say: ({ nextText, lastText, causeText }) => [
       "Each number of the run can be traced back by a click. The panel says which words ", token(nextText), " came from. ",
-      lastText(), " itself has a part in it, because it is read last. ",
-      causeText ? ["Of the earlier words, most came from ", causeText(), "."] : "There is no earlier word that speaks for it.",
+      lastText(), " itself has a part in it, because it is read last, and so have the learnt biases. ",
+      causeText ? ["Of the earlier words, ", causeText(), " adds most."] : "There is no earlier word that speaks for it.",
     ],
     try: ({ causeText }) => [
       causeText ? ["Press “See how” in the panel: you come to the head that looked back at ", causeText(), "."]
@@ -271,7 +272,7 @@ export const STOPS = [
     title: "And does it matter?",
     notebook: "11_looking_inside",
     place: ({ layer, head }) => ({ view: "changes", layer, head }),
-    look: "#view",
+    look: ".changes .scrolling",
     show: "#verdict",
     say: ({ layer, head, alike, keyText, live }) => [
       alike.length > 1 ? `${capital(headsInWords(alike))} ${alike.length === 2 ? "both look" : "all look"} at `

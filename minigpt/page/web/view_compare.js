@@ -64,9 +64,18 @@ function nameOf(app, place) {
 
 /** The field for the second text. */
 function secondText(app) {
-  const text = el("input", {
-    id: "other-text", type: "text", dir: "auto", spellcheck: "false", value: app.other?.text ?? app.run.text,
+  const text = el("textarea", {
+    id: "other-text", rows: "1", dir: "auto", spellcheck: "false", title: "Enter compares, Shift + Enter begins a new line",
+    oninput: () => grow(text),
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      text.form.requestSubmit();
+    },
   });
+  text.value = app.other?.text ?? app.run.text;
+  text.setSelectionRange(...wordToChange(app));
+  new ResizeObserver(() => requestAnimationFrame(() => grow(text))).observe(text); // as soon as it has a width, and with another one
   const submit = (event) => {
     event.preventDefault();
     attempt(app, () => app.newOther(text.value));
@@ -91,6 +100,22 @@ function secondText(app) {
     app.start.live && button("compare-example", "An example", "two texts that differ in a name", example),
     app.other && button("compare-swap", "Swap", "the second text becomes the one that every view shows", swap),
     app.other && button("compare-end", "End", "forget the second text", () => app.newOther(null)));
+}
+
+/** Make a text field as high as its text. */
+function grow(text) {
+  text.style.height = "auto";
+  text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
+}
+
+/** The part of the second text that is selected when the field gets the focus: the first token that differs, or the end. */
+function wordToChange({ run, other }) {
+  const { tokens, text } = other ?? run;
+  const at = other ? other.ids.findIndex((id, t) => id !== run.ids[t]) : -1;
+  if (at < 0 || tokens.join("") !== text) return [text.length, text.length];
+  const start = tokens.slice(0, at).join("").length;
+  const spaces = tokens[at].length - tokens[at].trimStart().length;
+  return [start + spaces, start + tokens[at].length];
 }
 
 /** Which tokens stand above each other: equal positions, or with different lengths equal beginnings and ends. */

@@ -2,6 +2,7 @@
 
 import { el, fill, percent, token, tokenText } from "./dom.js";
 import { heatmap } from "./heatmap.js";
+import { scrolledBefore, scrollToShow } from "./sight.js";
 import { positionOf, tokenStrip } from "./token_strip.js";
 
 const BEST = 5; // tokens of one cell that are listed
@@ -21,8 +22,9 @@ export const view = {
     const element = el("section", { class: "lens" });
     const draw = async () => {
       const lens = await answer;
+      const before = scrolledBefore("lens-frame");
       fill(element, intro(), table(app, place, lens), await detail(app, place, atPosition(lens, positionOf(app, place))));
-      requestAnimationFrame(() => scrollToChosen(element));
+      requestAnimationFrame(() => scrollToChosen(element, before));
     };
     // A large model works for seconds: meanwhile the view says so.
     const waiting = new Promise((resolve) => setTimeout(resolve, PATIENCE, "waiting"));
@@ -139,11 +141,12 @@ function table(app, place, lens) {
   ];
 }
 
-function scrollToChosen(element) {
+function scrollToChosen(element, before) {
   const frame = element.querySelector(".lens-frame"), cell = element.querySelector(".chosen");
   if (!frame || !cell) return;
-  const inFrame = cell.getBoundingClientRect().left - frame.getBoundingClientRect().left;
-  frame.scrollLeft += inFrame - frame.clientWidth * 0.7;
+  const stuck = frame.querySelector("th").offsetWidth;
+  frame.style.setProperty("--stuck", `${stuck}px`);
+  scrollToShow(frame, cell.parentElement, before, stuck);
 }
 
 /** The best tokens of the chosen cell, and the vector that they were read from. lens: of the chosen position. */

@@ -148,7 +148,7 @@ export const view = {
 };
 
 /** The layer norm of a place: the one it names, or the one that reads or feeds what it names. */
-function normOf(app, place) {
+export function normOf(app, place) {
   const names = normNames(app);
   const wanted = place.norm ?? place.name ?? "";
   if (names.includes(wanted)) return wanted;

@@ -59,7 +59,7 @@ function draw(app, place, section, width) {
     class: "scroller", tabindex: layout.scrolls ? "0" : null, role: "group", "aria-label": "the blocks of the model",
   }, board);
   const kind = `${layout.isNarrow ? " narrow" : ""}${layout.isDeep ? " deep" : ""}`;
-  const whole = el("div", { class: `whole${kind}` }, left, scroller, right);
+  const whole = el("div", { class: `whole${kind}`, style: { "--stuck": `${layout.left.width}px` } }, left, scroller, right);
   const moving = layout.isNarrow ? whole : scroller;
   moving.addEventListener("scroll", () => { scrolled = moving.scrollLeft; });
   const { why } = place;
@@ -78,7 +78,7 @@ function draw(app, place, section, width) {
     class: "column", style: { left: "0", width: `${layout.right.width}px`, top: "22px" },
     onclick: () => app.go({ view: "next", token: place.token }),
   }, layout.right.width < HEADING ? "next token" : "guess for the next token"));
-  fill(section, layout.isAbove && box, introduction(app, chosen), whole, legend(), el("p", { class: "sr-only", id: "overview-words" }));
+  fill(section, layout.isAbove && box, introduction(app, chosen), legend(), whole, el("p", { class: "sr-only", id: "overview-words" }));
   requestAnimationFrame(() => { moving.scrollLeft = scrolled; });
 
   const words = section.querySelector("#overview-words");
@@ -93,20 +93,21 @@ function draw(app, place, section, width) {
 function introduction(app, chosen) {
   const { config, run } = app;
   return el("p", { class: "lead" },
-    "The text goes in at the left, ", run.ids.length === 1 ? "one token" : `${run.ids.length} tokens, a row for each`,
+    run.ids.length === 1 ? "One token goes" : `${run.ids.length} tokens go`, " in at the left, a row for each",
     `. ${config.n_layer === 1 ? "The one block" : `Each of the ${config.n_layer} blocks`} lets every row `,
     el("b", { class: "is-attention" }, "gather from earlier rows"), " (attention) and ",
     el("b", { class: "is-mlp" }, "work on what it has"), " (MLP)",
-    ". At the right, each row guesses its next token; click a guess to see which words it came from. In full: ",
-    "“", token(run.tokens[chosen]), "”.");
+    ". At the right, each row guesses its next token; click a guess to see which words it came from. ",
+    "Arcs and more guesses: those of “", token(run.tokens[chosen]), "”, the chosen token.");
 }
 
 function legend() {
   const key = (name, text) => el("span", {}, el("i", { class: `key ${name}` }), text);
   return el("p", { class: "legend" },
-    key("key-arc", "attention: the wider, the more"),
-    key("key-dot", "how much attention adds"), key("key-square", "how much the MLP adds"),
-    key("key-strip", "the stream: blue above 0, red below"));
+    key("key-arc", "attention: wider is more"), key("key-dot", "what attention adds"),
+    key("key-square", "what the MLP adds"), key("key-strip", "stream: blue above 0, red below"),
+    el("span", { class: "keys" }, el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " go through the activations, ",
+      el("kbd", {}, "Space"), " adds a token"));
 }
 
 /** The streams: a line for each row, and a band behind the chosen one; the frames of the blocks. */
@@ -273,7 +274,7 @@ async function predictions({ app, run, layout, board, right, box, chosen, isAske
       class: `candidate${isAsked("logits", [chosen, id]) ? " asked" : ""}`,
       dataset: { name: "logits", index: `${chosen},${id}`, value: String(logit) },
       title: `logit ${number(logit)}: ask which words it came from`, onclick: () => app.why("logits", [chosen, id]),
-    }, el("i", { style: { width: `${100 * probability}%` } }), token(text), el("span", {}, percent(probability)))));
+    }, el("i", { style: { "--share": `${100 * probability}%` } }), token(text), el("span", {}, percent(probability)))));
   // The last guess of a row is a logit of the run, so it can be asked; the guesses on the way have a view of their own.
   const asks = (position, { id, text }) => ({
     title: `“${tokenText(text)}” after “${tokenText(run.tokens[position])}”: ask which words it came from`,

@@ -52,7 +52,8 @@ export const view = {
       el(
         "p",
         { class: "hint" },
-        "Choose a query at the left and a key in the middle. A cell is a number: blue above 0, red below.",
+        "Choose a query at the left and a key in the middle. A cell is a number: blue above 0, red below; full colour is ",
+        `${number(scalesOf(at).shared)} in Q and K, ${number(scalesOf(at).own)} in V.`,
       ),
       el("h3", {}, "How well the query of ", quoted(tokens[token]), " fits the key of ", quoted(tokens[key])),
       scoreOf(at, place),
@@ -62,9 +63,14 @@ export const view = {
   },
 };
 
+/** The numbers of full colour: one for Q and K, which are multiplied, and one for V, whose numbers may be far smaller. */
+function scalesOf({ q, k, v }) {
+  return { shared: largestOf(q, k), own: largestOf(v) };
+}
+
 /** Q, K and V of the head side by side, a row for each token, with the choice of a query and a key. */
 function table({ app, head, token, key, T, K, name, q, k, v }) {
-  const largest = largestOf(q, k, v);
+  const { shared, own } = scalesOf({ q, k, v });
   const names = (id, label, chosen, change, isFaint = () => false) =>
     el(
       "div",
@@ -82,7 +88,7 @@ function table({ app, head, token, key, T, K, name, q, k, v }) {
         values,
         rows: T,
         columns: K,
-        largest,
+        largest: part === "v" ? own : shared,
         cellWidth: "fill",
         cellHeight: ROW,
         label: placeName(name(part), [head]),
@@ -115,9 +121,9 @@ function table({ app, head, token, key, T, K, name, q, k, v }) {
   // A long text scrolls inside the box: it stays where it was, unless another query was chosen that is out of sight.
   const old = document.querySelector(".vectors-box");
   const inSight = old && token * ROW >= old.scrollTop && (token + 2) * ROW <= old.scrollTop + old.clientHeight;
-  const top = old && (inSight || old.dataset.token === String(token)) ? old.scrollTop : Math.max(0, (token - 3) * ROW);
+  const top = old && (inSight || old.dataset.token === String(token)) ? old.scrollTop : null;
   box.dataset.token = token;
-  requestAnimationFrame(() => (box.scrollTop = top));
+  requestAnimationFrame(() => (box.scrollTop = top ?? (token + 2) * ROW - box.clientHeight));
   return box;
 }
 

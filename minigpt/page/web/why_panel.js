@@ -23,7 +23,9 @@ export function renderWhy(app, name, index) {
   const title = el("h2", { id: "why-title", tabindex: "-1" }, el("code", {}, placeText(name, index)));
   const value = el("output", { class: "why-value" }, "…");
   const body = el("div", { class: "why-body" });
-  panel.append(...[trail(app, name, index), el("div", { class: "why-number" }, title, value), body].filter(Boolean));
+  // Of a logit, the words that it came from are the first answer.
+  const words = name === "logits" && renderTokens(app, ...index, ask);
+  panel.append(...[trail(app, name, index), words, el("div", { class: "why-number" }, title, value), body].filter(Boolean));
 
   const show = ([answer, words]) => {
     fill(value, `= ${number(answer.value)}`);
@@ -78,7 +80,6 @@ function contents(app, answer, words) {
   return [
     el("p", { class: "say" }, words),
     answer.note && el("p", { class: "note", role: "note" }, answer.note),
-    answer.name === "logits" && renderTokens(app, ...answer.index, ask),
     el("p", { class: "formula" }, answer.formula),
     answer.numbers && el("pre", { class: "in-numbers" }, answer.numbers.replaceAll(" * ", " × ")),
     terms.length > 0 && [

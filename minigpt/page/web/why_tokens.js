@@ -1,9 +1,10 @@
 // Which tokens a logit came from: the answer to the question "token_attribution".
 
-import { el, fill, percent, token, tokenText } from "./dom.js";
+import { el, fill, number, percent, token, tokenText } from "./dom.js";
 import { topIndices } from "./sampling.js";
 import { vocabularyTexts } from "./vocabulary.js";
 import { bar, signed } from "./why_bar.js";
+import { quotedToken } from "./words.js";
 
 const SHOWN = 4;
 const RIVALS = 6; // of the most probable tokens, to compare with
@@ -17,7 +18,7 @@ let compared = { v: null, rival: null }; // the token that the reader weighs v a
  * is none. ask(factor) goes on to a number.
  */
 export function renderTokens(app, t, v, ask) {
-  const heading = () => el("h3", {}, "Which words did it come from?");
+  const heading = () => el("h2", {}, "Which words did it come from?");
   const section = el("section", { class: "why-tokens", "aria-label": "Which words it came from" },
     heading(), el("p", { class: "hint" }, "Going back from the logit …"));
   const show = async () => {
@@ -93,7 +94,7 @@ function known(x) {
 /** The part of the last token itself: no answer to the question which earlier word it was. */
 function own(run, t, value) {
   return {
-    title: ["“", token(run.tokens[t]), "” itself"], note: "any text that ends in it has a part like this", value,
+    title: [quotedToken(run, t), " itself"], note: "any text that ends in it has a part like this", value,
   };
 }
 
@@ -109,9 +110,21 @@ export function mainCause({ words }) {
   return words.reduce((best, word) => (word.value > Math.max(0, best?.value ?? 0) ? word : best), null);
 }
 
-function contents(app, t, { words, apart }, text, rival, ask) {
+/** Whether one earlier token speaks more for the prediction than all other earlier ones that do. */
+export function isMost({ words }, cause) {
+  return 2 * cause.value > words.reduce((sum, { value }) => sum + Math.max(0, value), 0);
+}
+
+const CARRIED = 0.3; // attention weight from which a token is said to hand on another one
+
+/** The earlier word that comes to the prediction mostly by way of the token at `position`, or null. */
+export function carriedBy({ words }, position) {
+  return words.find(({ edge }) => edge?.query === position && edge.weight >= CARRIED) ?? null;
+}
+
+function contents(app, t, { value: logit, words, apart }, text, rival, ask) {
   const scale = Math.max(...[...words, ...apart].map((part) => Math.abs(part.value)).filter(Number.isFinite)) || 1;
-  const quoted = (s) => ["“", token(app.run.tokens[s]), "”"];
+  const quoted = (s) => quotedToken(app.run, s);
   const go = ({ edge: { layer, head, query }, position }) => ask(app, { name: `h.${layer}.attn.weights`, index: [head, query, position] });
   const way = ({ edge: { layer, head, query, weight } }) =>
     [quoted(query), ` takes ${percent(weight)} from it: block ${layer}, head ${head}`];
@@ -129,13 +142,21 @@ function contents(app, t, { words, apart }, text, rival, ask) {
   const apartRow = ({ title, note, value }) => el("li", { class: "term", dataset: { value: String(value) } },
     el("span", { class: "value" }, signed(value)), bar(value / scale), el("span", { class: "from" }, title),
     el("span", { class: "what" }, el("span", {}, note)));
-  const cause = mainCause({ words });
+  const cause = mainCause({ words }), carried = cause && carriedBy({ words }, cause.position);
   const said = ["“", token(text), "”", rival && [" rather than “", token(rival.text), "”"]];
+  const [own, biases] = apart;
+  const alone = [`Of the ${rival ? "difference" : "logit"} ${number(logit)}, the last token `, quoted(t),
+    ` itself adds ${signed(own.value)}, learnt biases ${signed(biases.value)}. `];
+  const from = (place) => [" came from ", el("strong", {}, quoted(place)), ` (${signed(cause.value)})`];
   return [
     el("p", { class: "cause" },
-      !words.length ? "There is no earlier word: all of it comes from this one."
+      alone,
+      !words.length ? "There is no earlier word."
         : !cause ? "No earlier word speaks for it."
-          : ["Apart from the last word itself, most of ", said, " came from ", el("strong", {}, quoted(cause.position)), ". "],
+          : isMost({ words }, cause) ? ["Apart from these, most of ", said, from(cause.position), ". "]
+            : ["Apart from these, more of ", said, from(cause.position), " than from any other earlier word. "],
+      carried && [quoted(cause.position), ", which had read ", quoted(carried.position), ` (${percent(carried.edge.weight)}), `,
+        "also carries that word on: its part is counted on its own, ", signed(carried.value), ". "],
       cause?.edge && el("button", { id: "why-cause", onclick: () => go(cause) }, "See how: ", way(cause))),
     words.length > 0 && el("ol", { class: "causes", "aria-label": "earlier words" }, words.slice(0, SHOWN).map(row), more),
     el("h4", {}, "From no earlier word"),

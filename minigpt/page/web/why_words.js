@@ -1,12 +1,13 @@
 // What a number is, in one plain sentence for each kind of activation: the first thing that the panel says about it.
 
 import { percent, token } from "./dom.js";
+import { quotedToken } from "./words.js";
 import { vocabularyTexts } from "./vocabulary.js";
 
 /** The sentence about one number: a list of texts and elements; a promise of one for logits. */
 export function sentence(app, name, index) {
   const [, block, part] = /^(?:h\.(\d+)\.)?(.+)$/.exec(name);
-  const quoted = (t) => ["“", token(app.run.tokens[t]), "”"];
+  const quoted = (t) => quotedToken(app.run, t);
   const t = index.at(-2); // the token, or in [head, query, key] the query
   const here = quoted(index.length === 3 && !/scores|weights/.test(part) ? index[1] : t);
   const { n_embd, head_size, activation_function: activation } = app.config;
