@@ -38,7 +38,7 @@ export const view = {
           el("h3", {}, "Any other change"), changeForm(app, place)),
         el("div", {},
           el("h3", {}, "The next token, before and after"),
-          nextTokensTable(app, outcome, ["before", "after"]),
+          nextTokensTable(app, outcome, ["before", "after"]), reason(app, outcome),
           el("h3", {}, "The changes of this run"), changeList(app), python.element)),
       downstream(app, base));
   },
@@ -93,34 +93,40 @@ function changeList(app) {
     }, "Remove"))));
 }
 
+/** The most probable next token before the changes, and after them. */
+function bestTokens({ rows }) {
+  return [0, 1].map((side) => rows.reduce((a, b) => (b.p[side] > a.p[side] ? b : a)));
+}
+
 /** One sentence on what became of the next token; before any change, on what it is. */
-function verdict(app, { rows, logits }) {
-  const [before, after] = [0, 1].map((side) => rows.reduce((a, b) => (b.p[side] > a.p[side] ? b : a)));
+function verdict(app, outcome) {
+  const [before, after] = bestTokens(outcome);
   const [p, q] = [finePercent(before.p[0]), finePercent(after.p[1])];
   const words = !app.run.changes.length
     ? ["Unchanged, the model says ", token(before.text), ` (${p}). Switch a part off: does it still say so?`]
     : before.id === after.id
-    ? ["The model still says ", token(before.text), `: ${p} before, ${q} after. `, hardly(app, before, logits)]
+    ? ["The model still says ", token(before.text), `: ${p} before, ${q} after.`]
     : ["The model said ", token(before.text), ` (${p}); now it says `, token(after.text), ` (${q}).`];
   return el("p", { class: "verdict", id: "verdict" }, words);
 }
 
 const HARDLY = 0.05; // a difference of probabilities
 
-/** If a change hardly moves the probability of the best token: what became of its logit, and of its lead over the next best. */
-function hardly({ run }, { id, p }, logits) {
-  if (Math.abs(p[1] - p[0]) >= HARDLY) return null;
+/** If changes hardly move the probability of the best token: what became of its logit, and of its lead over the next best. */
+function reason({ run }, outcome) {
+  const { logits } = outcome;
+  const [{ id, p }, best] = bestTokens(outcome);
+  if (!run.changes.length || best.id !== id || Math.abs(p[1] - p[0]) >= HARDLY) return null;
   const [before, after] = logits.map((all) => all[id]);
   const difference = after - before;
   const lead = logits.map((all) => all[id] - all.reduce((most, x, i) => (i === id ? most : Math.max(most, x)), -Infinity));
   const isOff = run.changes.every(({ kind }) => kind === "zero");
-  return [
+  return el("p", { id: "reason" },
     Math.abs(difference) < 0.005 ? "Its logit stays the same. "
       : `Its logit ${difference < 0 ? "fell" : "rose"} by ${number(Math.abs(difference))}, from ${number(before)} to ${number(after)}`
         + ", the probability hardly moved: its lead over the next best token was "
         + `${number(lead[0])} and is ${number(lead[1])}. `,
-    isOff ? "Without what is switched off, other parts are enough for this answer." : "The answer does not depend on this alone.",
-  ];
+    isOff ? "Without what is switched off, other parts are enough for this answer." : "The answer does not depend on this alone.");
 }
 
 const STRIP_CELL = 20; // pixels
