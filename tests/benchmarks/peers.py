@@ -69,9 +69,10 @@ def compare(folder, work, peers, n_rounds):
         "median over rounds"
     )
     for peer, ms in times.items():
-        minigpt_ms = times.get(f"minigpt-{MINIGPT_PRECISIONS[peer.partition('-')[2]]}")
+        program, _, precision = peer.partition("-")
+        minigpt_ms = times.get(f"minigpt-{MINIGPT_PRECISIONS.get(precision)}")
         ratio = ""
-        if minigpt_ms and not peer.startswith("minigpt"):
+        if minigpt_ms and program != "minigpt":
             ratio = f"{statistics.median(a / b for a, b in zip(ms, minigpt_ms, strict=False)):6.2f}x"
         print(f"  {peer:12s} {min(ms):9.2f} {statistics.median(ms):9.2f}   {ratio}")
 
