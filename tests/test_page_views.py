@@ -310,6 +310,21 @@ def test_the_python_of_the_next_token_draws_the_same(tab, bundled, capsys):
         assert shown == shown_texts(tab, [printed])[0], (place, seed)
 
 
+def test_a_view_that_is_never_shown_takes_no_clicks(tab):
+    """While a page goes on, a view may be made in vain; the one that is shown stays the one that is used."""
+    tab.go("next", token=8)
+    tab.page.evaluate(
+        """async () => {
+          const { view } = await import(new URL("view_next.js", document.baseURI));
+          await view.render(minigpt, { ...minigpt.place, token: 4 });
+        }"""
+    )
+    tab.click("#draw")
+    assert tab.text("#view .draw .result bdi")
+    tab.page.fill("#temperature", "0")
+    assert "Greedy" in tab.settled().text("#view .draw .result")
+
+
 def test_the_lens_is_that_of_looking(tab, bundled):
     model, tokenizer = bundled
     lens = logit_lens(model, tokenizer, TEXT)

@@ -2,11 +2,8 @@
 
 import { el } from "./dom.js";
 
-/**
- * top_k 0, top_p 1 and min_p 0 are off. drawnAt: the run and position where a token was drawn. changed() is called when
- * a setting has changed.
- */
-export const settings = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, seed: 0, drawnAt: null, changed: () => {} };
+/** top_k 0, top_p 1 and min_p 0 are off. drawnAt: the run and position where a token was drawn. */
+export const settings = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, seed: 0, drawnAt: null };
 
 /** The settings as the options of minigpt/generation/options.py. */
 export function samplingOptions() {
@@ -21,48 +18,49 @@ function countsUpTo(V) {
   return [...counts, 0];
 }
 
-/** The sliders, as {element, show(reasons)}; f is called when one is moved. */
+/** The sliders, as {element, changed(), show(reasons)}; f is called when one is moved, or after changed(). */
 export function samplingControls(V, f) {
   const counts = countsUpTo(V);
   if (settings.top_k >= V) settings.top_k = 0;
+  let asked = false;
+  const changed = () => {
+    // Several moves within one frame are one change.
+    if (!asked) requestAnimationFrame(() => { asked = false; f(); });
+    asked = true;
+  };
   const nearest = (k) => (k ? Math.max(0, counts.findIndex((count) => count >= k || count === 0)) : counts.length - 1);
   const sliders = [
-    slider("temperature", { min: 0, max: 2, step: 0.05 }, "temperature", {
+    slider(changed, "temperature", { min: 0, max: 2, step: 0.05 }, "temperature", {
       words: (x) => (x === 0 ? "0" : x.toFixed(2)),
       meaning(x) {
         if (x === 0) return "always the best: greedy";
         return x < 1 ? "below 1: the likely ones get more" : x > 1 ? "above 1: the rare ones get more" : "1: as the model says";
       },
     }),
-    slider("top_k", { min: 0, max: counts.length - 1, step: 1 }, "top-k", {
+    slider(changed, "top_k", { min: 0, max: counts.length - 1, step: 1 }, "top-k", {
       toSlider: nearest, fromSlider: (x) => counts[x], words: (k) => (k ? String(k) : "off"),
       meaning: (k, fallen) => (k ? `the ${k === 1 ? "best stays" : `${k} best stay`}; ${fallen} struck out` : "keeps every token"),
     }),
-    slider("top_p", { min: 0, max: 1, step: 0.01 }, "top-p", {
+    slider(changed, "top_p", { min: 0, max: 1, step: 0.01 }, "top-p", {
       words: (p) => (p < 1 ? p.toFixed(2) : "off"),
       meaning: (p, fallen) => (p < 1 ? `the best until they hold ${Math.round(100 * p)} %; ${fallen} struck out` : "keeps every token"),
     }),
-    slider("min_p", { min: 0, max: 1, step: 0.01 }, "min-p", {
+    slider(changed, "min_p", { min: 0, max: 1, step: 0.01 }, "min-p", {
       words: (p) => (p ? p.toFixed(2) : "off"),
       meaning: (p, fallen) => (p ? `at least ${Math.round(100 * p)} % of the best's p; ${fallen} struck out` : "keeps every token"),
     }),
   ];
-  let asked = false;
-  settings.changed = () => {
-    // Several moves within one frame are one change.
-    if (!asked) requestAnimationFrame(() => { asked = false; f(); });
-    asked = true;
-  };
   const turnOff = () => {
     Object.assign(settings, { temperature: 1, top_k: 0, top_p: 1, min_p: 0 });
     for (const s of sliders) s.read();
-    settings.changed();
+    changed();
   };
   const reset = el("button", { id: "reset-sampling", type: "button", onclick: turnOff }, "Reset");
   return {
     element: el("div", { class: "sampling", role: "group", "aria-labelledby": "sampling-label" },
       el("div", { class: "bar" }, el("span", { id: "sampling-label", class: "hint" }, "What to do with the probabilities before the draw, from left to right:"), reset),
       el("div", { class: "sliders" }, sliders.map((s) => s.element))),
+    changed,
     show(reasons) {
       const fallen = {};
       for (const reason of reasons) if (reason) fallen[reason] = (fallen[reason] ?? 0) + 1;
@@ -71,10 +69,10 @@ export function samplingControls(V, f) {
   };
 }
 
-function slider(name, range, label, { words, meaning, toSlider = (x) => x, fromSlider = (x) => x }) {
+function slider(changed, name, range, label, { words, meaning, toSlider = (x) => x, fromSlider = (x) => x }) {
   const moved = () => {
     settings[name] = fromSlider(Number(input.value));
-    settings.changed();
+    changed();
   };
   const input = el("input", { ...range, id: name, type: "range", oninput: moved });
   const value = el("output", { for: name });

@@ -80,7 +80,7 @@ function bars(app, place, { logits, position, tokens, texts }) {
     body.append(row.element);
     return row;
   };
-  const draw = drawing(app, { tokens, texts, position, rows, extra });
+  const draw = drawing(app, { tokens, texts, position, rows, extra, changed: () => controls.changed() });
   const marked = tokens.includes(place.why?.index?.[1]) && place.why.name === "logits" ? place.why.index[1] : tokens[0];
 
   function update() {
@@ -178,8 +178,8 @@ function arithmetic(logits, probs, id, text, position) {
       ` — the sum is over exp(logit − largest) of all ${logits.length} tokens at position ${position}.`));
 }
 
-/** Draw one token: the random number, where it falls among the probabilities, and the token. */
-function drawing(app, { tokens, texts, position, rows, extra }) {
+/** Draw one token: the random number, where it falls among the probabilities, and the token. changed(): calls update. */
+function drawing(app, { tokens, texts, position, rows, extra, changed }) {
   let last = null; // what update() was given
   let added = null; // the row of a token that is not among the most probable
   // Asking for a logit draws this view anew: what was drawn stays.
@@ -195,7 +195,7 @@ function drawing(app, { tokens, texts, position, rows, extra }) {
   function setSeed(value) {
     if (!Number.isSafeInteger(value) || value < 0) return;
     settings.seed = value;
-    settings.changed();
+    changed();
   }
   function drawOne() {
     if (drawn() && last.options.do_sample) seed.value = String(settings.seed + 1); // a second click is another draw
