@@ -13,7 +13,7 @@ from reference import configs, lively_model, random_ids
 
 from minigpt import GPT2, KVCache
 from minigpt.ops import jit, plain
-from minigpt.ops.jit.int8 import MAX_FINE_ROWS
+from minigpt.ops.jit.int8 import MAX_FINE_ROWS, MAX_INPUTS
 from minigpt.ops.jit.linear import MAX_CACHED_INPUTS
 from minigpt.ops.jit.parallel import MIN_PARALLEL_SIZE
 from minigpt.ops.jit.registers import BYTE_PRODUCT, HAS_BFLOAT16_PRODUCTS
@@ -131,10 +131,11 @@ def test_linear_in_8_bits_of_values_without_a_scale(kind):
     assert_same(jit.linear(x, weight), quiet(plain.linear, x, weight), np.abs(x).max())
 
 
-def test_sums_in_8_bits_never_overflow():
-    n_in = 2**17  # 127 * 32767 * 2^17 is far beyond 32 bits
-    weight = Int8Matrix.pack(np.ones((3, n_in), np.float32)).T
-    assert jit.linear(np.ones((1, n_in), np.float32), weight)[0].tolist() == pytest.approx([n_in] * 3, rel=1e-2)
+@pytest.mark.parametrize("n_in", [MAX_INPUTS, 2**17])  # the most that the kernel takes; more go to BLAS
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_in_8_bits_never_overflow(n_in, sign):
+    weight = Int8Matrix.pack(np.full((3, n_in), sign, np.float32)).T
+    assert jit.linear(np.ones((1, n_in), np.float32), weight)[0].tolist() == pytest.approx([sign * n_in] * 3, rel=1e-4)
 
 
 @given(data=st.data(), kind=kinds, B=st.integers(1, 3), H=st.integers(1, 3), T=st.sampled_from([1, 2, 5, 130, 300]))

@@ -113,11 +113,7 @@ def attribution(
     numbers: PassNumbers, token: str | int, other: str | int | None = None, position: int = -1
 ) -> Attribution:
     """Split a logit over the parts of the model. See Steps.attribution."""
-    T, V = numbers.array("logits").shape
-    require_integer("position", position, -T, T - 1)
-    token_id = token_id_of(numbers.tokenizer, token, "token", V)
-    other_id = None if other is None else token_id_of(numbers.tokenizer, other, "other", V)
-    (found,) = attributions(numbers, [(int(position) % T, token_id, other_id)])
+    (found,) = attributions(numbers, [checked_logit(numbers, token, other, position)])
     return found
 
 
@@ -175,6 +171,15 @@ def attributions(numbers: PassNumbers, logits: list[tuple[int, int, int | None]]
             )
         )
     return found
+
+
+def checked_logit(numbers, token, other, position):
+    """Return the position from 0, the id of the token and that of the other or None. Raises ValueError."""
+    T, V = numbers.array("logits").shape
+    require_integer("position", position, -T, T - 1)
+    token_id = token_id_of(numbers.tokenizer, token, "token", V)
+    other_id = None if other is None else token_id_of(numbers.tokenizer, other, "other", V)
+    return int(position) % T, token_id, other_id
 
 
 def logit_and_readout(numbers, position, token_id, other_id):

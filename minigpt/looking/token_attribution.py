@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from minigpt.activations import find_activation
-from minigpt.checks import require_integer
-from minigpt.looking.attribution import logit_and_readout, logit_title
+from minigpt.looking.attribution import checked_logit, logit_and_readout, logit_title
 from minigpt.looking.figures import label_tokens, new_figure, text_style
-from minigpt.looking.inputs import token_id_of
 from minigpt.looking.labels import token_label
 from minigpt.looking.why.numbers import PassNumbers
 from minigpt.ops.plain import linear
@@ -97,15 +95,11 @@ def token_attribution(
     From the logit backwards, block by block, as training/backward.py does it: dx is what each number of the stream
     adds to the logit, and at the embedding  by_token[t] = sum_d dx[t, d] embed[t, d].
     """
-    T, V = numbers.array("logits").shape
-    require_integer("position", position, -T, T - 1)
-    position = int(position) % T
-    token_id = token_id_of(numbers.tokenizer, token, "token", V)
-    other_id = None if other is None else token_id_of(numbers.tokenizer, other, "other", V)
+    position, token_id, other_id = checked_logit(numbers, token, other, position)
     if "h.0.attn.weights" not in numbers.trace:
         raise ValueError("the replaced attention does not tap its weights: nothing can be followed back through it")
     logit, readout = logit_and_readout(numbers, position, token_id, other_id)
-    n_layer, params = numbers.config.n_layer, numbers.model.params
+    T, n_layer, params = len(numbers.ids), numbers.config.n_layer, numbers.model.params
     run = FrozenPass(numbers, position + 1)
     dx = np.zeros((1, position + 1, numbers.config.n_embd), numbers.model.dtype)
     dx[0, -1] = readout

@@ -72,8 +72,9 @@ class Panels:
             some = some.reshape(-1, self.array.shape[1] * self.array.shape[3])
             return some[start - first * PANEL : stop - first * PANEL : step, : self.shape[1]]
         rows = np.asarray(rows)
-        if ((rows < -self.shape[0]) | (rows >= self.shape[0])).any():
-            raise IndexError(f"a matrix of {self.shape[0]} rows has no row {rows.max()}")
+        outside = (rows < -self.shape[0]) | (rows >= self.shape[0])
+        if outside.any():
+            raise IndexError(f"a matrix of {self.shape[0]} rows has no row {rows[outside][0]}")
         panel, output = np.divmod(rows % self.shape[0], PANEL)
         return self.array[panel, :, output].reshape(*rows.shape, -1)[..., : self.shape[1]]
 
