@@ -1,5 +1,7 @@
 """The dot products of bytes that processors have, against integers of NumPy, and those of others, as machine code."""
 
+from functools import cache
+
 import llvmlite.binding as llvm
 import numba
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llvmlite import ir
 
-from minigpt.ops.jit import dot_products
+from minigpt.ops.jit import amx, dot_products
 from minigpt.ops.jit.dot_products import DOT_PRODUCTS, has
 from minigpt.ops.jit.registers import (
     HAS_BFLOAT16_PRODUCTS,
@@ -19,7 +21,8 @@ from minigpt.ops.jit.registers import (
     load,
     store,
 )
-from minigpt.ops.packed import BFloat16Matrix
+from minigpt.ops.jit.tile import make_large_tile
+from minigpt.ops.packed import BFloat16Matrix, Int8Matrix
 
 
 def runs_here(name):
@@ -75,6 +78,39 @@ def test_the_environment_chooses(monkeypatch):
     monkeypatch.setenv("MINIGPT_DOT_PRODUCT", "sdot")
     with pytest.raises(ValueError, match="MINIGPT_DOT_PRODUCT must be one of .*generic on this processor, not 'sdot'"):
         dot_products.choose()
+
+
+@pytest.mark.skipif("amx-int8" not in dot_products.available(), reason="this processor has no AMX")
+@given(seed=st.integers(0, 2**32), n_tiles=st.integers(1, 3))
+def test_large_tiles(seed, n_tiles):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, (16, 64 * n_tiles), np.uint8)
+    w = Int8Matrix.of_rows(rng.integers(-127, 128, (64, 64 * n_tiles), np.int8), np.ones(64, np.float32))
+    sums = np.empty((16, 64), np.int32)
+    multiply_large_tile(amx.add_byte_products)(x, w.panels.array.ravel(), sums)
+    assert np.array_equal(sums, x.astype(int) @ w.stored.T.astype(int))
+
+    x, w = (BFloat16Matrix.pack(rng.standard_normal((n, 32 * n_tiles), np.float32)) for n in (16, 64))
+    sums = np.empty((16, 64), np.float32)
+    multiply_large_tile(amx.add_bfloat16_products)(x.stored.view(np.uint8), w.panels.array.view(np.uint8).ravel(), sums)
+    exact = np.asarray(x, float) @ np.asarray(w, float).T
+    assert np.abs(sums - exact).max() <= 1e-6 * np.abs(exact).max()
+
+
+@cache
+def multiply_large_tile(add_products):
+    return make_large_tile(add_products)
+
+
+def test_without_permission_amx_is_not_used(monkeypatch):
+    monkeypatch.delenv("MINIGPT_DOT_PRODUCT", raising=False)
+    monkeypatch.setattr(dot_products, "has", lambda name: name in ("amx-int8", "avx512vnni"))
+    monkeypatch.setattr(dot_products, "amx_is_allowed", lambda: True)
+    assert dot_products.choose().name == "amx-int8"
+    assert dot_products.follows_from_the_processor()
+    monkeypatch.setattr(dot_products, "amx_is_allowed", lambda: False)
+    assert dot_products.choose().name == "avx512vnni"
+    assert not dot_products.follows_from_the_processor()  # kernels on disk may use AMX
 
 
 TARGETS = {

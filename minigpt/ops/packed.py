@@ -13,14 +13,16 @@ groups of 32 bits, four numbers of 8 bits or two of 16: so much is multiplied an
     inputs 4 to 7  [4 5 6 7]   [4 5 6 7]   ...   [4 5 6 7]        four registers of 16 outputs each
     ...
 
-Outputs and inputs that the matrix does not have are zeros.
+The groups of a panel are a multiple of 16. Outputs and inputs that the matrix does not have are zeros.
 """
 
 import copy
+import math
 
 import numpy as np
 
 PANEL = 64  # outputs
+GROUPS = 16  # the largest registers hold so many, of 16 outputs each: see ops/jit/amx.py
 UNPACKED_BLOCK_SIZE = 2**21  # numbers unpacked at a time: 8 MB, which stay in the cache until the product reads them
 
 
@@ -31,6 +33,15 @@ def transposed_copy(matrix):
     for start in range(0, len(matrix), 64):
         result[:, start : start + 64] = matrix[start : start + 64].T
     return result
+
+
+def aligned_zeros(shape, dtype):
+    """Return np.zeros that begins where a cache line does, so that a register of 64 bytes never lies in two of them."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def blocks(shape):
@@ -45,7 +56,8 @@ class Panels:
     def __init__(self, shape, dtype):
         n = 4 // np.dtype(dtype).itemsize
         self.shape = tuple(shape)
-        self.array = np.zeros((-(-shape[0] // PANEL), -(-shape[1] // n), PANEL, n), dtype)
+        groups = -(-shape[1] // (n * GROUPS)) * GROUPS
+        self.array = aligned_zeros((-(-shape[0] // PANEL), groups, PANEL, n), dtype)
 
     @classmethod
     def of_rows(cls, rows):

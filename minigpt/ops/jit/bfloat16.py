@@ -3,6 +3,7 @@
 import numpy as np
 from numba import prange
 
+from minigpt.ops.jit import amx
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
@@ -16,8 +17,8 @@ from minigpt.ops.jit.registers import (
     store,
     upper,
 )
-from minigpt.ops.jit.tile import MAX_FINE_ROWS, TILE, make_multiply_tile
-from minigpt.ops.packed import PANEL
+from minigpt.ops.jit.tile import LARGE_TILE, MAX_FINE_ROWS, ROW_BLOCK, make_multiply_large_tile
+from minigpt.ops.packed import PANEL, aligned_zeros
 
 
 def multiply_bfloat16(x, weight, bias, y):
@@ -29,7 +30,7 @@ def multiply_bfloat16(x, weight, bias, y):
         return run_on_all_cores(multiply_few_bfloat16_kernel, x, panels, bias, y)
     if not (weight.rounds_inputs and HAS_BFLOAT16_PRODUCTS):
         return False  # BLAS is faster
-    rows = np.zeros((-(-len(x) // TILE) * TILE, panels.shape[1] // PANEL // 2), np.uint16)
+    rows = aligned_zeros((-(-len(x) // LARGE_TILE) * LARGE_TILE, panels.shape[1] // PANEL // 2), np.uint16)
     parallel_for(lambda start, stop: round_kernel(x, rows, start, stop), len(x))
     rows = rows.view(np.uint8)
     parallel_for(lambda start, stop: multiply_bfloat16_kernel(rows, panels, bias, y, start, stop), len(panels))
@@ -94,7 +95,7 @@ def round_kernel(x, rounded, start, stop):
             rounded[r, i] = nearest if x[r, i] == x[r, i] else (bits[i] >> np.uint32(16)) | np.uint32(0x40)
 
 
-_multiply_tile = make_multiply_tile(float_zeros, add_bfloat16_products)
+_multiply_large_tile = make_multiply_large_tile(float_zeros, add_bfloat16_products, amx.add_bfloat16_products)
 
 
 @kernel("void(u1[:,::1], u1[:,::1], f4[::1], f4[:,::1], i8, i8)", parallel=False)
@@ -103,12 +104,13 @@ def multiply_bfloat16_kernel(rows, panels, bias, y, start, stop):
 
     The processor multiplies twice as many numbers in an instruction as in float32, and adds them up in float32.
     """
-    sums = np.empty((TILE, PANEL), np.float32)
-    for p in range(start, stop):
-        for r in range(len(y)):
-            if r % TILE == 0:
-                _multiply_tile(rows[r : r + TILE], panels[p], sums)
-            _write_outputs(sums[r % TILE], p * PANEL, bias, y[r])
+    sums = np.empty((LARGE_TILE, PANEL), np.float32)
+    for first in range(0, len(y), ROW_BLOCK):
+        for p in range(start, stop):
+            for r in range(first, min(first + ROW_BLOCK, len(y))):
+                if r % LARGE_TILE == 0:
+                    _multiply_large_tile(rows[r : r + LARGE_TILE], panels[p], sums)
+                _write_outputs(sums[r % LARGE_TILE], p * PANEL, bias, y[r])
 
 
 def unpack_bfloat16(weight, block):

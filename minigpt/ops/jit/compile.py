@@ -1,9 +1,10 @@
 """How Numba compiles the kernels: their common options, and the cache on disk."""
 
-import os
 import threading
 
 import numba
+
+from minigpt.ops.jit import dot_products
 
 # What LLVM may do with floats. NaN and inf keep their meaning; only sums that may be reordered are vectorised.
 FIXED_ORDER = {"nsz", "contract"}
@@ -29,8 +30,7 @@ def kernel(signature, parallel=True, fastmath=ANY_ORDER):
         if not threading.main_thread().is_alive():
             raise ImportError("the program is ending: no more kernels are compiled")
         options = {"parallel": parallel, "fastmath": fastmath, "nogil": True, "error_model": "numpy"}
-        # The cache does not know of the variable, and would give the kernels of another choice.
-        is_cached = "MINIGPT_DOT_PRODUCT" not in os.environ
+        is_cached = dot_products.follows_from_the_processor()  # the cache knows nothing else
         try:
             return numba.njit(signature, cache=is_cached, **options)(function)
         except (RuntimeError, OSError):  # The cache cannot be written: compile for this process alone.

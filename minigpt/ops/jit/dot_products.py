@@ -4,11 +4,16 @@
 
 vpdpbusd of AVX-512 does it in one instruction for the whole register; other processors need a few for each half or
 quarter of it. x has `bits` bits: where the sum of two products must fit into 16 bits, or x be signed, these are 7.
+Intel's AMX multiplies many rows by instructions of its own: see amx.py.
 """
 
+import ctypes
 import os
+import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from llvmlite import ir
 from llvmlite.binding import llvm_version_info
@@ -20,7 +25,7 @@ INT8, INT16, INT32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 VNNI_TAKES_BYTES = llvm_version_info[0] >= 22
 
 
-def _call(builder, name, result, *arguments):
+def call(builder, name, result, *arguments):
     function_type = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
@@ -60,21 +65,21 @@ def _vpdpbusd(builder, total, x, w):
     """AVX-512 VNNI and AVX-VNNI: one instruction."""
     if VNNI_TAKES_BYTES:
         x, w = _as_bytes(builder, x), _as_bytes(builder, w)
-    return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}", total.type, total, x, w)
+    return call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}", total.type, total, x, w)
 
 
 def _vpmaddubsw(builder, total, x, w):
     """AVX2: sums of two products in 16 bits, then sums of two of these."""
     pairs = ir.VectorType(INT16, 2 * total.type.count)
-    sums = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", pairs, _as_bytes(builder, x), _as_bytes(builder, w))
+    sums = call(builder, "llvm.x86.avx2.pmadd.ub.sw", pairs, _as_bytes(builder, x), _as_bytes(builder, w))
     ones = ir.Constant(pairs, [1] * pairs.count)
-    return builder.add(total, _call(builder, "llvm.x86.avx2.pmadd.wd", total.type, sums, ones))
+    return builder.add(total, call(builder, "llvm.x86.avx2.pmadd.wd", total.type, sums, ones))
 
 
 def _sdot(builder, total, x, w):
     """ARM: one instruction for signed bytes, which bytes of 7 bits are, too."""
     x, w = _as_bytes(builder, x), _as_bytes(builder, w)
-    return _call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, total, x, w)
+    return call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, total, x, w)
 
 
 def _any_processor(builder, total, x, w):
@@ -112,7 +117,7 @@ def vdpbf16ps(builder, total, x, w):
     """AVX-512 BF16: total[j] + the sum of two products of bfloat16; denormal numbers count as 0."""
     pairs = ir.VectorType(_BFloat(), 32)
     x, w = builder.bitcast(x, pairs), builder.bitcast(w, pairs)
-    return _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total.type, total, x, w)
+    return call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total.type, total, x, w)
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class DotProduct:
 DOT_PRODUCTS = {
     dot_product.name: dot_product
     for dot_product in (
+        DotProduct("amx-int8", 8, _vpdpbusd, True),  # of many rows by amx.py, of a few as the next
         DotProduct("avx512vnni", 8, _vpdpbusd, True),
         DotProduct("avxvnni", 8, _in_halves(_vpdpbusd, 8), True),
         DotProduct("avx2", 7, _in_halves(_vpmaddubsw, 8), False),
@@ -147,9 +153,19 @@ def has(feature):
     return f"+{feature}" in features.split(",")
 
 
+@cache
+def amx_is_allowed():
+    """Ask the system to let this process use AMX, as Linux demands. Return whether it does."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
 def available():
     """Return the names of the dot products of bytes that the processor has, the fastest first."""
-    return [name for name in DOT_PRODUCTS if name == "generic" or has(name)]
+    names = [name for name in DOT_PRODUCTS if name == "generic" or has(name)]
+    return [name for name in names if name != "amx-int8" or amx_is_allowed()]
 
 
 def choose():
@@ -159,3 +175,8 @@ def choose():
     if name not in names:
         raise ValueError(f"MINIGPT_DOT_PRODUCT must be one of {', '.join(names)} on this processor, not {name!r}")
     return DOT_PRODUCTS[name]
+
+
+def follows_from_the_processor():
+    """Return whether the processor alone decides what choose returns: kernels compiled for it can be kept on disk."""
+    return "MINIGPT_DOT_PRODUCT" not in os.environ and has("amx-int8") == ("amx-int8" in available())

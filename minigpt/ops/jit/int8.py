@@ -3,17 +3,26 @@
 import numpy as np
 from numba import prange
 
+from minigpt.ops.jit import amx
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import BYTE_PRODUCT, add_byte_products, integer_zeros
-from minigpt.ops.jit.tile import MAX_FINE_ROWS, TILE, make_multiply_tile
-from minigpt.ops.packed import PANEL
+from minigpt.ops.jit.tile import (
+    LARGE_TILE,
+    MAX_FINE_ROWS,
+    ROW_BLOCK,
+    TILE,
+    make_multiply_large_tile,
+    make_multiply_tile,
+)
+from minigpt.ops.packed import PANEL, aligned_zeros
 
 BITS = BYTE_PRODUCT.bits  # of a byte of x
 MIDDLE = 2 ** (BITS - 1)  # bytes have no sign: this one stands for 0
 MAX_INPUTS = (2**31 - 1) // (2**BITS * 127)  # for more of them, a sum might not fit into 32 bits
 
 _multiply_tile = make_multiply_tile(integer_zeros, add_byte_products)
+_multiply_large_tile = make_multiply_large_tile(integer_zeros, add_byte_products, amx.add_byte_products)
 
 
 def multiply_int8(x, weight, bias, y):
@@ -31,7 +40,7 @@ def multiply_int8(x, weight, bias, y):
     weights = panels, weight.scales, weight.sums
     if is_few:
         return run_on_all_cores(multiply_few_int8_kernel, x, *weights, bias, y)
-    rows = np.zeros((-(-len(x) * n_bytes // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
+    rows = aligned_zeros((-(-len(x) * n_bytes // LARGE_TILE) * LARGE_TILE, panels.shape[1] // PANEL), np.uint8)
     steps = np.empty(len(x), np.float32)
     parallel_for(lambda start, stop: write_bytes_kernel(x, n_bytes, rows, steps, start, stop), len(x))
     if not steps.all():
@@ -83,15 +92,22 @@ def _write_outputs(sums, n_bytes, first, weight_sums, step, scales, bias, y):
         y[o] = total * (scales[o] * step) + (bias[o] if bias.size else np.float32(0))
 
 
-@inlined(ANY_ORDER)
-def multiply_panel(n_bytes, rows, steps, panel, scales, weight_sums, bias, y, first):
-    """multiply_int8_kernel for one panel, whose first output is `first`."""
-    sums = np.empty((TILE, PANEL), np.int32)
-    for r in range(len(y)):
-        row = r * n_bytes % TILE
-        if row == 0:
-            _multiply_tile(rows[r * n_bytes : r * n_bytes + TILE], panel, sums)
-        _write_outputs(sums[row:], n_bytes, first, weight_sums, steps[r], scales, bias, y[r])
+def _make_multiply_rows(multiply_tile, n_rows):
+    @inlined(ANY_ORDER)
+    def multiply_rows(n_bytes, rows, steps, panel, scales, weight_sums, bias, y, first):
+        """multiply_int8_kernel for one panel, whose first output is `first`."""
+        sums = np.empty((n_rows, PANEL), np.int32)
+        for r in range(len(y)):
+            row = r * n_bytes % n_rows
+            if row == 0:
+                multiply_tile(rows[r * n_bytes : r * n_bytes + n_rows], panel, sums)
+            _write_outputs(sums[row:], n_bytes, first, weight_sums, steps[r], scales, bias, y[r])
+
+    return multiply_rows
+
+
+multiply_few_rows = _make_multiply_rows(_multiply_tile, TILE)
+multiply_many_rows = _make_multiply_rows(_multiply_large_tile, LARGE_TILE)
 
 
 @kernel("void(f4[:,::1], i8, u1[:,::1], f4[::1], i8, i8)", parallel=False)
@@ -109,8 +125,13 @@ def multiply_int8_kernel(n_bytes, rows, steps, panels, scales, weight_sums, bias
     processor multiplies bytes. Two of them are some hundred times finer than the rounding of the weights.
     weight_sums[o]: what to subtract MIDDLE times, because the bytes have no sign.
     """
-    for p in range(start, stop):
-        multiply_panel(n_bytes, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+    for first in range(0, len(y), ROW_BLOCK):
+        some = slice(first, first + ROW_BLOCK)
+        bytes_of_some = rows[first * n_bytes :]
+        for p in range(start, stop):
+            multiply_many_rows(
+                n_bytes, bytes_of_some, steps[some], panels[p], scales, weight_sums, bias, y[some], p * PANEL
+            )
 
 
 @kernel("b1(f4[:,::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
@@ -123,5 +144,5 @@ def multiply_few_int8_kernel(x, panels, scales, weight_sums, bias, y):
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        multiply_panel(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        multiply_few_rows(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
     return True

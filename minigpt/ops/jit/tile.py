@@ -1,10 +1,14 @@
 """The inner loop of a product of some rows with a panel of weights, whose sums stay in the processor's registers."""
 
+from minigpt.ops.jit import amx
 from minigpt.ops.jit.compile import ANY_ORDER, inlined
 from minigpt.ops.jit.registers import BYTE_PRODUCT, load, repeat, store
 
-HAS_WIDE_REGISTERS = BYTE_PRODUCT.name == "avx512vnni"  # 32 of 64 bytes; others have 16 or 32 of at most 32 bytes
+HAS_AMX = BYTE_PRODUCT.name == "amx-int8"
+HAS_WIDE_REGISTERS = HAS_AMX or BYTE_PRODUCT.name == "avx512vnni"  # 32 of 64 bytes; others have 16 or 32 of at most 32
 TILE = 4 if HAS_WIDE_REGISTERS else 2  # rows
+LARGE_TILE = amx.ROWS if HAS_AMX else TILE  # rows, for products of many
+ROW_BLOCK = 64  # of many rows, which go through all panels before the next: their outputs stay in the cache
 MAX_FINE_ROWS = 8  # rows of x that are never rounded: memory sets the pace of so few, and exactness costs nothing
 
 
@@ -73,5 +77,26 @@ def make_narrow_tile(zeros, add_products):
             store(sums[0], 32 * half + 16, a1)
             store(sums[1], 32 * half, b0)
             store(sums[1], 32 * half + 16, b1)
+
+    return multiply_tile
+
+
+def make_multiply_large_tile(zeros, add_products, add_amx_products):
+    """Return the inner loop for LARGE_TILE rows. add_amx_products: that of amx.py."""
+    return make_large_tile(add_amx_products) if HAS_AMX else make_multiply_tile(zeros, add_products)
+
+
+def make_large_tile(add_products):
+    shapes = amx.TILE_SHAPES
+
+    @inlined(ANY_ORDER)
+    def multiply_tile(x, panel, sums):
+        """The same for 16 rows, x [16, bytes], the bytes a multiple of 64 -> sums [16, 64]."""
+        amx.begin(shapes)
+        amx.clear_sums()
+        for i in range(0, x.shape[1], 64):
+            add_products(x, i, panel, 64 * i)
+        amx.store_sums(sums)
+        amx.end()
 
     return multiply_tile
