@@ -58,12 +58,12 @@ def top_k(scores, k, min_keep=1):
 def top_indices(scores, n):
     """Return the indices of the n highest scores, highest first;  scores [M] -> [n], or [N, M] -> [N, n]; no NaN.
 
-    The n-th highest of the maxima of blocks is a lower bound: at least n scores reach it, and nearly all of a
-    vocabulary lies below it, so little is left to sort.
+    The n-th highest of the maxima of groups is a lower bound: at least n scores reach it, and nearly all of a
+    vocabulary lies below it, so little is left to sort. A group is a column, because NumPy compares whole rows at once.
     """
     if scores.ndim == 2:
         return np.array([top_indices(row, n) for row in scores])
-    maxima = scores[: len(scores) // 64 * 64].reshape(-1, 64).max(axis=1)
+    maxima = scores[: len(scores) // 64 * 64].reshape(64, -1).max(axis=0)
     bound = np.partition(maxima, -n)[-n] if n <= len(maxima) else -np.inf
     candidates = np.flatnonzero(scores >= bound)
     return candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
