@@ -52,17 +52,26 @@ def multiply_int8(x, weight, bias, y):
 
 
 @inlined(ANY_ORDER)
+def largest_magnitude(x):
+    """Return max |x|, inf or NaN if any x is.
+
+    Without their signs, floats have the order of their bits as integers. LLVM vectorises a maximum of integers only.
+    """
+    bits = x.view(np.uint32)
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & np.uint32(0x7FFFFFFF))
+    return np.uint32(largest).view(np.float32)
+
+
+@inlined(ANY_ORDER)
 def write_bytes(x, rows):
     """Round x to integers, as one row of bytes or two, high and low ones. Return the step, 0 if x has none.
 
     x = step (byte - MIDDLE), or step (2^BITS (high - MIDDLE) + low), is off by half a step at most.
     """
-    largest = np.float32(0)
-    total = np.float32(0)  # not finite if any x is not; `largest` alone would miss a NaN
-    for i in range(x.size):
-        largest = max(largest, abs(x[i]))
-        total += abs(x[i])
-    if not (total < np.float32(1e30)) or (total > 0 and largest < np.float32(1e-30)):
+    largest = largest_magnitude(x)
+    if not (largest < np.float32(1e30)) or (largest > 0 and largest < np.float32(1e-30)):
         return np.float32(0)
     zero = np.int32(MIDDLE << BITS if len(rows) == 2 else MIDDLE)
     step = largest / np.float32(zero - 1) if largest > 0 else np.float32(1)
