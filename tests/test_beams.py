@@ -42,6 +42,20 @@ def test_beams_equal_transformers(model, data):
     compare_with_transformers(model, ids, mask, **choice)
 
 
+@given(st.data(), st.integers(1, 3), st.integers(1, 4), st.integers(1, 200))
+def test_the_best_extensions_are_the_highest_sums(data, B, beams_, V):
+    # Of few values, so that sums tie, and some tokens are forbidden.
+    values = st.sampled_from([0.0, -1.0, -2.0, -3.0, -np.inf])
+    logprobs = data.draw(hnp.arrays(np.float32, (B, beams_, V), elements=values))
+    running = data.draw(hnp.arrays(float, (B, beams_), elements=st.sampled_from([0.0, -1.0, -1.5])))
+    n = data.draw(st.integers(1, beams_ * V))
+    beam, token, scores = beams.best_extensions(logprobs, running, n)
+    sums = (logprobs + running[:, :, None]).reshape(B, -1)
+    expected = np.argsort(-sums, axis=1, kind="stable")[:, :n]
+    assert np.array_equal(beam * V + token, expected)
+    assert np.array_equal(scores, np.take_along_axis(sums, expected, axis=1))
+
+
 @settings(max_examples=examples(60))
 @given(st.data(), st.sampled_from([False, True, "never"]), st.sampled_from([-1.0, -0.3, 0.0, 0.5, 2.0]))
 def test_the_search_ends_where_that_of_transformers_does(data, early_stopping, length_penalty):

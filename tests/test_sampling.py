@@ -209,6 +209,14 @@ def test_draw_without_replacement_has_the_probabilities_of_drawing_one_after_the
             assert abs(counts[first, second] - expected) < 4 * np.sqrt(expected) + 1
 
 
+def test_draw_without_replacement_takes_forbidden_tokens_last():
+    scores = np.array([-np.inf, 0.0, -np.inf, 1.0, -np.inf])
+    for seed in range(20):
+        drawn = sampling.draw_without_replacement(scores, 3, np.random.default_rng(seed)).tolist()
+        assert set(drawn[:2]) == {1, 3} and drawn[2] in (0, 2, 4)
+        assert set(sampling.draw_without_replacement(scores, 2, np.random.default_rng(seed))) == {1, 3}
+
+
 def test_nothing_left_to_choose():
     with pytest.raises(ValueError, match="forbids the whole vocabulary"):
         sampling.require_candidates(np.array([[0.0, 1.0], [-np.inf, -np.inf]]))

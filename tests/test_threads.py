@@ -55,6 +55,20 @@ for n in {list(range(1, threads.usable_cpus() + 1))}:
     assert found == [[n, n] for n in range(1, threads.usable_cpus() + 1) for _ in range(4)]
 
 
+@pytest.mark.parametrize("chosen", [{}, {"GOMP_SPINCOUNT": "17"}])
+def test_waiting_threads_soon_sleep(chosen):
+    script = "import os; from minigpt.ops import jit; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    environment |= {"OMP_DISPLAY_ENV": "verbose"} | chosen  # libgomp prints its settings when it is loaded
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    if "GOMP_" not in result.stderr:
+        pytest.skip("Numba's threads are not libgomp's here")
+    assert f"GOMP_SPINCOUNT = '{chosen.get('GOMP_SPINCOUNT', '2000')}'" in result.stderr
+    assert result.stdout.strip() == chosen.get("GOMP_SPINCOUNT", "None")  # as before, for what the program starts later
+
+
 def test_several_threads_generate_at_once():
     model = GPT2.from_pretrained("stories", ops="jit")
     ids = Tokenizer.from_pretrained("stories").encode("Once upon a time")

@@ -55,18 +55,14 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
             logits = reader.next_logits(rows)
         unpadded = [row[start:] for row, start in zip(rows, row_padding, strict=True)]
         logprobs = apply_filters(log_softmax(logits), unpadded, options, min_keep)
-        V = logprobs.shape[-1]
-        scores = (logprobs.reshape(B, beams, V) + running_scores[:, :, None]).reshape(B, beams * V)  # [B, beams V]
-        require_candidates(scores)
-
+        logprobs = logprobs.reshape(B, beams, -1)
         if options.do_sample:
-            picked = np.array([draw_without_replacement(row, n_candidates, rng) for row in scores])
+            beam, token, scores = draw_extensions(logprobs, running_scores, n_candidates, rng)
         else:
-            picked = top_indices(scores, n_candidates)  # [B, n_candidates], the best first
-        beam, token = picked // V, picked % V
+            beam, token, scores = best_extensions(logprobs, running_scores, n_candidates)
+        require_candidates(scores)
         candidates = running[each, beam]  # [B, n_candidates, n_total]
         candidates[:, :, length] = token
-        scores = np.take_along_axis(scores, picked, axis=1)
         ends = np.isin(token, options.eos_token_id) | (length + 1 == n_total)
         if stopping_criteria is not None:
             flat = candidates[:, :, : length + 1].reshape(B * n_candidates, length + 1)
@@ -83,6 +79,27 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
             break
         reader.select((each * beams + beam[each, chosen]).ravel())  # beam b of prompt i is row i * beams + b
     return finished.best_sequences()
+
+
+def best_extensions(logprobs, running_scores, n):
+    """Return the n best ways to extend the beams of each prompt by a token: beams, tokens and scores, each [B, n].
+
+    logprobs [B, beams, V], running_scores [B, beams]. The n best of all are among the n best of each beam.
+    """
+    tokens = np.array([top_indices(of_beams, n) for of_beams in logprobs])  # [B, beams, n, or V if that is less]
+    scores = np.take_along_axis(logprobs, tokens, axis=2) + running_scores[:, :, None]
+    best = top_indices(scores.reshape(len(scores), -1), n)
+    beam, place = np.divmod(best, tokens.shape[2])
+    each = np.arange(len(scores))[:, None]
+    return beam, tokens[each, beam, place], scores[each, beam, place]
+
+
+def draw_extensions(logprobs, running_scores, n, rng):
+    """Draw n different ways to extend the beams of each prompt, with probabilities softmax(scores); as above."""
+    B, _, V = logprobs.shape
+    scores = (logprobs + running_scores[:, :, None]).reshape(B, -1)
+    drawn = np.array([draw_without_replacement(row, n, rng) for row in scores])
+    return *np.divmod(drawn, V), np.take_along_axis(scores, drawn, axis=1)
 
 
 class FinishedBeams:

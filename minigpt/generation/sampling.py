@@ -170,8 +170,11 @@ def draw_without_replacement(scores, n, rng):
     Adding independent Gumbel noise to the scores and taking the n highest is the same draw (Kool et al. 2019,
     section 2), without renormalising after each token.
     """
-    noisy = scores + rng.gumbel(size=scores.shape)
-    return np.argsort(-noisy, kind="stable")[:n]
+    candidates = np.flatnonzero(scores > -np.inf)  # after top_k, few tokens remain
+    if candidates.size < n:
+        candidates = np.arange(scores.size)
+    noisy = scores[candidates] + rng.gumbel(size=candidates.size)
+    return candidates[top_indices(noisy, n)]
 
 
 def require_candidates(scores):
