@@ -40,6 +40,5 @@ def gelu_kernel(x, y):
 
 def _elementwise(elementwise_kernel, x):
     y = np.empty_like(x)
-    x_flat, y_flat = x.reshape(-1), y.reshape(-1)
-    parallel_for_rows(lambda part: elementwise_kernel(x_flat[part], y_flat[part]), x_flat)
+    parallel_for_rows(elementwise_kernel, x.reshape(-1), y.reshape(-1))
     return y

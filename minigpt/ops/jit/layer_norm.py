@@ -15,7 +15,7 @@ def layer_norm(x, weight, bias, eps=1e-5):
     y = np.empty_like(x)
     x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
     eps = np.float32(eps)
-    parallel_for_rows(lambda rows: layer_norm_kernel(x_rows[rows], weight, bias, eps, y_rows[rows]), x_rows)
+    parallel_for_rows(lambda x, y: layer_norm_kernel(x, weight, bias, eps, y), x_rows, y_rows)
     return y
 
 

@@ -94,9 +94,9 @@ def outer_parallel_for(work, n):
     parallel_for(on_one_thread, n)
 
 
-def parallel_for_rows(work, x):
-    """Call work(rows), rows a slice, on all rows of x: in parallel if x has MIN_PARALLEL_SIZE numbers or more."""
+def parallel_for_rows(work, x, *others):
+    """Call work(x, *others), arrays of as many rows: on a part per core if x has MIN_PARALLEL_SIZE numbers or more."""
     if x.size < MIN_PARALLEL_SIZE:
-        work(slice(None))
+        work(x, *others)
     else:
-        parallel_for(lambda start, stop: work(slice(start, stop)), len(x))
+        parallel_for(lambda start, stop: work(*(array[start:stop] for array in (x, *others))), len(x))

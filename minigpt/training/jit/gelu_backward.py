@@ -49,6 +49,5 @@ def gelu_backward_kernel(dy, x, dx):
 
 def _elementwise(elementwise_kernel, dy, x):
     dx = np.empty_like(x)
-    dy_flat, x_flat, dx_flat = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
-    parallel_for_rows(lambda part: elementwise_kernel(dy_flat[part], x_flat[part], dx_flat[part]), x_flat)
+    parallel_for_rows(elementwise_kernel, dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
     return dx

@@ -13,19 +13,17 @@ def layer_norm_backward(dy, x, weight, dweight, dbias, eps=1e-5):
     if not (is_kernel_ready(dy) and is_kernel_ready(x) and is_kernel_ready(weight)):
         return plain.layer_norm_backward(dy, x, weight, dweight, dbias, eps)
     dx = np.empty_like(x)
-    dy_rows, x_rows, dx_rows = (array.reshape(-1, x.shape[-1]) for array in (dy, x, dx))
+    rows = [array.reshape(-1, x.shape[-1]) for array in (dy, x, dx)]
     sums = {}  # Each core has its own; they are added in the order of the rows, so that the result is always the same.
 
-    def work(rows):
-        sums[rows.start] = np.zeros((2, x.shape[-1]), np.float32)
-        layer_norm_backward_kernel(
-            dy_rows[rows], x_rows[rows], weight, np.float32(eps), dx_rows[rows], sums[rows.start]
-        )
+    def work(dy, x, dx, places):
+        sums[places[0]] = np.zeros((2, x.shape[1]), np.float32)
+        layer_norm_backward_kernel(dy, x, weight, np.float32(eps), dx, sums[places[0]])
 
-    parallel_for_rows(work, x_rows)
-    for start in sorted(sums):
-        dweight += sums[start][0]
-        dbias += sums[start][1]
+    parallel_for_rows(work, *rows, np.arange(len(rows[0])))
+    for first in sorted(sums):
+        dweight += sums[first][0]
+        dbias += sums[first][1]
     return dx
 
 

@@ -15,7 +15,7 @@ def cross_entropy(logits, targets, count):
         return plain.cross_entropy(logits, targets, count)
     losses, share = np.zeros(len(logits)), np.float32(1 / count)
     targets = np.ascontiguousarray(np.where(targets == plain.IGNORED, -1, targets), np.int64)
-    parallel_for_rows(lambda rows: cross_entropy_kernel(logits[rows], targets[rows], share, losses[rows]), logits)
+    parallel_for_rows(lambda x, t, losses: cross_entropy_kernel(x, t, share, losses), logits, targets, losses)
     return float(losses.sum()) / count, logits
 
 
