@@ -65,7 +65,7 @@ def test_waiting_threads_soon_sleep(chosen):
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     if "GOMP_" not in result.stderr:
         pytest.skip("Numba's threads are not libgomp's here")
-    assert f"GOMP_SPINCOUNT = '{chosen.get('GOMP_SPINCOUNT', '2000')}'" in result.stderr
+    assert f"GOMP_SPINCOUNT = '{chosen.get('GOMP_SPINCOUNT', '4000')}'" in result.stderr
     assert result.stdout.strip() == chosen.get("GOMP_SPINCOUNT", "None")  # as before, for what the program starts later
 
 

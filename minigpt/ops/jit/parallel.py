@@ -10,7 +10,7 @@ import numba
 from minigpt.ops.threads import blas_on_one_thread, get_threads
 
 MIN_PARALLEL_SIZE = 2**18  # numbers; for fewer, waking another thread costs more than it saves
-SPIN_COUNT = 2000  # looks of a waiting thread of libgomp for new work, of 20 to 60 nanoseconds each, before it sleeps
+SPIN_COUNT = 4000  # looks of a waiting thread of libgomp for new work, of 15 to 55 nanoseconds each, before it sleeps
 
 # The threads of kernels do not survive a fork, so a forked child computes with the plain operations.
 forked = threading.Event()
@@ -30,11 +30,11 @@ _state = _ThreadState()
 
 
 def start_numba_threads():
-    """Start the threads of Numba, which wait for work awake for 0.1 ms and then asleep.
+    """Start the threads of Numba, which wait for work awake for some 0.1 ms and then asleep.
 
-    Numba's OpenMP is libgomp, whose threads by default stay awake for 20 ms. That is as fast while nothing else runs.
-    But if another program needs a core, one thread spins there while the one that it waits for does not run: with eight
-    programs on two cores, a new token took 60 times as long.
+    Between two kernels of a token Python takes less than that. By default the threads of libgomp, which Numba uses,
+    stay awake for up to 20 ms. If other programs need the cores, too, one thread then spins on a core while the thread
+    that it waits for has none: with eight programs on two cores, a new token took 60 times as long.
     """
     is_chosen = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     if not is_chosen:
