@@ -145,13 +145,20 @@ def multiply_int8_kernel(n_bytes, rows, steps, panels, scales, weight_sums, bias
 
 @kernel("b1(f4[:,::1], i1[:,::1], f4[::1], i4[::1], f4[::1], f4[:,::1])")
 def multiply_few_int8_kernel(x, panels, scales, weight_sums, bias, y):
-    """write_bytes_kernel and multiply_int8_kernel on all cores, with two bytes. Return False if a row has no step."""
-    rows = np.zeros((-(-len(x) * 2 // TILE) * TILE, panels.shape[1] // PANEL), np.uint8)
+    """write_bytes_kernel and multiply_int8_kernel on all cores, with two bytes. Return False if a row has no step.
+
+    Rows of bytes that do not fit in a small tile go through a large one together, so that a panel is read once.
+    """
+    tile = TILE if 2 * len(x) <= TILE else LARGE_TILE
+    rows = np.zeros((-(-len(x) * 2 // tile) * tile, panels.shape[1] // PANEL), np.uint8)
     steps = np.empty(len(x), np.float32)
     for r in range(len(x)):
         steps[r] = write_bytes(x[r], rows[2 * r : 2 * r + 2])
     if not steps.all():
         return False
     for p in prange(len(panels)):
-        multiply_few_rows(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        if tile == TILE:
+            multiply_few_rows(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
+        else:
+            multiply_many_rows(2, rows, steps, panels[p], scales, weight_sums, bias, y, p * PANEL)
     return True
