@@ -1,6 +1,8 @@
 """softmax by a kernel: of any array, and of attention's scores with their causal mask."""
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import is_kernel_ready
@@ -17,11 +19,22 @@ def softmax(x, axis=-1):
     return y
 
 
-@inlined(ANY_ORDER | {"nnan"})  # A row with a NaN may get any result, because its softmax is NaN anyway.
+@intrinsic
+def _larger(typing_context, a, b):
+    """Return the larger of two floats, or any number if one is NaN. LLVM vectorises this, but not Numba's max."""
+
+    def generate(context, builder, signature, arguments):
+        is_larger = builder.fcmp_ordered(">", *arguments, flags=("nnan", "nsz"))
+        return builder.select(is_larger, *arguments, flags=("nnan", "nsz"))
+
+    return types.float32(types.float32, types.float32), generate
+
+
+@inlined(ANY_ORDER)  # A row with a NaN may get any result, because its softmax is NaN anyway.
 def _largest(x):
     largest = np.float32(-np.inf)
     for i in range(x.size):
-        largest = max(largest, x[i])
+        largest = _larger(largest, x[i])
     return largest
 
 
@@ -41,17 +54,22 @@ def softmax_in_place(x, scale):
     return largest, total
 
 
+@inlined(ANY_ORDER)
+def causal_softmax_row(x, position, padding, scale):
+    """x = softmax(x scale + mask) of one query's scores, in place. The query stands at `position` among the keys.
+
+    The mask costs nothing: the loops leave out the keys that the query does not see.
+    """
+    seen = min(position + 1, x.size)
+    start = min(padding, seen - 1)  # a padding position sees itself
+    x[:start] = 0
+    softmax_in_place(x[start:seen], scale)
+    x[seen:] = 0
+
+
 @kernel("void(f4[:,:,::1], i8, i8, f4)", parallel=False)
 def causal_softmax_kernel(scores, first, padding, scale):
-    """softmax(scores scale + mask) in place;  scores [H, T, S], the queries at positions first, first + 1, ...
-
-    The mask costs nothing: a query's loops leave out the keys that it does not see.
-    """
+    """softmax(scores scale + mask) in place;  scores [H, T, S], the queries at positions first, first + 1, ..."""
     for h in range(scores.shape[0]):
         for t in range(scores.shape[1]):
-            seen = min(first + t + 1, scores.shape[2])
-            start = min(padding, seen - 1)  # a padding position sees itself
-            x = scores[h, t]
-            x[:start] = 0
-            softmax_in_place(x[start:seen], scale)
-            x[seen:] = 0
+            causal_softmax_row(scores[h, t], first + t, padding, scale)
