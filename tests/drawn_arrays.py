@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-LAYOUTS = ("as it is", "strided", "backwards", "read-only", "unaligned", "fortran")
+LAYOUTS = ("as it is", "strided", "backwards", "read-only", "unaligned", "fortran", "with room")
 
 
 def laid_out(x, layout):
@@ -18,6 +18,12 @@ def laid_out(x, layout):
         shifted = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
         shifted[...] = x
         return shifted
+    if layout == "with room":  # as in a cache, after whose rows there are any numbers
+        axis = max(0, x.ndim - 2)
+        room = np.full([n + 5 * (i == axis) for i, n in enumerate(x.shape)], np.nan, x.dtype)
+        rows = room[(*[slice(None)] * axis, slice(x.shape[axis]))]
+        rows[...] = x
+        return rows
     x = np.asfortranarray(x) if layout == "fortran" else x.copy()
     x.flags.writeable = layout != "read-only"
     return x

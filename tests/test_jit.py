@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from drawn_arrays import assert_same, draw_array, kinds, quiet
+from drawn_arrays import LAYOUTS, assert_same, draw_array, kinds, laid_out, quiet
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import configs, lively_model, random_ids
 
 from minigpt import GPT2, KVCache
 from minigpt.ops import jit, plain
+from minigpt.ops.jit.attention import HEAD_SIZE, MAX_FEW_QUERIES
 from minigpt.ops.jit.int8 import MAX_FINE_ROWS, MAX_INPUTS
 from minigpt.ops.jit.linear import MAX_CACHED_INPUTS
 from minigpt.ops.jit.parallel import MIN_PARALLEL_SIZE
@@ -138,15 +139,26 @@ def test_sums_in_8_bits_never_overflow(n_in, sign):
     assert jit.linear(np.ones((1, n_in), np.float32), weight)[0].tolist() == pytest.approx([sign * n_in] * 3, rel=1e-4)
 
 
-@given(data=st.data(), kind=kinds, B=st.integers(1, 3), H=st.integers(1, 3), T=st.sampled_from([1, 2, 5, 130, 300]))
-def test_attention(data, kind, B, H, T):
-    K = data.draw(st.sampled_from([1, 8, 64]))
+@given(data=st.data(), kind=kinds, K=st.sampled_from([1, 8, HEAD_SIZE]), T=st.sampled_from([1, 2, 9, 130, 300]))
+def test_attention(data, kind, K, T):
     S = T + data.draw(st.sampled_from([0, 0, 1, 7]))
+    check_attention(data, kind, T, S, K)
+
+
+@given(data=st.data(), T=st.integers(1, MAX_FEW_QUERIES), past=st.integers(0, 70))
+def test_attention_of_a_few_queries(data, T, past):
+    check_attention(data, "normal", T, T + past, HEAD_SIZE)
+
+
+def check_attention(data, kind, T, S, K):
+    B, H = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     q, k, v = (draw_array(data, (B, H, n, K), kind) for n in (T, S, S))
     padding = data.draw(st.none() | st.lists(st.integers(0, S - 1), min_size=B, max_size=B).map(np.array))
     if kind in ("inf", "NaN", "huge"):
         k = np.ones_like(k)  # q k^T in plain would otherwise be inf - inf by the order of its sums
-    theirs = quiet(plain.attention, q, k, v, None, padding)
+    if data.draw(st.booleans()):
+        k, v = (laid_out(quiet(x.astype, np.float16), data.draw(st.sampled_from(LAYOUTS))) for x in (k, v))
+    theirs = quiet(plain.attention, q, k.astype(np.float32), v.astype(np.float32), None, padding)
     ours = jit.attention(q, k, v, None, padding)
     if kind in ("inf", "NaN", "huge"):
         return assert_finite_where_finite(ours, theirs, padding, q, v)

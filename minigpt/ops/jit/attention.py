@@ -1,38 +1,53 @@
-"""attention: by a kernel for one query per sequence; for more, in blocks that fit in the CPU cache."""
+"""attention: by a kernel for a few queries per sequence; for more, in blocks that fit in the CPU cache."""
 
 import math
 from functools import partial
 
 import numpy as np
-from numba import carray, prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import FLOAT32, view_of
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.parallel import forked, is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.jit.softmax import causal_softmax_kernel, softmax_in_place
+from minigpt.ops.jit.registers import (
+    HAS_FLOAT16,
+    add_products,
+    float_zeros,
+    load_floats,
+    prefetch,
+    repeat_float,
+    store,
+    sum_of,
+)
+from minigpt.ops.jit.softmax import causal_softmax_kernel, causal_softmax_row
 
+HEAD_SIZE = 64  # of every GPT-2 of OpenAI; BLAS takes others
+MAX_FEW_QUERIES = 8  # for more, BLAS is faster
 QUERY_BLOCK = 128  # queries whose scores are computed together
 CACHE_NUMBERS = 2**17  # float32 numbers that fill half of a core's own cache
+AHEAD = 32  # keys or values between the one that is computed with and the one that is fetched from memory
+CACHE_LINE = 64  # bytes that are fetched together
+FLOAT16 = np.dtype(np.float16)
 
 
 def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
     """attention(q, k, v) = softmax(q k^T scale + mask) v;  q [B, H, T, K], k, v [B, H, S, K] -> [B, H, T, K].
 
-    One query per sequence takes one pass over the keys and one over the values of each head. More queries are computed
-    in blocks, whose scores stay in the cache: the products by BLAS, the masked softmax between them by a kernel.
+    A few queries per sequence take one pass over the keys and one over the values of each head, in float32 or float16.
+    More queries are computed in blocks, whose scores stay in the cache: the products by BLAS, the masked softmax
+    between them by a kernel.
     """
     B, H, T, K = q.shape
-    float32 = q.dtype is k.dtype is v.dtype is FLOAT32
-    if tap is not plain.untapped or forked.is_set() or not float32 or not q.size:
+    has_kernels = q.dtype is FLOAT32 and k.dtype is v.dtype and k.dtype in (FLOAT32, FLOAT16)
+    if tap is not plain.untapped or forked.is_set() or not has_kernels or not q.size:
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
     heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # in the memory order that merge_heads needs
-    if T == 1 and not is_single_threaded():
-        q, k, v = _with_contiguous_heads(q), _with_contiguous_heads(k), _with_contiguous_heads(v)
-        run_on_all_cores(attend_one_query_kernel, q, k, v, padding, scale, heads)
+    if T <= MAX_FEW_QUERIES and K == HEAD_SIZE and (k.dtype is FLOAT32 or HAS_FLOAT16) and not is_single_threaded():
+        q, k, v = _with_contiguous_rows(q), _with_contiguous_rows(k), _with_contiguous_rows(v)
+        run_on_all_cores(attend_few_queries_kernel, q, _bits(k), _bits(v), padding, scale, heads)
     else:
         parallel_for(partial(attend_in_blocks, q, k, v, heads, padding, scale), B * H)
     return heads
@@ -48,14 +63,15 @@ def attend_in_blocks(q, k, v, heads, padding, scale, first, last):
     for group in head_groups(first, last, H, step * S, across_batch=not padding.any()):
         n, n_padding = heads[group].shape[:2], int(padding[group[0].start])
         buffer = np.empty(math.prod(n) * step * S, np.float32)
+        keys, values = (x[group].astype(np.float32, copy=False) for x in (k, v))
         for start in range(0, T, step):
             stop = min(start + step, T)
             seen = S - T + stop  # keys that the block's last query sees
-            queries, keys = (*group, slice(start, stop)), (*group, slice(0, seen))
+            queries = (*group, slice(start, stop))
             scores = view_of(buffer, (*n, stop - start, seen))
-            np.matmul(q[queries], k[keys].swapaxes(-1, -2), out=scores)
+            np.matmul(q[queries], keys[:, :, :seen].swapaxes(-1, -2), out=scores)
             causal_softmax_kernel(scores.reshape(-1, *scores.shape[2:]), S - T + start, n_padding, scale)
-            np.matmul(scores, v[keys], out=heads[queries])
+            np.matmul(scores, values[:, :, :seen], out=heads[queries])
 
 
 def head_groups(first, last, H, n_scores, across_batch=True):
@@ -72,47 +88,104 @@ def head_groups(first, last, H, n_scores, across_batch=True):
         first += sequences * H or n
 
 
-def _with_contiguous_heads(x):
-    """Return x [B, H, S, K], or a copy, such that each head's rows [S, K] are contiguous in memory and writable."""
-    is_contiguous = x.strides[2:] == (4 * x.shape[3], 4) and x.flags.aligned and x.flags.writeable
+def _with_contiguous_rows(x):
+    """Return x [B, H, S, K], or a copy, such that each row [K] is contiguous in memory, aligned and writable."""
+    is_contiguous = x.strides[3] == x.itemsize and x.flags.aligned and x.flags.writeable
     return x if is_contiguous else x.copy()
 
 
-@intrinsic
-def _pointer(typing_context, address):
-    def to_pointer(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.float32)(address), to_pointer
+def _bits(x):
+    """Return float16 as uint16, because Numba knows no float16."""
+    return x.view(np.uint16) if x.dtype is FLOAT16 else x
 
 
 @inlined(ANY_ORDER)
-def _rows(x, b, h):
-    """Return x[b, h] as an array [S, K] that the compiler knows to be contiguous: only then does it vectorise."""
-    return carray(_pointer(x[b, h].ctypes.data), (x.shape[2], x.shape[3]))
+def _row(x, s):
+    """Return x[s] in four registers;  x [S, 64]."""
+    return load_floats(x, s, 0), load_floats(x, s, 16), load_floats(x, s, 32), load_floats(x, s, 48)
 
 
-@kernel("void(f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:], i8[::1], f4, f4[:,:,:,:])")
-def attend_one_query_kernel(q, k, v, padding, scale, heads):
-    """heads = softmax(q k^T scale) v for one query per head, which sees all keys but padding.
+@inlined(ANY_ORDER)
+def _four_rows(x, first):
+    """Return four rows of x [S, 64], the last one again at the end, and have later ones fetched."""
+    for s in range(first + AHEAD, first + AHEAD + 4):
+        for i in range(0, HEAD_SIZE, CACHE_LINE // x.itemsize):
+            prefetch(x, s, i)
+    last = len(x) - 1
+    return _row(x, first), _row(x, min(first + 1, last)), _row(x, min(first + 2, last)), _row(x, min(first + 3, last))
 
-    q [B, H, 1, K], k, v [B, H, S, K] -> heads [B, H, 1, K]. Keys and values are read once, in order; everything else
-    is small.
+
+@inlined(ANY_ORDER)
+def _product(x, y):
+    """Return x y of two rows, each in four registers."""
+    total = add_products(add_products(float_zeros(), x[0], y[0]), x[1], y[1])
+    return sum_of(add_products(add_products(total, x[2], y[2]), x[3], y[3]))
+
+
+@inlined(ANY_ORDER)
+def _add_row(total, weight, x):
+    """Return total + weight x of rows in four registers, the weight sixteen times in one."""
+    return (
+        add_products(total[0], weight, x[0]),
+        add_products(total[1], weight, x[1]),
+        add_products(total[2], weight, x[2]),
+        add_products(total[3], weight, x[3]),
+    )
+
+
+@inlined(ANY_ORDER)
+def _score_keys(queries, keys, scores):
+    """scores[t, s] = queries[t] keys[s];  queries [T, 64], keys [S, 64], scores flat, S rounded up to fours."""
+    T = len(queries)
+    width = scores.size // T
+    for s in range(0, len(keys), 4):
+        k0, k1, k2, k3 = _four_rows(keys, s)
+        for t in range(T):
+            query, place = _row(queries, t), t * width + s
+            scores[place] = _product(query, k0)
+            scores[place + 1] = _product(query, k1)
+            scores[place + 2] = _product(query, k2)
+            scores[place + 3] = _product(query, k3)
+
+
+@inlined(ANY_ORDER)
+def _add_values(weights, values, heads):
+    """heads[t] += sum_s weights[t, s] values[s];  weights flat as the scores, values [S, 64], heads [T, 64]."""
+    T = len(heads)
+    width = weights.size // T
+    for s in range(0, len(values), 4):
+        v0, v1, v2, v3 = _four_rows(values, s)
+        for t in range(T):
+            head, place = _row(heads, t), t * width + s
+            head = _add_row(head, repeat_float(weights, place), v0)
+            head = _add_row(head, repeat_float(weights, place + 1), v1)
+            head = _add_row(head, repeat_float(weights, place + 2), v2)
+            head = _add_row(head, repeat_float(weights, place + 3), v3)
+            store(heads, HEAD_SIZE * t, head[0])
+            store(heads, HEAD_SIZE * t + 16, head[1])
+            store(heads, HEAD_SIZE * t + 32, head[2])
+            store(heads, HEAD_SIZE * t + 48, head[3])
+
+
+FLOAT32_SIGNATURE = "void(f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:], i8[::1], f4, f4[:,:,:,:])"
+FLOAT16_SIGNATURE = "void(f4[:,:,:,:], u2[:,:,:,:], u2[:,:,:,:], i8[::1], f4, f4[:,:,:,:])"
+
+
+@kernel([FLOAT32_SIGNATURE, FLOAT16_SIGNATURE] if HAS_FLOAT16 else [FLOAT32_SIGNATURE])
+def attend_few_queries_kernel(q, k, v, padding, scale, heads):
+    """heads = softmax(q k^T scale + mask) v for a few queries per head, the last ones of the text.
+
+    q [B, H, T, K], k, v [B, H, S, K] -> heads [B, H, T, K]; K is HEAD_SIZE. Keys and values are read once, in
+    order, each for all queries; everything else is small.
     """
-    B, H, S, K = k.shape
+    (B, H, T, K), S = q.shape, k.shape[2]
+    width = -(-S // 4) * 4
     for head in prange(B * H):
         b, h = head // H, head % H
-        query, keys, values, out = _rows(q, b, h)[0], _rows(k, b, h), _rows(v, b, h), np.zeros(K, np.float32)
-        weights = np.empty(S, np.float32)
-        for s in range(S):
-            score = np.float32(0)
-            for i in range(K):
-                score += query[i] * keys[s, i]
-            weights[s] = score
-        n_padding = min(padding[b], S - 1)
-        weights[:n_padding] = 0
-        softmax_in_place(weights[n_padding:], scale)
-        for s in range(S):
-            for i in range(K):
-                out[i] += weights[s] * values[s, i]
-        heads[b, h, 0] = out
+        queries, keys, values = q[b, h], k[b, h], v[b, h]
+        weights, out = np.zeros(T * width, np.float32), np.zeros((T, K), np.float32)
+        _score_keys(queries, keys, weights)
+        for t in range(T):
+            causal_softmax_row(weights[t * width : (t + 1) * width], S - T + t, padding[b], scale)
+        _add_values(weights, values, out)
+        heads[b, h] = out

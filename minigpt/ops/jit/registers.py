@@ -7,22 +7,29 @@ for it; x and w are any bytes, of which a register takes 64.
 
     integer_zeros(), float_zeros()      sixteen times 0
     load(w, i)                          the 64 bytes from w[i] on
+    load_floats(x, s, i)                x[s, i], ..., x[s, i + 15] of float32, or of float16 in an array of uint16
     repeat(x, i)                        the 4 bytes from x[i] on, sixteen times
     add_byte_products(total, x, w)      total[j] + sum over n < 4 of x[4 j + n] w[4 j + n]: see dot_products.py
     add_bfloat16_products(total, x, w)  total[j] + sum over n < 2 of x[2 j + n] w[2 j + n]: see HAS_BFLOAT16_PRODUCTS
     lower(w), upper(w)                  the first and the second bfloat16 of each pair as a float
     add_products(total, x, w)           total[j] + x[j] w[j], floats
+    sum_of(x)                           x[0] + ... + x[15], floats
     store(array, i, register)           array[i], ..., array[i + 15] = register
+    prefetch(x, s, i)                   nothing yet, but memory begins to deliver the bytes around x[s, i]
 """
+
+import platform
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from minigpt.ops.jit import dot_products
 
 BYTE_PRODUCT = dot_products.choose()
 HAS_BFLOAT16_PRODUCTS = dot_products.has("avx512bf16")
+HAS_FLOAT16 = dot_products.has("f16c") or platform.machine() in ("arm64", "aarch64")  # makes floats of float16
 INT32, FLOAT = ir.IntType(32), ir.FloatType()
 VECTORS = {"integers": ir.VectorType(INT32, 16), "floats": ir.VectorType(FLOAT, 16)}
 
@@ -95,6 +102,47 @@ def load(typing_context, array, i):
         return builder.load(_address(context, builder, signature, arguments, VECTORS["integers"]), align=1)
 
     return INTEGERS(array, types.intp), generate
+
+
+def _address_in_row(context, builder, signature, arguments, of):
+    """Return the address of x[s, i] for arguments x, s, i, as that of something of this type. Rows are contiguous."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    stride = builder.extract_value(array.strides, 0)
+    row = cgutils.pointer_add(builder, array.data, builder.mul(arguments[1], stride))
+    return builder.bitcast(builder.gep(row, [arguments[2]]), of.as_pointer())
+
+
+@intrinsic
+def load_floats(typing_context, x, s, i):
+    def generate(context, builder, signature, arguments):
+        element = FLOAT if signature.args[0].dtype == types.float32 else ir.HalfType()
+        address = _address_in_row(context, builder, signature, arguments, ir.VectorType(element, 16))
+        numbers = builder.load(address, align=1)
+        return numbers if element == FLOAT else builder.fpext(numbers, VECTORS["floats"])
+
+    return FLOATS(x, types.intp, types.intp), generate
+
+
+@intrinsic
+def sum_of(typing_context, x):
+    def generate(context, builder, signature, arguments):
+        function_type = ir.FunctionType(FLOAT, [FLOAT, VECTORS["floats"]])
+        add_up = cgutils.get_or_insert_function(builder.module, function_type, "llvm.vector.reduce.fadd.v16f32")
+        return builder.call(add_up, [FLOAT(0), *arguments], fastmath=("reassoc",))
+
+    return types.float32(x), generate
+
+
+@intrinsic
+def prefetch(typing_context, x, s, i):
+    def generate(context, builder, signature, arguments):
+        address = _address_in_row(context, builder, signature, arguments, ir.IntType(8))
+        function_type = ir.FunctionType(ir.VoidType(), [address.type, INT32, INT32, INT32])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], function_type)
+        builder.call(fetch, [address, INT32(0), INT32(3), INT32(1)])  # to read it, into the nearest cache, as data
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp), generate
 
 
 def _repeat(register, element):
