@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from minigpt.config import GPT2Config
 
+CACHE_DTYPES = ("float16", "float32", "float64")
+
 
 class KVCache:
     """Room for the keys and values of every layer: k and v [L, B, H, max_length, K], letters as in model.py.
@@ -12,6 +14,9 @@ class KVCache:
     A token's keys and values depend only on the tokens before it, so they never change once computed. The model appends
     those of new tokens and attends to all. `length` counts the tokens held, `padding` [B] (or None) how many of them
     are padding at the left of each sequence. There is room for `max_length` tokens, by default n_positions.
+
+    dtype: the model's, or float16, half the memory that a new token reads: new keys and values are rounded to 11 bits,
+    and computed with in the model's dtype. Numbers beyond 65504 become infinite.
     """
 
     def __init__(
@@ -23,7 +28,7 @@ class KVCache:
     ):
         self.config = config
         self.max_length = config.n_positions if max_length is None else max_length
-        self.dtype = np.dtype(dtype)
+        self.dtype = checked_dtype(dtype)
         self.length = 0
         self.padding = None
         self._allocate(batch_size)
@@ -50,8 +55,10 @@ class KVCache:
 
     def require_room(self, batch_size, n_tokens, dtype):
         """Raise ValueError unless n_tokens more tokens of batch_size sequences fit, computed in dtype."""
-        if dtype != self.dtype:
-            raise ValueError(f"the cache holds {self.dtype}, the model {dtype}: make it with dtype=model.dtype")
+        if self.dtype not in (dtype, np.float16):
+            raise ValueError(
+                f"the cache holds {self.dtype}, the model {dtype}: make it with dtype=model.dtype, or with float16"
+            )
         if batch_size != self.batch_size:
             raise ValueError(f"the cache holds {self.batch_size} sequences, the input has {batch_size}")
         if self.length + n_tokens > self.max_length:
@@ -92,3 +99,14 @@ class KVCache:
         start = self.shared[moved, rows[moved]].min()
         for stored in (*self.k, *self.v):  # one layer at a time, so that the temporary copy stays small
             stored[moved, :, start : self.length] = stored[rows[moved], :, start : self.length]
+
+
+def checked_dtype(dtype):
+    """Return the dtype of a cache as a NumPy dtype. Raises ValueError for one that a cache cannot have."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:  # NumPy knows no such dtype
+        name = None
+    if name not in CACHE_DTYPES:
+        raise ValueError(f"the dtype of a cache must be {', '.join(CACHE_DTYPES)}, not {dtype!r}")
+    return np.dtype(name)

@@ -1,4 +1,4 @@
-"""The key-value cache: cached = uncached, selected rows, what does not fit."""
+"""The key-value cache: cached = uncached, selected rows, 16 bits, what does not fit."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,31 @@ from hypothesis import strategies as st
 from reference import TINY, assert_close, models, random_ids
 
 from minigpt import KVCache
+from minigpt.ops import plain
+
+
+def to_16_bits(x):
+    return x.astype(np.float16).astype(x.dtype)
+
+
+def attention_in_16_bits(q, k, v, scale, padding):
+    return plain.attention(q, to_16_bits(k), to_16_bits(v), scale, padding)
 
 
 @settings(max_examples=30)
-@given(models(), st.lists(st.integers(1, 5), min_size=1, max_size=5), st.booleans())
-def test_cached_equals_uncached(model, steps, padded):
+@given(
+    models(),
+    st.lists(st.integers(1, 5), min_size=1, max_size=5),
+    st.booleans(),
+    st.sampled_from(["float64", "float16"]),
+)
+def test_cached_equals_uncached(model, steps, padded, dtype):
     n = min(sum(steps), 16)
     ids = random_ids(model, (2, n))
     mask = np.arange(n) >= np.array([[0], [min(steps[0] - 1, 2)]]) if padded else None
-    whole = model(ids, attention_mask=mask)
-    cache, start = KVCache(model.config, batch_size=2, dtype="float64"), 0
+    uncached = model if dtype == "float64" else model.with_ops(attention=attention_in_16_bits)
+    whole = uncached(ids, attention_mask=mask)
+    cache, start = KVCache(model.config, batch_size=2, dtype=dtype), 0
     for step in steps:
         end = min(start + step, n)
         if start == end:
@@ -68,7 +83,53 @@ def test_edits_of_keys_go_into_the_cache(model):
     assert_close(model(ids[:, 5:], cache=cache, edit=edit), model(ids, edit=edit)[:, 5:], 1e-9)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"do_sample": True, "seed": 1, "num_return_sequences": 3},
+        {"num_beams": 3},
+        {"slide": True, "max_new_tokens": 40},
+    ],
+)
+def test_generation_in_16_bits(model, options):
+    prompts = [[1, 2, 3], [4], [int(i) for i in random_ids(model, 7)]]
+    options = {"max_new_tokens": 9, "eos_token_id": None} | options
+    rounding = model.with_ops(attention=attention_in_16_bits)
+    expected = rounding.generate(prompts, **options)
+    assert np.array_equal(model.generate(prompts, cache_dtype="float16", **options), expected)
+
+
+def test_a_cache_in_16_bits_is_half_as_large_and_serves_traces_edits_and_ones_own_attention(model):
+    ids = random_ids(model, (1, 6))
+    cache, trace = KVCache(TINY, dtype="float16"), {}
+    assert cache.k.nbytes * 4 == KVCache(TINY, dtype="float64").k.nbytes
+    edit = {"h.0.attn.k": lambda k: k * 2, "h.1.attn.scores": lambda scores: scores + 1}
+    model(ids[:, :5], cache=cache, edit=edit)
+    logits = model(ids[:, 5:], cache=cache, edit=edit, trace=trace)
+    rounded = {f"h.{layer}.attn.{name}": to_16_bits for layer in range(3) for name in "kv"}
+    rounded |= {"h.0.attn.k": lambda k: to_16_bits(k * 2)}
+    assert_close(logits, model(ids, edit=edit | rounded)[:, 5:], 1e-9)
+    assert np.abs(logits - model(ids, edit=edit)[:, 5:]).max() > 1e-6
+    assert trace["h.2.attn.weights"].shape == (1, 3, 1, 6) and trace["h.2.attn.weights"].dtype == np.float64
+
+    own = model.with_ops(attention=lambda q, k, v: np.einsum("bhts,bhsk->bhtk", _weights(q, k), v))
+    cache.clear()
+    own(ids[:, :5], cache=cache)
+    assert_close(own(ids[:, 5:], cache=cache), model.with_ops(attention=attention_in_16_bits)(ids)[:, 5:], 1e-9)
+
+
+def _weights(q, k):
+    scores = np.einsum("bhtk,bhsk->bhts", q, k) / q.shape[-1] ** 0.5
+    scores[:, :, ~np.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2], bool)] = -np.inf
+    return plain.softmax(scores)
+
+
 def test_a_cache_that_does_not_fit(model):
+    with pytest.raises(ValueError, match="dtype of a cache must be float16, float32, float64, not 'bfloat16'"):
+        KVCache(TINY, dtype="bfloat16")
+    with pytest.raises(ValueError, match="dtype of a cache must be float16, float32, float64, not 'int8'"):
+        KVCache(TINY, dtype="int8")
     with pytest.raises(ValueError, match="cache has room for 4 tokens: 0 are taken, 5 more do not fit"):
         model([1] * 5, cache=KVCache(TINY, max_length=4, dtype="float64"))
     with pytest.raises(ValueError, match="the cache holds float32, the model float64: make it with dtype=model.dtype"):

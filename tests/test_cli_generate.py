@@ -40,6 +40,7 @@ def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
          "--temperature 1.5 --top-k 7 --top-p 0.6 --min-p 0.01 --typical-p 0.8 --seed 4"),
         ({"do_sample": False, "repetition_penalty": 1.5, "no_repeat_ngram_size": 2},
          "--greedy --repetition-penalty 1.5 --no-repeat-ngram-size 2"),
+        ({"do_sample": False, "cache_dtype": "float16"}, "--greedy --cache-dtype float16"),
         ({"do_sample": False, "eos_token_id": [199, 10]}, "--greedy --eos-token-id 199 --eos-token-id 10"),
         ({"do_sample": False, "stop": ["e", "\n"]}, "--greedy --stop e --stop \n"),
     ):  # fmt: skip

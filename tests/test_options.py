@@ -33,6 +33,7 @@ def model():
         ({"early_stopping": "always"}, "early_stopping must be True, False or"),
         ({"length_penalty": float("inf")}, "length_penalty must be a number from -10 to 10"),
         ({"seed": -1}, "seed must be an integer, at least 0, or None"),
+        ({"cache_dtype": "bfloat16"}, 'cache_dtype must be "float16", or None .the model.s dtype., not .bfloat16.'),
         ({"do_sample": "no"}, "do_sample must be True or False, not 'no'"),
         ({"eos_token_id": "abc"}, "eos_token_id must be an id, a list of ids or None"),
         ({"eos_token_id": [1.5]}, "eos_token_id must be an id, a list of ids or None"),

@@ -57,6 +57,11 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
 @click.option("--eos-token-id", type=int, multiple=True, help="A token that ends the text, instead of the model's own.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--slide", is_flag=True, help="Continue beyond the context: when it is full, drop its older half.")
+@click.option(
+    "--cache-dtype",
+    type=click.Choice(["float16"]),
+    help="Keep the keys and values of earlier tokens in 16 bits: half the memory, and faster by kernels.",
+)
 @run_options
 @offline_option
 @json_option

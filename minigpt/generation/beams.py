@@ -45,7 +45,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
     finished = FinishedBeams(running, n_prompt, options)
     row_padding = np.repeat(np.zeros(B, int) if padding is None else padding, beams)
 
-    reader = Reader(model, B, n_total, padding, options.slide)
+    reader = Reader(model, B, n_total, padding, options.slide, options.cache_dtype)
     for length in range(n_prompt, n_total):
         rows = running[:, :, :length].reshape(B * beams, length)
         if length == n_prompt:

@@ -31,6 +31,7 @@ class GenerationConfig:
     pad_token_id: int | str = FROM_CONFIG  # fills rows that end early; without one in the config, the first eos id does
     seed: int | None = None  # the same seed gives the same text; None: a new text each time
     slide: bool = False  # past n_positions, drop the oldest tokens (see Reader) instead of raising an error
+    cache_dtype: str | None = None  # "float16": half the memory for keys and values (see KVCache); None: as the model
 
     def __post_init__(self):
         for name in ("max_new_tokens", "no_repeat_ngram_size"):
@@ -48,6 +49,7 @@ class GenerationConfig:
         self._require("seed", _is_none_or_count(self.seed), "an integer, at least 0, or None")
         is_valid = isinstance(self.early_stopping, bool) or self.early_stopping == "never"
         self._require("early_stopping", is_valid, 'True, False or "never"')
+        self._require("cache_dtype", self.cache_dtype in (None, "float16"), '"float16", or None (the model\'s dtype)')
         for name in ("do_sample", "slide"):
             self._require(name, isinstance(getattr(self, name), bool), "True or False")
         is_valid = (

@@ -13,9 +13,10 @@ class Reader:
     whole window for every new token, because a token's position is part of its keys and values.)
     """
 
-    def __init__(self, model, batch_size, max_length, padding, slide):
+    def __init__(self, model, batch_size, max_length, padding, slide, cache_dtype=None):
         self.model = model
-        self.cache = KVCache(model.config, batch_size, min(max_length, model.config.n_positions), model.dtype)
+        max_length = min(max_length, model.config.n_positions)
+        self.cache = KVCache(model.config, batch_size, max_length, cache_dtype or model.dtype)
         self.padding = padding
         self.slide = slide
         self.dropped = 0  # tokens at the left of the sequences that are no longer in the window

@@ -71,7 +71,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
     finished = np.zeros(len(rows), bool)
     eos_token_ids = np.array(options.eos_token_id, np.int64)
 
-    reader = Reader(model, len(tokens), n_total, padding, options.slide)
+    reader = Reader(model, len(tokens), n_total, padding, options.slide, options.cache_dtype)
     for length in range(n_prompt, n_total):
         if length == n_prompt:  # each prompt is read once, however many continuations it gets
             logits = reader.next_logits(tokens)[rows]
