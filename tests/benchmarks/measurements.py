@@ -155,6 +155,7 @@ def measure_minigpt(folder, work, precision):
 
         return measure_steps(step)
 
+    precision, _, cache = precision.partition("-")
     storage = {
         "f32": {},
         "bf16": {"dtype": "bfloat16"},
@@ -168,4 +169,5 @@ def measure_minigpt(folder, work, precision):
         "batch4": {"do_sample": True, "num_return_sequences": 4, "top_k": 50, "seed": 0},
         "beam4": {"num_beams": 4},
     }.get(work, {})
+    options |= {"cache_dtype": "float16"} if cache == "c16" else {}
     return measure_generation(lambda n: model.generate(ids, max_new_tokens=n, eos_token_id=None, **options), work)

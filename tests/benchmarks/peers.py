@@ -13,7 +13,7 @@ works   decode     ms per new token after a prompt of 32 tokens, one sequence
         train      ms per optimiser step, batch 4 x 64 tokens, AdamW, no dropout
 peers   hf-f32 hf-bf16 ct2-f32 ct2-i8 lc-f32 lc-f16 lc-q8_0 minigpt-f32 minigpt-bf16 minigpt-a16 minigpt-i8 minigpt-a8
         (transformers, CTranslate2, llama.cpp, minigpt; each does only the works that it can; a16 and a8: activations
-        in the format of the weights, bfloat16 or int8)
+        in the format of the weights, bfloat16 or int8; -c16 after it: keys and values in float16, as llama.cpp has them)
 
 The weights are random (seeded), because speed does not depend on their values. Every process uses THREADS threads, an
 environment variable, 2 by default. Beside minigpt's test extra this needs ctranslate2, llama-cpp-python and gguf.
@@ -35,7 +35,7 @@ PEERS = {
         "hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "hf-bf16", "lc-f16", "minigpt-bf16", "ct2-i8", "lc-q8_0",
         "minigpt-i8",
     ],
-    "decode900": ["hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "lc-q8_0", "minigpt-i8"],
+    "decode900": ["hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "minigpt-f32-c16", "lc-q8_0", "minigpt-i8", "minigpt-i8-c16"],
     "prefill": [
         "hf-f32", "ct2-f32", "lc-f32", "minigpt-f32", "hf-bf16", "minigpt-bf16", "minigpt-a16", "ct2-i8", "lc-q8_0",
         "minigpt-i8", "minigpt-a8",
