@@ -70,10 +70,14 @@ class KVCache:
         """Count the tokens whose keys and values every layer has appended."""
         self.length += n_tokens
 
+    def crop(self, length: int):
+        """Forget all tokens after the first `length`, as if they had never been appended."""
+        self.length = min(self.length, length)
+        self.shared = np.minimum(self.shared, self.length)
+
     def clear(self):
         """Forget all tokens, keep the memory."""
-        self.length = 0
-        self.shared[:] = 0
+        self.crop(0)
 
     def select(self, rows: ArrayLike):
         """Continue with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""

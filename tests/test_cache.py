@@ -75,6 +75,29 @@ def test_a_failed_call_leaves_the_cache_as_it_was(model):
     assert_close(model(ids, cache=cache), model(ids), 1e-12)
 
 
+def test_a_cropped_cache_goes_on_as_if_it_had_never_held_more(model):
+    ids, others = random_ids(model, (2, 6)), random_ids(model, (2, 3), seed=1)
+    cache = KVCache(TINY, 2, dtype="float64")
+    model(ids, cache=cache)
+    cache.crop(9)
+    assert cache.length == 6
+    cache.crop(4)
+    assert cache.length == 4
+    assert_close(model(others, cache=cache), model(np.concatenate([ids[:, :4], others], axis=1))[:, 4:], 1e-9)
+
+
+def test_rows_that_part_after_a_crop_share_only_what_is_left(model):
+    ids, others = random_ids(model, (1, 6)), random_ids(model, (2, 4), seed=1)
+    cache = KVCache(TINY, dtype="float64")
+    model(ids, cache=cache)
+    cache.select([0, 0])
+    cache.crop(2)
+    model(others, cache=cache)
+    cache.select([1, 0])
+    whole = np.concatenate([np.repeat(ids[:, :2], 2, axis=0), others], axis=1)[::-1]
+    assert_close(model([[7], [7]], cache=cache)[:, 0], model(np.c_[whole, [7, 7]])[:, -1], 1e-9)
+
+
 def test_edits_of_keys_go_into_the_cache(model):
     ids = random_ids(model, (1, 6))
     cache = KVCache(TINY, dtype="float64")

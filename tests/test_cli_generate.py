@@ -52,6 +52,20 @@ def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
         assert shown["prompt"] == "ROMEO:\n" and shown["model"] == SHAKESPEARE
 
 
+def test_drafts():
+    args = ["generate", "ROMEO: I am. JULIET: I am.", "--max-new-tokens", "40", "--model", SHAKESPEARE]
+    text = run_here(*args, "--greedy").stdout
+    assert run_here(*args, "--greedy", "--prompt-lookup-num-tokens", 5, "--max-matching-ngram-size", 3).stdout == text
+    assert run_here(*args, "--greedy", "--assistant-model", SHAKESPEARE).stdout == text
+    assert run_here(*args, "--seed", 1, "--assistant-model", SHAKESPEARE).stdout.startswith(args[1])
+    fails_with("assistant_model has a vocabulary of", *args, "--assistant-model", "stories", run=run_here)
+    for option in ("--prompt-lookup-num-tokens=5", f"--assistant-model={SHAKESPEARE}"):
+        for several in ("--num-beams=2", "--num-return-sequences=2"):
+            fails_with("is for one prompt and one continuation, without beams", *args, option, several, run=run_here)
+    fails_with("no effect without --prompt-lookup", *args, "--max-matching-ngram-size", 3, run=run_here)
+    fails_with("prompt_lookup_num_tokens must be", *args, "--prompt-lookup-num-tokens", 0, run=run_here)
+
+
 def test_several_continuations():
     result = run("generate", "ROMEO:", "--num-return-sequences", "2", "--max-new-tokens", "5", "--seed", "1")
     assert result.stdout.startswith("--- 1 ---\nROMEO:") and "\n--- 2 ---\nROMEO:" in result.stdout

@@ -24,7 +24,7 @@ def mistake_name(value):
 
 
 def test_there_are_the_exercises_that_the_notebooks_have():
-    assert len(EXERCISES) == 30 and list(RIGHT) and set(RIGHT) == set(EXERCISES)
+    assert len(EXERCISES) == 31 and list(RIGHT) and set(RIGHT) == set(EXERCISES)
     for exercise in EXERCISES.values():
         assert exercise.signature.startswith(f"{exercise.name}(") and exercise.task
         assert len(exercise.mistakes) >= 3 and len(RIGHT[exercise.name]) >= 3

@@ -44,6 +44,9 @@ def model():
             {"num_return_sequences": 3, "num_beams": 2, "do_sample": True},
             "num_return_sequences = 3 needs as many beams",
         ),
+        ({"prompt_lookup_num_tokens": 0}, "prompt_lookup_num_tokens must be an integer, at least 1, not 0"),
+        ({"prompt_lookup_num_tokens": 2.5}, "prompt_lookup_num_tokens must be an integer, at least 1, not 2.5"),
+        ({"max_matching_ngram_size": 0}, "max_matching_ngram_size must be an integer, at least 1, not 0"),
         ({"num_beams": 60, "eos_token_id": list(range(50))}, "too much for 50 tokens"),
     ],
 )

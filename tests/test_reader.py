@@ -22,6 +22,28 @@ def test_reader_reads_every_token_once(model):
     assert read[:: TINY_CONFIG.n_layer] == [4, 1, 3]
 
 
+def test_reader_goes_on_after_tokens_that_were_not_kept(model):
+    reader = Reader(model, 1, 20, None, slide=False)
+    text, other = random_ids(model, (2, 1, 12))
+    assert reader.room_after(4) == 0  # the prompt is still to be read
+    reader.next_logits(text[:, :4])
+    assert_close(reader.last_logits(text[:, :8], 4), model(text[:, :8])[:, 4:], 1e-9)
+    reader.keep(6)
+    other[:, :6] = text[:, :6]
+    assert_close(reader.last_logits(other, 3), model(other)[:, -3:], 1e-9)
+
+
+def test_nothing_is_read_beyond_the_window(model):
+    reader = Reader(model, 1, 100, None, slide=True)
+    text = random_ids(model, (1, 40))
+    reader.next_logits(text[:, :20])
+    assert reader.room_after(21) == 3 and reader.room_after(24) == reader.room_after(25) == 0
+    reader.next_logits(text[:, :25])  # drops 13
+    assert reader.room_after(26) == 11
+    reader.keep(20)
+    assert_close(reader.next_logits(text[:, :22]), model(text[:, 13:22])[:, -1], 1e-9)
+
+
 def test_sliding_sees_the_newest_tokens_only(model):
     text = [1, 2, 3]
     window = text

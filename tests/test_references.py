@@ -9,7 +9,7 @@ from minigpt import GPT2, Tokenizer, bpe, model
 from minigpt.config import GPT2Config
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.drawing import drawn_inputs
-from minigpt.generation import sampling
+from minigpt.generation import sampling, speculative
 from minigpt.looking import edited, head_scores, patch
 from minigpt.ops import plain
 from minigpt.run import Run
@@ -127,6 +127,7 @@ IN_MINIGPT = {
     "induction_score": library_induction_score,
     "logit_attribution": library_logit_attribution,
     "patching_effect": library_patching_effect,
+    "accept": speculative.accept,
 }
 
 

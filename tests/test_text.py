@@ -62,6 +62,30 @@ def test_streaming_and_not_are_the_same(shakespeare, shakespeare_tokenizer):
         assert (streamed.ids, streamed.finish_reason) == (whole.ids, whole.finish_reason)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_drafts_do_not_change_the_text(shakespeare, shakespeare_tokenizer, streaming):
+    for options in ({"stop": "in"}, {"max_new_tokens": 60}, {"do_sample": True, "seed": 5, "stop": ["\n\n"]}):
+        (expected,) = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:", **options)
+        drafters = [{"prompt_lookup_num_tokens": 6}]
+        if "do_sample" not in options:
+            drafters.append({"assistant_model": shakespeare})
+        for drafter in drafters:
+            (found,) = continue_text(
+                shakespeare, shakespeare_tokenizer, "ROMEO:", streaming=streaming, **options, **drafter
+            )
+            assert streaming == bool(list(found))
+            assert (found.text, found.ids, found.finish_reason) == (expected.text, expected.ids, expected.finish_reason)
+
+
+def test_generate_text_with_an_assistant_by_name():
+    options = {"max_length": 40, "do_sample": False, "model": SHAKESPEARE}
+    expected = generate_text("ROMEO:", **options)
+    assert generate_text("ROMEO:", assistant_model=SHAKESPEARE, **options) == expected
+    assert generate_text("ROMEO:", prompt_lookup_num_tokens=5, **options) == expected
+    with pytest.raises(ValueError, match="assistant_model has a vocabulary of"):
+        generate_text("ROMEO:", assistant_model="stories", **options)
+
+
 def test_stop_strings_end_the_work_early(shakespeare, shakespeare_tokenizer):
     reads = []
     counting = shakespeare.with_ops(layer_norm=lambda *a, **k: reads.append(1) or shakespeare.ops.layer_norm(*a, **k))

@@ -1,5 +1,7 @@
 """minigpt generate: continue a text."""
 
+from functools import partial
+
 import click
 
 from minigpt.cli.options import (
@@ -62,6 +64,19 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
     type=click.Choice(["float16"]),
     help="Keep the keys and values of earlier tokens in 16 bits: half the memory, and faster by kernels.",
 )
+@click.option(
+    "--prompt-lookup-num-tokens",
+    type=int,
+    help="Guess up to this many tokens from the text so far and check them together: faster where it repeats itself.",
+)
+@click.option(
+    "--max-matching-ngram-size",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Guess what followed the last tokens before: at most this many of them.",
+)
+@click.option("--assistant-model", help="A smaller model with the same vocabulary, which guesses tokens to check.")
 @run_options
 @offline_option
 @json_option
@@ -74,6 +89,7 @@ def generate(
     max_new_tokens,
     stop,
     eos_token_id,
+    assistant_model,
     quantize,
     dtype,
     activations,
@@ -92,6 +108,8 @@ def generate(
         refuse(context, SAMPLING_OPTIONS, f"has no effect on {search}")
     if options["num_beams"] == 1:
         refuse(context, BEAM_OPTIONS, "has no effect without --num-beams")
+    if options["prompt_lookup_num_tokens"] is None:
+        refuse(context, ["max_matching_ngram_size"], "has no effect without --prompt-lookup-num-tokens")
     if eos_token_id:
         options["eos_token_id"] = list(eos_token_id)
     prompt = read_prompt(prompt)
@@ -103,7 +121,8 @@ def generate(
         options["max_new_tokens"] = max_new_tokens
     GenerationConfig(**options)  # checks the options before anything is downloaded or loaded
     formats = {"quantize": quantize, "dtype": dtype, "activations": activations}
-    gpt2 = load_model(model, offline=offline, **formats, ops=ops, threads=threads)
+    load = partial(load_model, offline=offline, **formats, ops=ops, threads=threads)
+    gpt2, assistant = load(model), load(assistant_model) if assistant_model else None
     tokenizer = load_tokenizer(model, offline=offline)
     if max_new_tokens is None:
         options["max_new_tokens"] = MAX_NEW_TOKENS
@@ -111,7 +130,9 @@ def generate(
             room = gpt2.config.n_positions - len(encode_prompt(tokenizer, prompt, gpt2.config))
             options["max_new_tokens"] = min(MAX_NEW_TOKENS, max(1, room))
     streaming = not (as_json or no_stream) and options["num_return_sequences"] == options["num_beams"] == 1
-    continuations = continue_text(gpt2, tokenizer, prompt, stop=stop, streaming=streaming, **options)
+    continuations = continue_text(
+        gpt2, tokenizer, prompt, stop=stop, streaming=streaming, assistant_model=assistant, **options
+    )
     if as_json:
         fields = [{"text": c.text, "ids": c.ids, "finish_reason": c.finish_reason} for c in continuations]
         print_json({"model": model, "prompt": prompt, "continuations": fields})

@@ -5,6 +5,8 @@ sampling.py   filters and draws
 reader.py     runs the model, each token once
 search.py     generate and stream
 beams.py      beam search
+speculative.py  several tokens a pass: drafts, and which of them are kept
+stopping.py   when a text is finished
 text.py       text in, text out; imported as a module of its own, because it depends on model.py
 """
 

@@ -10,6 +10,7 @@ from minigpt.generation.sampling import (
     require_candidates,
     top_indices,
 )
+from minigpt.generation.stopping import finished_rows
 
 EMPTY_BEAM_SCORE = -1e9  # score of an empty beam; also added to the score of a beam that must not continue
 
@@ -63,10 +64,8 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
         require_candidates(scores)
         candidates = running[each, beam]  # [B, n_candidates, n_total]
         candidates[:, :, length] = token
-        ends = np.isin(token, options.eos_token_id) | (length + 1 == n_total)
-        if stopping_criteria is not None:
-            flat = candidates[:, :, : length + 1].reshape(B * n_candidates, length + 1)
-            ends |= np.asarray(stopping_criteria(flat)).reshape(B, n_candidates)
+        flat = candidates[:, :, : length + 1].reshape(B * n_candidates, length + 1)
+        ends = finished_rows(flat, options, stopping_criteria).reshape(B, n_candidates) | (length + 1 == n_total)
 
         continuing_scores = scores + EMPTY_BEAM_SCORE * ends
         chosen = top_indices(continuing_scores, beams)

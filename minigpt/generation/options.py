@@ -32,12 +32,16 @@ class GenerationConfig:
     seed: int | None = None  # the same seed gives the same text; None: a new text each time
     slide: bool = False  # past n_positions, drop the oldest tokens (see Reader) instead of raising an error
     cache_dtype: str | None = None  # "float16": half the memory for keys and values (see KVCache); None: as the model
+    prompt_lookup_num_tokens: int | None = None  # draft up to this many tokens from the text itself: speculative.py
+    max_matching_ngram_size: int = 2  # it looks for an earlier occurrence of this many last tokens, or fewer
 
     def __post_init__(self):
         for name in ("max_new_tokens", "no_repeat_ngram_size"):
             require_integer(name, getattr(self, name), 0)
-        for name in ("num_beams", "num_return_sequences"):
+        for name in ("num_beams", "num_return_sequences", "max_matching_ngram_size"):
             require_integer(name, getattr(self, name), 1)
+        if self.prompt_lookup_num_tokens is not None:
+            require_integer("prompt_lookup_num_tokens", self.prompt_lookup_num_tokens, 1)
         # Beyond these bounds float32 overflows; no sensible value comes near them.
         self._require_number("temperature", 1e-6, 1e6, "from 1e-6 to 1e6 (greedy search is do_sample=False)")
         self._require_number("repetition_penalty", 0.01, 100, "from 0.01 to 100")

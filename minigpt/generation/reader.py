@@ -23,6 +23,10 @@ class Reader:
 
     def next_logits(self, sequences):
         """Return next-token logits [N, V] for sequences [N, T], which extend those of the last call by new tokens."""
+        return self.last_logits(sequences, 1)[:, 0]
+
+    def last_logits(self, sequences, n):
+        """Return the logits after each of the last n tokens, [N, n, V], which are all new;  sequences [N, T]."""
         n_positions = self.model.config.n_positions
         if self.slide and sequences.shape[1] - self.dropped > n_positions:
             self.cache.clear()
@@ -31,10 +35,23 @@ class Reader:
         mask = None
         if self.padding is not None and self.cache.length == 0:
             mask = np.arange(self.dropped, sequences.shape[1]) >= self.padding[:, None]
-        logits = self.model(new, attention_mask=mask, cache=self.cache, last_only=True)[:, 0]
+        logits = self.model(new, attention_mask=mask, cache=self.cache, last_only=n == 1)[:, -n:]
         if np.isnan(logits.max()):  # the maximum is NaN if any logit is
             raise ValueError("the model's logits are not numbers (NaN): its weights are damaged")
         return logits
+
+    def room_after(self, length):
+        """Return how many more tokens can be read together with the next one of sequences of this length.
+
+        None, if that means to read a prompt or a new window.
+        """
+        if self.cache.length == 0:
+            return 0
+        return max(0, self.model.config.n_positions - (length - self.dropped))
+
+    def keep(self, length):
+        """Forget what was read beyond the first `length` tokens of the sequences."""
+        self.cache.crop(max(0, length - self.dropped))
 
     def select(self, rows):
         """Continue with sequence rows[i] as sequence i."""

@@ -151,6 +151,12 @@ def _filter_candidates(keep, scores, p, min_keep):
     return scores
 
 
+def row_generators(seed, n):
+    """Return a generator for each of n rows, so that a row's draws do not depend on how many other rows there are."""
+    seed = np.random.SeedSequence().entropy if seed is None else seed
+    return [np.random.default_rng([seed, row]) for row in range(n)]
+
+
 def draw_tokens(scores, rngs):
     """Draw one token per row with the probabilities softmax(scores);  scores [N, V], a generator per row -> [N]."""
     return np.array([draw_token(row, rng) for row, rng in zip(scores, rngs, strict=True)])

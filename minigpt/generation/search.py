@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from minigpt.generation.beams import beam_search
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.reader import Reader
-from minigpt.generation.sampling import apply_filters, draw_tokens, require_candidates
+from minigpt.generation.sampling import apply_filters, draw_tokens, require_candidates, row_generators
+from minigpt.generation.speculative import choose_drafter, speculative_tokens
+from minigpt.generation.stopping import finished_rows
 from minigpt.run import ContextLengthError, checked_ids, left_padding
 
 
@@ -18,6 +20,7 @@ def generate(
     ids: ArrayLike | list[list[int]],
     *,
     attention_mask: ArrayLike | None = None,
+    assistant_model=None,
     stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
     watch: Callable[..., None] | None = None,
     **options: Any,
@@ -25,20 +28,21 @@ def generate(
     """Continue prompts with the model.
 
     ids: one prompt [T], prompts of one length [B, T], or a list of prompts of any lengths. Shorter ones are padded at
-    the left; an array that is already padded needs its attention_mask. stopping_criteria: a function of the
-    sequences so far, int64 [N, T], that returns which rows [N] are finished. watch: see beam_search. options: the
-    fields of GenerationConfig.
+    the left; an array that is already padded needs its attention_mask. assistant_model: a smaller GPT2 with the same
+    vocabulary, which drafts for this one (speculative.py). stopping_criteria: a function of the sequences so far, int64
+    [N, T], that returns which rows [N] are finished. watch: see beam_search. options: the fields of GenerationConfig.
 
     Return int64 [N, T + new tokens], N = prompts * num_return_sequences: prompts included, end-of-text tokens
     included, rows that end early filled with pad_token_id. Raises ContextLengthError before any work if the result
     could exceed n_positions, ValueError for other bad input.
     """
     options, tokens, padding = _prepare(model, ids, attention_mask, options)
+    drafter = choose_drafter(model, assistant_model, tokens, options)
     if options.num_beams > 1:
         return beam_search(model, tokens, padding, options, stopping_criteria, watch)
     if watch is not None:
         raise ValueError("watch is for beam search: num_beams must be above 1")
-    steps = list(_next_tokens(model, tokens, padding, options, stopping_criteria))
+    steps = list(_next_tokens(model, tokens, padding, options, drafter, stopping_criteria))
     return np.concatenate(
         [np.repeat(tokens, options.num_return_sequences, axis=0), *(step[:, None] for step in steps)], axis=1
     )
@@ -48,6 +52,7 @@ def stream(
     model,
     ids: ArrayLike,
     *,
+    assistant_model=None,
     stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
     **options: Any,
 ) -> Iterator[int]:
@@ -55,21 +60,26 @@ def stream(
     options, tokens, padding = _prepare(model, ids, None, options)
     if len(tokens) * options.num_return_sequences > 1 or options.num_beams > 1:
         raise ValueError("streaming is for one prompt and one continuation, without beams: use generate")
-    return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, stopping_criteria))
+    drafter = choose_drafter(model, assistant_model, tokens, options)
+    return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, drafter, stopping_criteria))
 
 
-def _next_tokens(model, tokens, padding, options, stopping_criteria):
-    """Yield the next id of every row, int64 [N], by greedy search or sampling, until all rows are finished."""
+def _next_tokens(model, tokens, padding, options, drafter, stopping_criteria):
+    """Return an iterator over the next ids of every row, int64 [N], by greedy search or sampling."""
+    if drafter is None:
+        return _one_by_one(model, tokens, padding, options, stopping_criteria)
+    return speculative_tokens(model, tokens, padding, options, drafter, stopping_criteria)
+
+
+def _one_by_one(model, tokens, padding, options, stopping_criteria):
+    """Yield the next id of every row, int64 [N], until all rows are finished."""
     n_prompt, n_total = tokens.shape[1], tokens.shape[1] + options.max_new_tokens
     rows = np.repeat(np.arange(len(tokens)), options.num_return_sequences)
     sequences = np.empty((len(rows), n_total), np.int64)
     sequences[:, :n_prompt] = tokens[rows]
     row_padding = np.zeros(len(rows), int) if padding is None else padding[rows]
-    # Each row has its own generator, so that its draws do not depend on how many other rows there are.
-    seed = np.random.SeedSequence().entropy if options.seed is None else options.seed
-    rngs = [np.random.default_rng([seed, row]) for row in range(len(rows))]
+    rngs = row_generators(options.seed, len(rows))
     finished = np.zeros(len(rows), bool)
-    eos_token_ids = np.array(options.eos_token_id, np.int64)
 
     reader = Reader(model, len(tokens), n_total, padding, options.slide, options.cache_dtype)
     for length in range(n_prompt, n_total):
@@ -85,9 +95,7 @@ def _next_tokens(model, tokens, padding, options, stopping_criteria):
         step = draw_tokens(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
         step = np.where(finished, options.pad_token_id, step)
         sequences[:, length] = step
-        finished |= (step[:, None] == eos_token_ids).any(axis=1)
-        if stopping_criteria is not None:
-            finished |= np.asarray(stopping_criteria(sequences[:, : length + 1]))
+        finished |= finished_rows(sequences[:, : length + 1], options, stopping_criteria)
         yield step
         if finished.all():
             return

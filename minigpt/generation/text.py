@@ -82,12 +82,13 @@ def continue_text(
     *,
     stop: str | Iterable[str] = (),
     streaming: bool = False,
+    assistant_model: GPT2 | None = None,
     **options: Any,
 ) -> list[Continuation]:
     """Continue a text; return a list of num_return_sequences Continuations. options: the fields of GenerationConfig.
 
     stop: strings before which the text ends. An empty prompt becomes the model's beginning-of-text token. With
-    streaming, the list has one Continuation, which computes while you iterate over it.
+    streaming, the list has one Continuation, which computes while you iterate over it. assistant_model: see generate.
     """
     stop = (stop,) if isinstance(stop, str) else tuple(stop)
     if "" in stop:
@@ -96,14 +97,15 @@ def continue_text(
     eos = GenerationConfig(**options).with_ids_from(model.config).eos_token_id
     continuation = partial(Continuation, tokenizer, prompt_ids, eos_token_ids=eos, stop=stop)
     if streaming:
-        return [continuation(stream(model, prompt_ids, **options))]
+        return [continuation(stream(model, prompt_ids, assistant_model=assistant_model, **options))]
 
     def has_stopped(sequences):
         decoded = tokenizer.batch_decode(sequences[:, len(prompt_ids) :], skip_special_tokens=True)
         # U+FFFD at the end may be half a character that the next token completes.
         return [any(s in text.rstrip("\ufffd") for s in stop) for text in decoded]
 
-    rows = generate(model, prompt_ids, stopping_criteria=has_stopped if stop else None, **options)
+    criteria = has_stopped if stop else None
+    rows = generate(model, prompt_ids, assistant_model=assistant_model, stopping_criteria=criteria, **options)
     continuations = [continuation(row[len(prompt_ids) :]) for row in rows]
     for each in continuations:
         for _ in each:
@@ -111,8 +113,9 @@ def continue_text(
     return continuations
 
 
-# The last model and tokenizer stay loaded for the next call.
+# The last model, assistant and tokenizer stay loaded for the next call.
 _load_model = lru_cache(1)(GPT2.from_pretrained)
+_load_assistant = lru_cache(1)(GPT2.from_pretrained)
 _load_tokenizer = lru_cache(1)(Tokenizer.from_pretrained)
 
 
@@ -123,6 +126,7 @@ def generate_text(
     top_p: float | None = 0.95,
     num_return_sequences: int = 1,
     model: str = DEFAULT_MODEL,
+    assistant_model: str | None = None,
     **options: Any,
 ) -> list[str]:
     """Sample continuations of a text; return num_return_sequences strings, each with the prompt.
@@ -130,8 +134,8 @@ def generate_text(
     >>> generate_text("Once upon a time", max_length=100, seed=0)
 
     max_length includes the tokens of the prompt; max_new_tokens replaces it. model: a name for GPT2.from_pretrained; it
-    stays loaded for the next call, even if its files change. options: stop, and the fields of GenerationConfig, such as
-    do_sample=False.
+    stays loaded for the next call, even if its files change. assistant_model: the name of a smaller one, which drafts.
+    options: stop, and the fields of GenerationConfig, such as do_sample=False.
     """
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
     n_prompt = len(encode_prompt(tokenizer, prompt, gpt2.config))
@@ -139,4 +143,6 @@ def generate_text(
         raise ValueError(f"max_length = {max_length} leaves no room: the prompt alone has {n_prompt} tokens")
     options = {"do_sample": True, "max_new_tokens": max_length - n_prompt, **options}
     sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}
+    if assistant_model is not None:
+        options["assistant_model"] = _load_assistant(assistant_model)
     return [prompt + c.text for c in continue_text(gpt2, tokenizer, prompt, **sampling, **options)]
