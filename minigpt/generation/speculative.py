@@ -128,8 +128,9 @@ class PromptLookup:
             self.source = find_repetition(ids, self.max_ngram_size)
         if self.source is None:
             self.guesses = ids[:0]
-        else:  # what is copied from beyond the end is copied from the copy
-            self.guesses = ids[self.source + np.arange(MAX_DRAFT + 1) % (len(ids) - self.source)]
+            return self.guesses, None
+        # What is copied from beyond the end is copied from the copy.
+        self.guesses = ids[self.source + np.arange(MAX_DRAFT + 1) % (len(ids) - self.source)]
         return self.guesses[: min(room, self.length.best())], None
 
     def learn(self, tokens):
