@@ -228,7 +228,7 @@ def test_wrong_guesses_from_the_text_are_not_read(wide_model, monkeypatch):
 
     def wrong(self, ids, room, rng):
         self.source, self.guesses = len(ids), (text[len(ids) : len(ids) + 8] + 1) % 50
-        return self.guesses[: min(room, self.length.best())], None
+        return self.guesses[: min(room, self.length.best())], []
 
     monkeypatch.setattr(PromptLookup, "draft", wrong)
     spied, read = tokens_per_pass(wide_model)

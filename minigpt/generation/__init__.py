@@ -1,13 +1,13 @@
 """New tokens from a model: greedy search, sampling, beam search, streaming.
 
-options.py    GenerationConfig
-sampling.py   filters and draws
-reader.py     runs the model, each token once
-search.py     generate and stream
-beams.py      beam search
+options.py      GenerationConfig
+sampling.py     filters and draws
+reader.py       runs the model, each token once
+search.py       generate and stream
+stopping.py     when a text is finished
 speculative.py  several tokens a pass: drafts, and which of them are kept
-stopping.py   when a text is finished
-text.py       text in, text out; imported as a module of its own, because it depends on model.py
+beams.py        beam search
+text.py         text in, text out; imported as a module of its own, because it depends on model.py
 """
 
 from minigpt.generation.options import GenerationConfig

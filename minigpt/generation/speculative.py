@@ -1,8 +1,9 @@
 """Speculative decoding: draft the next tokens cheaply, read them all at once, keep those that the model agrees with.
 
 Memory sets the pace of a new token: every weight is fetched, to be used once. So a few tokens that are read together
-take little longer than one. The text that comes out is the model's own: in greedy search the same tokens, in sampling
-the same distribution. A draft comes from the text itself (PromptLookup) or from a smaller model (Assistant).
+take little longer than one. The text that comes out is the model's own: in greedy search the same tokens (rounding may
+decide a tie otherwise), in sampling the same distribution. A draft comes from the text itself (PromptLookup) or from a
+smaller model (Assistant).
 
 Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding".
 """
@@ -16,7 +17,7 @@ from minigpt.generation.stopping import finished_rows
 from minigpt.ops.plain import softmax
 
 MAX_DRAFT = 7  # tokens; with the one before them 8 rows, which the kernels still read in one pass over the weights
-ROW_COST = 0.4  # the time of reading one more token in the same pass, as a share of the time of the first; at most
+ROW_COST = 0.4  # at most the time of reading one more token in the same pass, as a share of the time of the first
 MEMORY = 0.8  # the weight of a guess in the acceptance rate, as a share of that of the next one
 FIRST_REST = 4  # tokens
 
@@ -24,7 +25,7 @@ FIRST_REST = 4  # tokens
 def speculative_tokens(model, tokens, padding, options, drafter, stopping_criteria=None):
     """Yield the ids that continue one prompt [1, T], each as int64 [1], as greedy search or sampling would.
 
-    Every pass reads the last token and the draft, which gives the scores of each drafted token and of one more. The
+    Every pass reads the last token and the draft: that gives the scores for each drafted token and for one more. The
     draft is followed as far as it is right, so a pass yields at least one token.
     """
     n_prompt, n_total = tokens.shape[1], tokens.shape[1] + options.max_new_tokens
@@ -39,21 +40,20 @@ def speculative_tokens(model, tokens, padding, options, drafter, stopping_criter
         draft, draft_scores = drafter.draft(text[first:length], room, rng)
         start, end = length, length + len(draft)
         text[start:end] = draft
-        for logits in reader.last_logits(text[None, :end], len(draft) + 1)[0]:
+        for i, logits in enumerate(reader.last_logits(text[None, :end], len(draft) + 1)[0]):
             scores = apply_filters(logits[None], [text[first:length]], options)
             require_candidates(scores)
-            if draft_scores is not None and length < end:
-                q = softmax(draft_scores[length - start])
-                token = accept(softmax(scores[0]), q, text[length], rng.random(2))
+            if i < len(draft_scores):
+                p, q = (softmax(each.astype(np.float64)) for each in (scores[0], draft_scores[i]))
+                token = accept(p, q, draft[i], rng.random(2))
             else:
                 token = choose_token(scores[0], options, rng)
-            is_as_drafted = length < end and token == text[length]
             text[length] = token
             length += 1
             yield text[length - 1 : length]
             if finished_rows(text[None, :length], options, stopping_criteria)[0]:
                 return
-            if not is_as_drafted:
+            if i < len(draft) and token != draft[i]:
                 break
         reader.keep(length - 1)  # the last token has not been read
         drafter.learn(text[start:length])
@@ -123,15 +123,15 @@ class PromptLookup:
         self.source = None  # the place in the text from which the next token is copied
 
     def draft(self, ids, room, rng):
-        """Return at most `room` tokens to follow ids [T], and None in place of their scores: they were not drawn."""
+        """Return at most `room` tokens to follow ids [T], without scores: they were not drawn."""
         if self.source is None:
             self.source = find_repetition(ids, self.max_ngram_size)
         if self.source is None:
             self.guesses = ids[:0]
-            return self.guesses, None
+            return self.guesses, []
         # What is copied from beyond the end is copied from the copy.
         self.guesses = ids[self.source + np.arange(MAX_DRAFT + 1) % (len(ids) - self.source)]
-        return self.guesses[: min(room, self.length.best())], None
+        return self.guesses[: min(room, self.length.best())], []
 
     def learn(self, tokens):
         """Take notice of the tokens that came."""
@@ -160,9 +160,8 @@ class Assistant:
     def __init__(self, assistant, model, n_total, options):
         self.options = options
         self.reader = Reader(assistant, 1, n_total, None, slide=True)
-        self.most = min(
-            MAX_DRAFT, max(1, assistant.config.n_positions // 2) - 1
-        )  # a new window has more than the draft
+        # Fewer than there are in a new window, which then always has some of the text before the draft.
+        self.most = min(MAX_DRAFT, max(1, assistant.config.n_positions // 2) - 1)
         share = assistant.config.parameter_count() / model.config.parameter_count()
         self.length = DraftLength(self.most, ROW_COST + share)
         self.rest, self.next_rest = 0, FIRST_REST  # tokens
@@ -179,7 +178,7 @@ class Assistant:
             text[length] = choose_token(row, self.options, rng)
             scores.append(row)
         self.drafted = text[len(ids) : len(ids) + len(scores)]
-        return self.drafted, scores if self.options.do_sample else None
+        return self.drafted, scores if self.options.do_sample else []
 
     def _next_length(self):
         n = self.length.best()
