@@ -33,7 +33,7 @@ def speculative_tokens(model, tokens, padding, options, drafter, stopping_criter
     text[:n_prompt] = tokens[0]
     first = 0 if padding is None else padding[0]
     (rng,) = row_generators(options.seed, 1)
-    reader = Reader(model, 1, n_total, padding, options.slide)
+    reader = Reader(model, 1, n_total, padding, options.slide, options.cache_dtype)
     length = n_prompt
     while length < n_total:
         room = min(reader.room_after(length), n_total - length - 1)
@@ -159,7 +159,7 @@ class Assistant:
 
     def __init__(self, assistant, model, n_total, options):
         self.options = options
-        self.reader = Reader(assistant, 1, n_total, None, slide=True)
+        self.reader = Reader(assistant, 1, n_total, None, slide=True, cache_dtype=options.cache_dtype)
         # Fewer than there are in a new window, which then always has some of the text before the draft.
         self.most = min(MAX_DRAFT, max(1, assistant.config.n_positions // 2) - 1)
         share = assistant.config.parameter_count() / model.config.parameter_count()
