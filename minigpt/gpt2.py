@@ -60,12 +60,12 @@ class GPT2:
         """Return a trained GPT-2 by name: a bundled model's, a folder's, or the hub's ("gpt2", "user/model").
 
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
-        ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits,
-        dtype="bfloat16" in 16; both compute in float32. By default a matrix keeps the file's 8 or 16 bits; everything
-        else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels also round what is
-        multiplied with them in a prompt of more than 8 tokens, which is faster and less exact. threads: use this many
-        cores from now on, in the whole process. Raises weights_loader.CheckpointError, which says what is wrong with
-        the files and what to do.
+        ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits, "int4" those of
+        the blocks in 4, dtype="bfloat16" all in 16; they compute in float32. By default a matrix keeps the file's 4, 8
+        or 16 bits; everything else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels
+        also round what is multiplied with them in a prompt of more than 8 tokens, which is faster and less exact.
+        threads: use this many cores from now on, in the whole process. Raises weights_loader.CheckpointError, which
+        says what is wrong with the files and what to do.
         """
         import weights_loader  # here, because reading files is slow to import and GPT2.random needs none
 
@@ -83,8 +83,8 @@ class GPT2:
         """Write config.json and model.safetensors, which from_pretrained and transformers load.
 
         metadata: a dict of texts for the file's header. half: round unpacked numbers to float16, half the size. A
-        quantized model becomes model.int8.safetensors, which only minigpt reads. Raises ValueError for numbers too
-        large for float16.
+        quantized model becomes model.int8.safetensors or model.int4.safetensors, which only minigpt reads. Raises
+        ValueError for numbers too large for float16.
         """
         write_params(folder, self.config, self.params, metadata, half)
 
@@ -97,7 +97,7 @@ class GPT2:
 
     @property
     def dtype(self) -> np.dtype:
-        """The dtype of the computation: float64 or float32; weights in 8 or 16 bits are computed in float32."""
+        """The dtype of the computation: float64 or float32; weights in 4, 8 or 16 bits are computed in float32."""
         return self.params["wte"]["weight"].dtype
 
     def __call__(

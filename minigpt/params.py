@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 
-from minigpt.ops.packed import BFloat16Matrix, Int8Matrix, PackedMatrix, transposed_copy
+from minigpt.ops.packed import BFloat16Matrix, Int4Matrix, Int8Matrix, PackedMatrix, transposed_copy
 
 DTYPES = ("float32", "float64", "bfloat16")
-PACKED_FORMATS = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix}
+QUANTIZED = ("int8", "int4")
+ACTIVATIONS = ("bfloat16", "int8")
+PACKED_FORMATS = {"bfloat16": BFloat16Matrix, "int8": Int8Matrix, "int4": Int4Matrix}
+STORED_FORMATS = {"BF16": "bfloat16", "I8": "int8", "U8": "int4"}  # by the dtype in the file; others become float32
 
 
 def random_params(config, seed=0, dtype="float32"):
@@ -41,12 +44,10 @@ def read_params(folder, config, dtype=None, quantize=None, activations=None):
     import weights_loader
 
     def convert(tensor):
-        if tensor.dtype == "I8" and dtype is None:
-            turned = not _is_embedding(tensor.name)
-            integers, scales = tensor.read_stored(), tensor.scale.read().ravel()
-            matrix = Int8Matrix.of_rows(transposed_copy(integers) if turned else integers, scales)
-            return matrix.T if turned else matrix
-        form = quantize or dtype or ("bfloat16" if tensor.dtype == "BF16" else "float32")
+        stored = STORED_FORMATS.get(tensor.dtype, "float32")
+        form = _form_of(tensor.name, quantize) or dtype or stored
+        if form == stored and form in QUANTIZED:
+            return _as_stored(tensor)
         return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
     try:
@@ -73,6 +74,9 @@ def write_params(folder, config, params, metadata=None, half=False):
         if isinstance(array, Int8Matrix):
             scales = array.scales[:, None]
             arrays[f"{name}_scale"] = scales.T if array.is_transposed else scales
+        if isinstance(array, Int4Matrix):
+            scales = array.scales.stored.view(weights_loader.BFLOAT16)
+            arrays[f"{name}_scale"] = scales.T if array.is_transposed else scales
         if isinstance(array, PackedMatrix):
             array = array.stored.T if array.is_transposed else array.stored
             array = array.view(weights_loader.BFLOAT16) if array.dtype == np.uint16 else array
@@ -89,17 +93,38 @@ def checked_format(dtype, quantize=None, activations=None):
     name = dtype if dtype is None else str(getattr(dtype, "__name__", dtype))  # "float32", np.float32, np.dtype(...)
     if name not in (None, *DTYPES):
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
-    if quantize not in (None, "int8"):
-        raise ValueError(f"quantize must be None or int8, not {quantize!r}")
-    if quantize and name not in (None, "float32"):  # 8 bits are computed in float32
+    if quantize not in (None, *QUANTIZED):
+        raise ValueError(f"quantize must be None, {' or '.join(QUANTIZED)}, not {quantize!r}")
+    if quantize and name not in (None, "float32"):  # integers are computed in float32
         raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
-    if activations not in (None, *PACKED_FORMATS):
-        raise ValueError(f"activations must be None, {' or '.join(PACKED_FORMATS)}, not {activations!r}")
+    if activations not in (None, *ACTIVATIONS):
+        raise ValueError(f"activations must be None, {' or '.join(ACTIVATIONS)}, not {activations!r}")
     return name, quantize
 
 
+def _form_of(name, quantize):
+    """Return the format in which a quantized model keeps a matrix. "int4" keeps the embeddings, also the head, in int8.
+
+    The logits are products with the head: in 4 bits it would change the most probable token as often as all blocks do.
+    """
+    return "int8" if quantize == "int4" and _is_embedding(name) else quantize
+
+
+def _as_stored(tensor):
+    """Return the packed matrix of a tensor of integers, without unpacking it."""
+    integers, scales = tensor.read_stored(), tensor.scale.read()
+    turned = not _is_embedding(tensor.name)
+    if turned:
+        integers, scales = transposed_copy(integers), scales.T
+    if tensor.dtype == "I8":
+        matrix = Int8Matrix.of_rows(integers, scales.ravel())
+    else:
+        matrix = Int4Matrix.of_rows(integers, scales, tensor.shape[0 if turned else 1])
+    return matrix.T if turned else matrix
+
+
 def _laid_out(name, array, form):
-    """Return an array of the official shape as the model keeps it: float32, float64, or packed as bfloat16 or int8.
+    """Return an array of the official shape as the model keeps it: float32, float64, or in one of PACKED_FORMATS.
 
     The weights of one output are contiguous in memory, so that computing it reads them in order. Vectors and
     positions are small and are never packed.

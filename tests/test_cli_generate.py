@@ -93,13 +93,14 @@ def test_how_weights_are_kept_and_run():
     exact = run_here(*args).stdout
     for options in (
         "--quantize int8",
+        "--quantize int4",
         "--dtype bfloat16",
         "--quantize int8 --ops jit --threads 1",
         "--ops plain --threads 1",
     ):
         result = run_here(*args, *options.split())
         assert result.returncode == 0 and result.stderr == "" and len(result.stdout) > 20
-        if "int8" not in options and "bfloat16" not in options:
+        if "quantize" not in options and "bfloat16" not in options:
             assert result.stdout == exact
 
 

@@ -17,8 +17,10 @@ from minigpt.ops.jit.registers import (
     INTEGERS,
     add_bfloat16_products,
     float_zeros,
+    high_nibbles,
     instruction,
     load,
+    low_nibbles,
     store,
 )
 from minigpt.ops.jit.tile import make_large_tile
@@ -54,6 +56,22 @@ def test_four_products_of_bytes_and_their_sum(name, data):
     result = np.empty(16, np.int32)
     FUNCTIONS[name](total.astype(np.int32), x.astype(np.uint8), w.astype(np.int8), result)
     assert np.array_equal(result, total + (x * w).reshape(16, 4).sum(axis=1))
+    nibbles, w = rng.integers(0, 16, 64), rng.choice([-128, 127, 0], 64)  # as for weights in 4 bits
+    FUNCTIONS[name](total.astype(np.int32), nibbles.astype(np.uint8), w.astype(np.int8), result)
+    assert np.array_equal(result, total + (nibbles * w).reshape(16, 4).sum(axis=1))
+
+
+def test_halves_of_bytes():
+    @numba.njit
+    def split(w, result):
+        low, high = low_nibbles(load(w, 0)), high_nibbles(load(w, 0))
+        store(result[0], 0, low)
+        store(result[1], 0, high)
+
+    w, result = np.random.default_rng(0).integers(0, 256, 64).astype(np.uint8), np.empty((2, 16), np.int32)
+    split(w, result)
+    low, high = result
+    assert np.array_equal(low.view(np.uint8), w % 16) and np.array_equal(high.view(np.uint8), w // 16)
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16_PRODUCTS, reason="this processor has no products of bfloat16")

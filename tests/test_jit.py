@@ -18,7 +18,7 @@ from minigpt.ops.jit.int8 import MAX_FINE_ROWS, MAX_INPUTS
 from minigpt.ops.jit.linear import MAX_CACHED_INPUTS
 from minigpt.ops.jit.parallel import MIN_PARALLEL_SIZE
 from minigpt.ops.jit.registers import BYTE_PRODUCT, HAS_BFLOAT16_PRODUCTS
-from minigpt.ops.packed import BFloat16Matrix, Int8Matrix
+from minigpt.ops.packed import SCALE_GROUP, BFloat16Matrix, Int4Matrix, Int8Matrix
 
 
 def test_the_package_exports_operations():
@@ -80,15 +80,15 @@ def test_linear(data, kind, rows, n_in, n_out, bias):
         assert_same(jit.linear(x, weight, b), theirs, scale)
 
 
+@pytest.mark.parametrize("form", [BFloat16Matrix, Int8Matrix, Int4Matrix])
 @given(
     data=st.data(),
     rows=st.integers(0, 20),
     n_in=SIZES,
     n_out=SIZES,
-    form=st.sampled_from([BFloat16Matrix, Int8Matrix]),
     rounds_inputs=st.booleans(),
 )
-def test_linear_with_packed_weights(data, rows, n_in, n_out, form, rounds_inputs):
+def test_linear_with_packed_weights(form, data, rows, n_in, n_out, rounds_inputs):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     matrix = rng.standard_normal((n_out, n_in)).astype(np.float32)
     weight, bias = form.pack(matrix).T, rng.standard_normal(n_out).astype(np.float32)
@@ -99,7 +99,14 @@ def test_linear_with_packed_weights(data, rows, n_in, n_out, form, rounds_inputs
     assert_same(x @ weight, x @ dense, np.abs(x) @ np.abs(dense))
     scale = np.abs(x) @ np.abs(dense) + np.abs(bias)
     is_rounded = rounds_inputs and rows > MAX_FINE_ROWS
-    if form is Int8Matrix:  # x is rounded to integers; each is off by half a step at most
+    if form is Int4Matrix:  # x is rounded to integers, each group with a step of its own
+        error = np.abs(jit.linear(x, weight, bias) - (x.astype(float) @ dense + bias))
+        for start in range(0, n_in, SCALE_GROUP):
+            group = slice(start, start + SCALE_GROUP)
+            half_step = np.abs(x[:, group]).max(axis=1, keepdims=True, initial=0) / 127 / 2
+            error -= half_step * np.abs(dense[group]).sum(axis=0) * 1.001
+        assert (error <= 4e-6 * scale).all()
+    elif form is Int8Matrix:  # x is rounded to integers; each is off by half a step at most
         bits = BYTE_PRODUCT.bits * (1 if is_rounded else 2)
         half_step = np.abs(x).max(axis=1, keepdims=True, initial=0) / (2 ** (bits - 1) - 1) / 2
         error = np.abs(jit.linear(x, weight, bias) - (x.astype(float) @ dense + bias))
@@ -123,12 +130,13 @@ def test_inputs_are_rounded_on_request_only(rounds_inputs):
         assert coarse < error < 20 * coarse if is_coarse else error < 20 * fine
 
 
+@pytest.mark.parametrize("form", [Int8Matrix, Int4Matrix])
 @pytest.mark.parametrize("kind", ["inf", "NaN", "denormal"])
-def test_linear_in_8_bits_of_values_without_a_scale(kind):
+def test_linear_in_integers_of_values_without_a_scale(kind, form):
     x = np.ones((2, 8), np.float32)
     x[0, 3] = {"inf": np.inf, "NaN": np.nan, "denormal": 1e-40}[kind]
     x[1] = x[0] if kind != "denormal" else 1e-40
-    weight = Int8Matrix.pack(np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)).T
+    weight = form.pack(np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)).T
     assert_same(jit.linear(x, weight), quiet(plain.linear, x, weight), np.abs(x).max())
 
 
@@ -137,6 +145,17 @@ def test_linear_in_8_bits_of_values_without_a_scale(kind):
 def test_sums_in_8_bits_never_overflow(n_in, sign):
     weight = Int8Matrix.pack(np.full((3, n_in), sign, np.float32)).T
     assert jit.linear(np.ones((1, n_in), np.float32), weight)[0].tolist() == pytest.approx([sign * n_in] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 2 * MAX_FINE_ROWS + 1])
+def test_sums_in_4_bits_never_overflow(rows):
+    """Where everything has its largest size and one sign, in a group or in all of them."""
+    for n_in in (SCALE_GROUP, 65 * SCALE_GROUP):
+        for sign in (1, -1):
+            weight = Int4Matrix.pack(np.full((3, n_in), sign, np.float32)).T
+            x = np.full((rows, n_in), -0.3, np.float32)
+            expected = x @ np.asarray(weight)
+            assert np.abs(jit.linear(x, weight) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 @given(data=st.data(), kind=kinds, K=st.sampled_from([1, 8, HEAD_SIZE]), T=st.sampled_from([1, 2, 9, 130, 300]))

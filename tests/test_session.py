@@ -159,7 +159,7 @@ def test_parameters(model, data):
         assert np.array_equal(found, array[tuple(slice(None) if i is None else i for i in index)])
 
 
-@pytest.mark.parametrize("options", [{"quantize": "int8"}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize("options", [{"quantize": "int8"}, {"quantize": "int4"}, {"dtype": "bfloat16"}])
 def test_parameters_of_a_packed_model(options, bundled):
     model = GPT2.from_pretrained("stories", **options)
     session = Session(model, bundled[1], TEXT)

@@ -126,7 +126,7 @@ def test_against_gradients_of_pytorch(model, length, data):
 
 @pytest.mark.parametrize(
     ("options", "tolerance"),
-    [({"dtype": "float64"}, 1e-12), ({}, 1e-6), ({"quantize": "int8"}, 1e-6), ({"dtype": "bfloat16"}, 1e-6)],
+    [({"dtype": "float64"}, 1e-12), ({}, 1e-6), ({"quantize": "int4"}, 1e-6), ({"dtype": "bfloat16"}, 1e-6)],
 )
 def test_the_bundled_model(options, tolerance):
     steps = minigpt.step(GPT2.from_pretrained("stories", ops="plain", **options), TEXT)

@@ -15,7 +15,9 @@ from weights_loader.tensors import CheckpointError, StoredTensor, stored_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-INTEGER_WEIGHTS = "model.int8.safetensors"  # in model.safetensors, transformers would take the integers for weights
+# In model.safetensors, transformers would take the integers for weights.
+INT4_WEIGHTS, INT8_WEIGHTS = "model.int4.safetensors", "model.int8.safetensors"
+INTEGERS = {"I8": (8, "row or column"), "U8": (4, "32 of them")}  # bits, and which of them have a scale
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # old files store the causal masks, too
@@ -30,8 +32,9 @@ def weight_files(names, source):
     what was found instead.
     """
     names = set(names)
-    if WEIGHTS in names or INTEGER_WEIGHTS in names:
-        weights = [WEIGHTS if WEIGHTS in names else INTEGER_WEIGHTS]
+    whole = [name for name in (WEIGHTS, INT8_WEIGHTS, INT4_WEIGHTS) if name in names]
+    if whole:
+        weights = whole[:1]
     elif INDEX in names:
         weights = [INDEX, *_shards(names, source)]
     else:
@@ -102,7 +105,7 @@ def read_parameters(
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
-    stored = _with_scales(_official_names(stored, folder), folder)
+    stored = _with_scales(_official_names(stored, folder), shapes, folder)
     head = None if "lm_head.weight" in shapes else stored.pop("lm_head.weight", None)
     if head and "wte.weight" not in stored:  # tied, but saved under the head's name
         stored["wte.weight"] = replace(head, name="wte.weight")
@@ -147,22 +150,36 @@ def _official_names(stored, folder):
     return tensors
 
 
-def _with_scales(stored, folder):
-    """Give each tensor of 8-bit integers its scale, which the file stores as NAME_scale."""
+def _with_scales(stored, shapes, folder):
+    """Give each tensor of integers its scales, which the file stores as NAME_scale. Raises CheckpointError."""
     tensors = dict(stored)
     for name, tensor in stored.items():
-        if tensor.dtype == "I8":
-            scale = tensors.pop(f"{name}_scale", None)
-            if (
-                len(tensor.shape) != 2
-                or scale is None
-                or scale.shape not in ((1, tensor.shape[1]), (tensor.shape[0], 1))
-            ):
+        if tensor.dtype in INTEGERS:
+            bits, per = INTEGERS[tensor.dtype]
+            tensors[name] = _with_scale(tensor, tensors.pop(f"{name}_scale", None), shapes.get(name))
+            if tensors[name] is None:
                 raise CheckpointError(
-                    f"{folder}: tensor {name!r} has 8-bit integers, but no {name}_scale of one number per row or column"
+                    f"{folder}: tensor {name!r} has {bits}-bit integers, but no {name}_scale of one number per {per}"
                 )
-            tensors[name] = replace(tensor, scale=scale)
     return tensors
+
+
+def _with_scale(tensor, scale, shape):
+    """Return a tensor of integers with its scale, and with its shape as weights. Return None if the scale does not fit.
+
+    shape: the required one. 4-bit integers are filled up to a multiple of 64 inputs.
+    """
+    if scale is None or len(tensor.shape) != 2 or len(scale.shape) != 2:
+        return None
+    m, n = tensor.shape
+    if tensor.dtype == "I8":
+        return replace(tensor, scale=scale) if scale.shape in ((1, n), (m, 1)) else None
+    axis = {(16 * scale.shape[0], scale.shape[1]): 0, (scale.shape[0], 16 * scale.shape[1]): 1}.get(tensor.shape)
+    if axis is None:
+        return None
+    found = tuple(2 * size if i == axis else size for i, size in enumerate(tensor.shape))
+    filled_up = shape and tuple(-(-size // 64) * 64 if i == axis else size for i, size in enumerate(shape))
+    return replace(tensor, scale=scale, packed_axis=axis, shape=shape if found == filled_up else found)
 
 
 def _require_shapes(stored, shapes, folder):
@@ -203,14 +220,16 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint, config.json and model.safetensors, in the layout that transformers writes.
 
-    Arrays of dtype BFLOAT16 are written as bfloat16. With 8-bit integers among them, the file is
-    model.int8.safetensors. metadata: texts for the file's header. Each file appears by rename. Raises OSError.
+    Arrays of dtype BFLOAT16 are written as bfloat16. With unsigned bytes among them, pairs of 4-bit integers, the file
+    is model.int4.safetensors; with signed ones alone, model.int8.safetensors. metadata: texts for the file's header.
+    Each file appears by rename. Raises OSError.
     """
     folder = Path(folder)
     tensors = {name if name.startswith("lm_head.") else f"transformer.{name}": array for name, array in arrays.items()}
-    has_integers = any(array.dtype == np.int8 for array in arrays.values())
-    written, other = (INTEGER_WEIGHTS, WEIGHTS) if has_integers else (WEIGHTS, INTEGER_WEIGHTS)
+    dtypes = {array.dtype.name for array in arrays.values()}
+    written = INT4_WEIGHTS if "uint8" in dtypes else INT8_WEIGHTS if "int8" in dtypes else WEIGHTS
     write_tensors(folder / written, tensors, metadata)
-    (folder / other).unlink(missing_ok=True)
+    for other in {WEIGHTS, INT8_WEIGHTS, INT4_WEIGHTS} - {written}:
+        (folder / other).unlink(missing_ok=True)
     text = json.dumps(config, indent=2) + "\n"
     write_file(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))

@@ -12,8 +12,8 @@ from weights_loader.files import write_file
 
 # NumPy has no bfloat16. Its 16 bits are the upper half of a float32; this dtype marks an array of such halves.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
-# The stored types that weights can have; I8 needs a scale beside it.
-STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8": "<i1"}
+# The stored types that weights can have; I8 and U8, two integers of 4 bits, need a scale beside them.
+STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8": "<i1", "U8": "<u1"}
 
 
 class CheckpointError(ValueError):
@@ -30,6 +30,14 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int  # its first byte in the file
     scale: "StoredTensor | None" = None  # integers times their scale, [m, 1] or [1, n], are the weights [m, n]
+    packed_axis: int | None = None  # the axis of groups of 32 integers of 4 bits, in 16 bytes, with one scale
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape in the file: that of the weights, except for integers of 4 bits."""
+        if self.packed_axis is None:
+            return self.shape
+        return tuple(16 * size if axis == self.packed_axis else size for axis, size in enumerate(self.scale.shape))
 
     def read(self, dtype: str = "float32") -> np.ndarray:
         """Return the weights as a fresh, aligned, writable array of float32 or float64. Raises CheckpointError."""
@@ -38,8 +46,20 @@ class StoredTensor:
             array = array.view("<u2").astype("<u4")
             array <<= 16
             array = array.view("<f4")
+        if self.packed_axis is not None:
+            return self._unpacked(array, self.scale.read(dtype))
         array = array.astype(dtype, copy=False)
         return array if self.scale is None else array * self.scale.read(dtype)
+
+    def _unpacked(self, pairs, scales):
+        """Return weights of 4-bit integers: in 16 bytes the lower halves, then the upper ones; 0 to 15 mean -8 to 7."""
+        if self.packed_axis == 0:
+            pairs, scales = pairs.T, scales.T
+        pairs = pairs.reshape(*scales.shape, 16)
+        integers = np.concatenate([pairs & 15, pairs >> 4], axis=2).astype(scales.dtype) - 8
+        weights = (integers * scales[:, :, None]).reshape(len(scales), -1)
+        m, n = self.shape
+        return np.ascontiguousarray((weights.T if self.packed_axis == 0 else weights)[:m, :n])
 
     def read_stored(self) -> np.ndarray:
         """Return the numbers as they are stored; bfloat16 as BFLOAT16. Raises CheckpointError."""
@@ -48,11 +68,11 @@ class StoredTensor:
                 f"{self.path}: tensor {self.name!r} has dtype {self.dtype}; "
                 f"dtypes that can be read: {', '.join(STORED_DTYPES)}. Convert the checkpoint to one of them"
             )
-        count = math.prod(self.shape)
+        count = math.prod(self.stored_shape)
         array = np.fromfile(self.path, STORED_DTYPES[self.dtype], count, offset=self.start)
         if array.size != count:
             raise CheckpointError(f"{self.path}: the file changed while it was read")
-        return array.reshape(self.shape)
+        return array.reshape(self.stored_shape)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

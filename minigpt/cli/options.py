@@ -31,13 +31,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 run_options = with_options(
     click.option(
         "--quantize",
-        type=click.Choice(["int8"]),
-        help="Keep the weights in 8 bits: fastest, least memory.",
+        type=click.Choice(["int8", "int4"]),
+        help="Keep the weights in 8 bits, or those of the blocks in 4: fastest, least memory, least exact.",
     ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float64", "bfloat16"]),
-        help="How to keep the weights; bfloat16 halves them. Default: float32, or the file's bfloat16 or int8.",
+        help="How to keep the weights; bfloat16 halves them. Default: float32, or that of the file.",
     ),
     click.option(
         "--activations",

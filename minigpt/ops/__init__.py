@@ -5,7 +5,7 @@ operations.py   what a set of operations is
 jit/            the same operations compiled by Numba
 auto.py         the set that begins with the formulas and continues with the kernels
 replace.py      a set with operations of your own
-packed.py       matrices in 8 and 16 bits
+packed.py       matrices in 4, 8 and 16 bits
 threads.py      how many cores the operations use
 process.py      settings of the whole process, made only on request
 """

@@ -13,7 +13,8 @@ groups of 32 bits, four numbers of 8 bits or two of 16: so much is multiplied an
     inputs 4 to 7  [4 5 6 7]   [4 5 6 7]   ...   [4 5 6 7]        four registers of 16 outputs each
     ...
 
-The groups of a panel are a multiple of 16. Outputs and inputs that the matrix does not have are zeros.
+The groups of a panel are a multiple of 16. Outputs and inputs that the matrix does not have are zeros. Int4Matrix has
+two numbers of 4 bits in each byte.
 """
 
 import copy
@@ -23,6 +24,7 @@ import numpy as np
 
 PANEL = 64  # outputs
 GROUPS = 16  # the largest registers hold so many, of 16 outputs each: see ops/jit/amx.py
+SCALE_GROUP = 32  # inputs of an output that share a scale in Int4Matrix
 UNPACKED_BLOCK_SIZE = 2**21  # numbers unpacked at a time: 8 MB, which stay in the cache until the product reads them
 
 
@@ -119,8 +121,13 @@ class PackedMatrix:
         raise NotImplementedError
 
     @property
+    def packed_shape(self):
+        """(out, in)."""
+        return self.panels.shape
+
+    @property
     def shape(self):
-        return self.panels.shape[::-1] if self.is_transposed else self.panels.shape
+        return self.packed_shape[::-1] if self.is_transposed else self.packed_shape
 
     @property
     def T(self):
@@ -155,7 +162,7 @@ class PackedMatrix:
 
     def blocks(self):
         """Return slices of the outputs, each small enough to be unpacked at once."""
-        return blocks(self.panels.shape)
+        return blocks(self.packed_shape)
 
 
 class BFloat16Matrix(PackedMatrix):
@@ -211,3 +218,89 @@ class Int8Matrix(PackedMatrix):
     @property
     def nbytes(self):
         return super().nbytes + self.scales.nbytes
+
+
+class Int4Matrix(PackedMatrix):
+    """w[o, i] = scales[o, g] (integer[o, i] - 8), an integer from 0 to 15; every group g of 32 inputs has a scale.
+
+    stored: bytes [out, 16 groups]. The 16 of a group have its first 16 integers in their lower halves and its last 16
+    in their upper halves, so that a mask, or a shift and a mask, unpacks a whole register. scales: a BFloat16Matrix
+    [out, groups]. The number of groups is even, because in its panels two scales lie side by side.
+    """
+
+    def __init__(self, panels, scales, n_in):
+        super().__init__(panels)
+        self.scales = scales
+        self.n_in = n_in
+
+    @classmethod
+    def of_rows(cls, stored, scales, n_in):
+        """Return the matrix of bytes [out, 16 groups] and scales [out, groups], as a file has them."""
+        return cls(Panels.of_rows(stored), BFloat16Matrix.pack(scales), n_in)
+
+    @classmethod
+    def pack(cls, matrix):
+        """Round float32 [out, in] to multiples of the scales that find_scales finds. Raises ValueError."""
+        n_out, n_in = matrix.shape
+        n_groups = -(-n_in // (2 * SCALE_GROUP)) * 2
+        panels = Panels((n_out, n_groups * SCALE_GROUP // 2), np.uint8)
+        scales = np.empty((n_out, n_groups), np.float32)
+        for start in range(0, n_out, PANEL):  # one panel at a time stays in the CPU cache
+            block = slice(start, min(start + PANEL, n_out))
+            if not np.isfinite(matrix[block]).all():
+                raise ValueError("weights that are not finite cannot be quantized: the model is damaged")
+            groups = np.zeros((block.stop - start, n_groups, SCALE_GROUP), np.float32)
+            groups.reshape(len(groups), -1)[:, :n_in] = matrix[block]
+            scales[block] = BFloat16Matrix.pack(find_scales(groups)).unpack(slice(None))
+            integers = (rounded(groups, inverses(scales[block])[..., None]) + 8).astype(np.uint8)
+            panels[block] = (integers[..., :16] | integers[..., 16:] << 4).reshape(len(groups), -1)
+        return cls(panels, BFloat16Matrix.pack(scales), n_in)
+
+    @property
+    def packed_shape(self):
+        return self.panels.shape[0], self.n_in
+
+    def unpack(self, rows):
+        pairs, scales = self.panels[rows], self.scales.unpack(rows)
+        pairs = pairs.reshape(*scales.shape, SCALE_GROUP // 2)
+        integers = np.concatenate([pairs & 15, pairs >> 4], axis=-1).astype(np.float32)
+        integers -= 8
+        integers *= scales[..., None]
+        return integers.reshape(*pairs.shape[:-2], pairs.shape[-2] * SCALE_GROUP)[..., : self.n_in]
+
+    @property
+    def nbytes(self):
+        return super().nbytes + self.scales.nbytes
+
+
+def find_scales(groups):
+    """Return scales with which the weights of groups, as multiples from -8 to 7, are off least;  [..., 32] -> [...].
+
+    For given integers n, sum (w - scale n)^2 is least at scale = sum w n / sum n^2, where it is sum w^2 less scale
+    sum w n. The integers tried are those that come of scaling the largest weight to about -8. Against a scale that
+    makes it -8, the error becomes 6 % smaller.
+    """
+    places = np.abs(groups).argmax(axis=-1)[..., None]
+    largest = np.take_along_axis(groups, places, axis=-1)[..., 0]
+    relative = groups * inverses(largest)[..., None]  # from -1 to 1
+    best_scales, best_gains = np.zeros((2, *largest.shape), np.float32)
+    integers = np.empty_like(relative)
+    for smallest in (-7, -7.5, -8, -8.5, -9):
+        rounded(relative, np.float32(smallest), integers)
+        products = np.einsum("...i,...i", relative, integers)
+        scales = products * inverses(np.einsum("...i,...i", integers, integers))
+        is_better = products * scales > best_gains
+        best_gains = np.where(is_better, products * scales, best_gains)
+        best_scales = np.where(is_better, scales, best_scales)
+    return best_scales * largest
+
+
+def inverses(numbers):
+    """Return 1 / numbers, and 0 for those that are 0 or have an inverse beyond float32."""
+    return np.divide(1, numbers, out=np.zeros_like(numbers), where=np.abs(numbers) >= np.finfo(np.float32).tiny)
+
+
+def rounded(numbers, factors, out=None):
+    """Return the integers from -8 to 7, as floats, nearest to numbers times factors."""
+    out = np.multiply(numbers, factors, out=out)
+    return np.clip(np.rint(out, out=out), -8, 7, out=out)

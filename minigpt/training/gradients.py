@@ -77,7 +77,7 @@ def checked_batch(model, inputs, targets):
     if model.dtype not in (np.float32, np.float64) or any(
         not isinstance(array, np.ndarray) for array in flatten(model.params).values()
     ):
-        raise ValueError("weights of 8 or 16 bits cannot be trained: load the model with dtype='float32'")
+        raise ValueError("weights of 4, 8 or 16 bits cannot be trained: load the model with dtype='float32'")
     inputs, targets = checked_ids(inputs, model.config), np.asarray(targets)
     if not np.issubdtype(targets.dtype, np.integer):
         raise ValueError(f"targets must be integers, not {targets.dtype}")

@@ -41,7 +41,7 @@ def prepare(folder):
 
 
 def write_gguf(folder):
-    """Convert hf/ to llama.cpp's format in three precisions."""
+    """Convert hf/ to llama.cpp's format in four precisions."""
     import gguf
     from safetensors.numpy import load_file
 
@@ -49,7 +49,7 @@ def write_gguf(folder):
     arrays = {name.removeprefix("transformer."): array for name, array in stored.items()}
     vocab = json.loads(Path(f"{folder}/hf/vocab.json").read_text(encoding="utf-8"))
     merges = Path(f"{folder}/hf/merges.txt").read_text(encoding="utf-8").split("\n")[1:]
-    for precision in ("f32", "f16", "q8_0"):
+    for precision in ("f32", "f16", "q8_0", "q4_0"):
         writer = gguf.GGUFWriter(f"{folder}/lc-{precision}.gguf", "gpt2")
         writer.add_block_count(12)
         writer.add_context_length(1024)
@@ -65,8 +65,9 @@ def write_gguf(folder):
         writer.add_bos_token_id(50256)
         writer.add_eos_token_id(50256)
 
-        add_array(writer, "token_embd.weight", arrays["wte.weight"], precision)
-        add_array(writer, "output.weight", arrays["wte.weight"], precision)
+        table = "q8_0" if precision == "q4_0" else precision  # as minigpt, which keeps it in 8 bits
+        add_array(writer, "token_embd.weight", arrays["wte.weight"], table)
+        add_array(writer, "output.weight", arrays["wte.weight"], table)
         add_array(writer, "position_embd.weight", arrays["wpe.weight"], "f32")
         add_array(writer, "output_norm.weight", arrays["ln_f.weight"], "f32")
         add_array(writer, "output_norm.bias", arrays["ln_f.bias"], "f32")
@@ -91,5 +92,5 @@ def add_array(writer, name, array, precision):
     elif precision == "f16":
         writer.add_tensor(name, array.astype(np.float16))
     else:
-        kind = gguf.GGMLQuantizationType.Q8_0
+        kind = gguf.GGMLQuantizationType[precision.upper()]
         writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)

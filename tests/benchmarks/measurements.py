@@ -162,6 +162,7 @@ def measure_minigpt(folder, work, precision):
         "a16": {"dtype": "bfloat16", "activations": "bfloat16"},
         "i8": {"quantize": "int8"},
         "a8": {"quantize": "int8", "activations": "int8"},
+        "i4": {"quantize": "int4"},
     }[precision]
     model = GPT2.from_pretrained(f"{folder}/hf", threads=THREADS, **storage)
     ids = np.array([prompt_ids(work)])

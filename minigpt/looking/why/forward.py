@@ -11,7 +11,7 @@ from minigpt.activations import activation_names
 from minigpt.looking.why.answer import Factor, Why
 from minigpt.looking.why.numbers import PassNumbers, Sum, finished, written
 from minigpt.ops import plain
-from minigpt.ops.packed import BFloat16Matrix, Int8Matrix
+from minigpt.ops.packed import SCALE_GROUP, BFloat16Matrix, Int4Matrix, Int8Matrix
 
 THIRDS = ("attn.q", "attn.k", "attn.v")  # of the columns of c_attn
 
@@ -98,6 +98,12 @@ def linear(at, formula, inputs, matrix, column):
 def _rounding(at, inputs, weights):
     """Return what a kernel may add to a product with a packed matrix by rounding the inputs, see ops/jit."""
     matrix = at.params[weights[0].name]
+    if isinstance(matrix, Int4Matrix):
+        groups = [slice(i, i + SCALE_GROUP) for i in range(0, len(inputs), SCALE_GROUP)]
+        return sum(
+            max(abs(x.value) for x in inputs[group]) / 127 * sum(abs(w.value) for w in weights[group])
+            for group in groups
+        )
     if isinstance(matrix, Int8Matrix):
         largest_integer = 2**6 - 1 if matrix.rounds_inputs else 2**13 - 1  # at least
         return max(abs(x.value) for x in inputs) / largest_integer * sum(abs(w.value) for w in weights)

@@ -62,7 +62,7 @@ class GradientSteps:
 def gradient_steps(model: GPT2, tokenizer: Tokenizer, text: str) -> GradientSteps:
     """Run the forward and the backward pass of a text's loss: GradientSteps with .loss, .gradients and .why.
 
-    loss = mean over t of -log P(token t + 1 | tokens 0 to t). Runs on the formulas; weights in 8 or 16 bits are
+    loss = mean over t of -log P(token t + 1 | tokens 0 to t). Runs on the formulas; weights in 4, 8 or 16 bits are
     unpacked to float32. Raises ValueError for a text of less than two tokens and for replaced operations, which have no
     backward pass; ContextLengthError for a text that is too long.
     """

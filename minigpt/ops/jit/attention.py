@@ -14,7 +14,7 @@ from minigpt.ops.jit.registers import (
     HAS_FLOAT16,
     add_products,
     float_zeros,
-    load_floats,
+    load_row,
     prefetch,
     repeat_float,
     store,
@@ -102,7 +102,7 @@ def _bits(x):
 @inlined(ANY_ORDER)
 def _row(x, s):
     """Return x[s] in four registers;  x [S, 64]."""
-    return load_floats(x, s, 0), load_floats(x, s, 16), load_floats(x, s, 32), load_floats(x, s, 48)
+    return load_row(x, s, 0), load_row(x, s, 16), load_row(x, s, 32), load_row(x, s, 48)
 
 
 @inlined(ANY_ORDER)

@@ -65,16 +65,24 @@ def largest_magnitude(x):
 
 
 @inlined(ANY_ORDER)
+def find_step(x, largest_integer):
+    """Return the step in which the largest number of x becomes this integer, or 0 if x has none."""
+    largest = largest_magnitude(x)
+    if not (largest < np.float32(1e30)) or (largest > 0 and largest < np.float32(1e-30)):
+        return np.float32(0)
+    return largest / np.float32(largest_integer) if largest > 0 else np.float32(1)
+
+
+@inlined(ANY_ORDER)
 def write_bytes(x, rows):
     """Round x to integers, as one row of bytes or two, high and low ones. Return the step, 0 if x has none.
 
     x = step (byte - MIDDLE), or step (2^BITS (high - MIDDLE) + low), is off by half a step at most.
     """
-    largest = largest_magnitude(x)
-    if not (largest < np.float32(1e30)) or (largest > 0 and largest < np.float32(1e-30)):
-        return np.float32(0)
     zero = np.int32(MIDDLE << BITS if len(rows) == 2 else MIDDLE)
-    step = largest / np.float32(zero - 1) if largest > 0 else np.float32(1)
+    step = find_step(x, zero - 1)
+    if not step:
+        return step
     inverse = np.float32(1) / step  # dividing by the step would take three times as long
     for i in range(x.size):
         integer = np.int32(np.rint(x[i] * inverse)) + zero

@@ -7,9 +7,10 @@ from minigpt.ops import plain
 from minigpt.ops.jit.arrays import is_kernel_ready
 from minigpt.ops.jit.bfloat16 import multiply_bfloat16, unpack_bfloat16
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
+from minigpt.ops.jit.int4 import multiply_int4
 from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int8Matrix
+from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int4Matrix, Int8Matrix
 
 MAX_KERNEL_ROWS = 8  # rows of x; for more, BLAS is faster
 MAX_CACHED_INPUTS = 2048  # numbers in a row of x; four such rows fill the first-level cache, 32 kB
@@ -39,6 +40,8 @@ def multiply_by_kernel(x, weight, bias, y):
     """y = x weight + bias by the kernel for the format of the weights. Return False if no kernel applies."""
     if isinstance(weight, Int8Matrix):
         return multiply_int8(x, weight, bias, y)
+    if isinstance(weight, Int4Matrix):
+        return multiply_int4(x, weight, bias, y)
     if isinstance(weight, BFloat16Matrix):
         return multiply_bfloat16(x, weight, bias, y)
     return len(x) <= MAX_KERNEL_ROWS and is_kernel_ready(weight.T) and multiply_float32(x, weight.T, bias, y)
@@ -140,4 +143,5 @@ def columns_of(weight, block):
         return weight[:, block]
     if not weight.is_transposed:
         return np.asarray(weight)[:, block]
-    return (unpack_bfloat16 if isinstance(weight, BFloat16Matrix) else Int8Matrix.unpack)(weight, block).T
+    rows = unpack_bfloat16(weight, block) if isinstance(weight, BFloat16Matrix) else weight.unpack(block)
+    return rows.T

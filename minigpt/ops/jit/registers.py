@@ -3,15 +3,19 @@
 Numba compiles loops over numbers, and LLVM makes vector instructions of them. It does not find the instructions that
 multiply numbers of 8 or 16 bits and add them up in one step; so kernels that need them work with whole registers. A
 register is a value: 16 integers of 32 bits, or 16 floats. Each function here is one instruction, or the few that stand
-for it; x and w are any bytes, of which a register takes 64.
+for it; x and w are any bytes, of which a register takes 64. Arrays are contiguous; i counts their elements in memory.
 
     integer_zeros(), float_zeros()      sixteen times 0
-    load(w, i)                          the 64 bytes from w[i] on
-    load_floats(x, s, i)                x[s, i], ..., x[s, i + 15] of float32, or of float16 in an array of uint16
+    load(w, i)                          the 64 bytes from w[i] on, as integers
+    load_floats(array, i)               array[i], ..., array[i + 15]
+    load_row(x, s, i)                   x[s, i], ..., x[s, i + 15] of float32, or of float16 in an array of uint16
     repeat(x, i)                        the 4 bytes from x[i] on, sixteen times
     add_byte_products(total, x, w)      total[j] + sum over n < 4 of x[4 j + n] w[4 j + n]: see dot_products.py
     add_bfloat16_products(total, x, w)  total[j] + sum over n < 2 of x[2 j + n] w[2 j + n]: see HAS_BFLOAT16_PRODUCTS
     lower(w), upper(w)                  the first and the second bfloat16 of each pair as a float
+    low_nibbles(w), high_nibbles(w)     the lower and the upper 4 bits of each byte, as bytes from 0 to 15
+    to_floats(total)                    the same numbers as floats
+    multiply(x, w)                      x[j] w[j], floats
     add_products(total, x, w)           total[j] + x[j] w[j], floats
     sum_of(x)                           x[0] + ... + x[15], floats
     store(array, i, register)           array[i], ..., array[i + 15] = register
@@ -68,15 +72,29 @@ def instruction(result, build, *registers):
         return intrinsic(lambda typing_context: (result(), generate))
     if len(registers) == 1:
         return intrinsic(lambda typing_context, a: (result(*registers), generate))
+    if len(registers) == 2:
+        return intrinsic(lambda typing_context, a, b: (result(*registers), generate))
     return intrinsic(lambda typing_context, a, b, c: (result(*registers), generate))
 
 
+def _everywhere(number):
+    return ir.Constant(VECTORS["integers"], [number] * 16)
+
+
 def _shifted_left(builder, w):
-    return builder.shl(w, ir.Constant(w.type, [16] * 16))
+    return builder.shl(w, _everywhere(16))
 
 
 def _upper_half(builder, w):
-    return builder.and_(w, ir.Constant(w.type, [0xFFFF0000] * 16))
+    return builder.and_(w, _everywhere(0xFFFF0000))
+
+
+def _low_nibbles(builder, w):
+    return builder.and_(w, _everywhere(0x0F0F0F0F))
+
+
+def _high_nibbles(builder, w):
+    return _low_nibbles(builder, builder.lshr(w, _everywhere(4)))
 
 
 def _as_floats(bits):
@@ -91,17 +109,23 @@ integer_zeros = instruction(INTEGERS, lambda builder: ir.Constant(VECTORS["integ
 float_zeros = instruction(FLOATS, lambda builder: ir.Constant(VECTORS["floats"], None))
 add_byte_products = instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS, INTEGERS)
 add_bfloat16_products = instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
+multiply = instruction(FLOATS, lambda builder, x, w: builder.fmul(x, w), FLOATS, FLOATS)
 add_products = instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
 lower = instruction(FLOATS, _as_floats(_shifted_left), INTEGERS)
 upper = instruction(FLOATS, _as_floats(_upper_half), INTEGERS)
+low_nibbles = instruction(INTEGERS, _low_nibbles, INTEGERS)
+high_nibbles = instruction(INTEGERS, _high_nibbles, INTEGERS)
+to_floats = instruction(FLOATS, lambda builder, total: builder.sitofp(total, VECTORS["floats"]), INTEGERS)
 
 
-@intrinsic
-def load(typing_context, array, i):
+def _load(register):
     def generate(context, builder, signature, arguments):
-        return builder.load(_address(context, builder, signature, arguments, VECTORS["integers"]), align=1)
+        return builder.load(_address(context, builder, signature, arguments, VECTORS[register.content]), align=1)
 
-    return INTEGERS(array, types.intp), generate
+    return intrinsic(lambda typing_context, array, i: (register(array, types.intp), generate))
+
+
+load, load_floats = _load(INTEGERS), _load(FLOATS)
 
 
 def _address_in_row(context, builder, signature, arguments, of):
@@ -113,7 +137,7 @@ def _address_in_row(context, builder, signature, arguments, of):
 
 
 @intrinsic
-def load_floats(typing_context, x, s, i):
+def load_row(typing_context, x, s, i):
     def generate(context, builder, signature, arguments):
         element = FLOAT if signature.args[0].dtype == types.float32 else ir.HalfType()
         address = _address_in_row(context, builder, signature, arguments, ir.VectorType(element, 16))
