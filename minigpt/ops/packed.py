@@ -52,6 +52,14 @@ def blocks(shape):
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
+def bfloat16_bits(x):
+    """Return the nearest bfloat16 of every number of a float32 array, ties to even, as uint16. NaN stays NaN."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1) >> 16
+    # Rounding up would turn the NaNs with the highest bits into other numbers.
+    return np.where(np.isnan(x), bits >> 16 | 0x40, rounded).astype(np.uint16)
+
+
 class Panels:
     """Numbers [out, in] of 8 or 16 bits in panels, as above. `array`: panels [P, G, 64, n]; `shape`: (out, in)."""
 
@@ -170,13 +178,10 @@ class BFloat16Matrix(PackedMatrix):
 
     @classmethod
     def pack(cls, matrix):
-        """Round float32 [out, in] to the nearest bfloat16, ties to even. NaN stays NaN."""
+        """Round float32 [out, in] to the nearest bfloat16."""
         panels = Panels(matrix.shape, np.uint16)
         for block in blocks(matrix.shape):
-            bits = np.ascontiguousarray(matrix[block]).view(np.uint32)
-            rounded = bits + 0x7FFF + ((bits >> 16) & 1) >> 16
-            # Rounding up would turn the NaNs with the highest bits into other numbers.
-            panels[block] = np.where(np.isnan(matrix[block]), bits >> 16 | 0x40, rounded)
+            panels[block] = bfloat16_bits(matrix[block])
         return cls(panels)
 
     def unpack(self, rows):

@@ -1,7 +1,8 @@
-"""Which gradients belong to which operations: formulas to formulas, kernels to kernels."""
+"""Which operations a training step computes with: formulas or kernels, with products in float32 or bfloat16."""
 
 from types import SimpleNamespace
 
+from minigpt.ops.operations import Operations
 from minigpt.training import backward
 from minigpt.training.adamw import adamw_update_all
 from minigpt.training.loss import cross_entropy
@@ -29,3 +30,27 @@ def training_operations(ops):
     from minigpt.training import jit  # here, because importing Numba takes half a second
 
     return jit
+
+
+def step_operations(ops, dtype, dropout):
+    """Return the operations of a step's forward pass and of its backward pass. dtype: that of the products' factors.
+
+    The kernels have an attention for training, which keeps the weights for the backward pass where that is faster.
+    """
+    forward, backward = ops.functions(), vars(training_operations(ops))
+    if ops.compiled and not dropout:
+        forward["attention"] = backward["attention"]
+    if dtype == "bfloat16":
+        products = bfloat16_products(ops)
+        forward["linear"] = products.linear
+        backward = backward | {"linear_backward": products.linear_backward}
+    return Operations("training", forward, ops.compiled), SimpleNamespace(**backward)
+
+
+def bfloat16_products(ops):
+    """Return the module with linear and linear_backward whose factors are in bfloat16, compiled if ops are."""
+    if ops.compiled:
+        from minigpt.training.jit import bfloat16  # here, because importing Numba takes half a second
+    else:
+        from minigpt.training import bfloat16
+    return bfloat16

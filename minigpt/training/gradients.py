@@ -6,11 +6,10 @@ from numpy.typing import ArrayLike
 from minigpt.gpt2 import GPT2
 from minigpt.model import gpt2
 from minigpt.ops.auto import MIN_KERNEL_PARAMETERS
-from minigpt.ops.operations import Operations
 from minigpt.ops.threads import get_threads
 from minigpt.params import flatten, zeros_like
 from minigpt.run import ContextLengthError, Run, checked_ids
-from minigpt.training.backend import training_operations
+from minigpt.training.backend import step_operations, training_operations
 from minigpt.training.backward import gpt2_backward
 from minigpt.training.dropout import Dropout
 from minigpt.training.loss import IGNORED
@@ -25,15 +24,21 @@ def loss_and_grads(
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
     scale: float = 1.0,
+    dtype: str | None = None,
 ) -> tuple[float, dict]:
     """Return the mean cross-entropy of the next tokens, and its gradient with respect to every parameter.
 
     inputs, targets [B, T] (or [T]): targets[b, t] is the token after inputs[b, t], or IGNORED. Returns the loss, a
     float, and the gradients in a tree like model.params. With grads, the tree of an earlier call, the new gradients
     times `scale` are added to it in place: gradient accumulation. The loss is not scaled. dropout: its probability,
-    drawn from the numpy Generator rng. Raises ValueError for ids or targets that the model does not have, and for
+    drawn from the numpy Generator rng. dtype: "bfloat16" rounds the factors of linear's products, forward and backward;
+    by default they have the model's dtype. Raises ValueError for ids or targets that the model does not have, and for
     replaced operations, which have no backward.
     """
+    if dtype not in (None, "float32", "bfloat16") or (dtype and model.dtype != np.float32):
+        raise ValueError(
+            f"dtype must be 'float32' or 'bfloat16', for a model in float32: not {dtype!r} for {model.dtype}"
+        )
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
         raise ValueError(
@@ -42,11 +47,7 @@ def loss_and_grads(
     grads = zeros_like(model.params) if grads is None else grads
     count = max(1, int((targets != IGNORED).sum()))
     ops = model.ops.ready()
-    backward = training_operations(ops)
-    # The kernels have an attention for training, which keeps the weights for the backward pass where that is faster.
-    forward = ops
-    if ops.compiled and not dropout:
-        forward = Operations("training", ops.functions() | {"attention": backward.attention}, compiled=True)
+    forward, backward = step_operations(ops, dtype, dropout)
 
     def forward_and_backward(inputs, targets, grads, rng):
         recording = Recording(model.config, backward, Dropout(dropout, rng) if dropout else None)

@@ -44,6 +44,11 @@ class Settings:
     weight_decay: float = _setting(0.1, "Weight decay, on matrices only.")
     grad_clip: float = _setting(1.0, "Clip the gradient's norm to this.")
     grad_accum: int = _setting(1, "Batches whose gradients are added up in one step.")
+    dtype: str = _setting(
+        "float32",
+        "bfloat16: round what the large products multiply; sums and parameters stay in float32 (default).",
+        choices=("float32", "bfloat16"),
+    )
     dropout: float = _setting(0.0, "Share of the activations that dropout sets to 0.")
     eval_every: int = _setting(250, "Steps between measurements; the training is saved at each of them.")
     eval_batches: int = _setting(20, "Batches in a measurement.")

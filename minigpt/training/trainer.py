@@ -141,7 +141,9 @@ class Training:
         for part, (some_inputs, some_targets) in enumerate(parts):
             share = float((some_targets != IGNORED).sum() / n_targets)
             rng = np.random.default_rng([s.seed, DROPOUT_STREAM, self.step, part])
-            mean, _ = loss_and_grads(self.model, some_inputs, some_targets, self.grads, s.dropout, rng, scale=share)
+            mean, _ = loss_and_grads(
+                self.model, some_inputs, some_targets, self.grads, s.dropout, rng, share, s.dtype
+            )
             loss += share * mean
         norm = clip_by_global_norm(self.grads, s.grad_clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
