@@ -36,7 +36,9 @@ def test_it_learns(tmp_path, training_text):
     assert weights_loader.read_metadata(tmp_path / "out" / "model.safetensors")["step"] == "150"
 
 
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.2, "grad_accum": 2}, {"tokenizer": "bpe:280", "ops": "jit"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"dropout": 0.2, "grad_accum": 2}, {"tokenizer": "bpe:280", "ops": "jit", "dtype": "bfloat16"}]
+)
 def test_the_same_twice_and_resumed(tmp_path, training_text, options):
     options |= {"threads": None}  # several, as by default
     chosen = small_settings(training_text, **options)

@@ -141,9 +141,7 @@ class Training:
         for part, (some_inputs, some_targets) in enumerate(parts):
             share = float((some_targets != IGNORED).sum() / n_targets)
             rng = np.random.default_rng([s.seed, DROPOUT_STREAM, self.step, part])
-            mean, _ = loss_and_grads(
-                self.model, some_inputs, some_targets, self.grads, s.dropout, rng, share, s.dtype
-            )
+            mean, _ = loss_and_grads(self.model, some_inputs, some_targets, self.grads, s.dropout, rng, share, s.dtype)
             loss += share * mean
         norm = clip_by_global_norm(self.grads, s.grad_clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
