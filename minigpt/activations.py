@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def activation_names(n_layer):
     return [*(a.name for a in before), *blocks, *(a.name for a in after)]
 
 
+@cache  # a step of training asks for all of them
 def find_activation(name):
     """Return the Activation that a full name such as "h.3.attn.q" belongs to. Raises KeyError for another name."""
     return _BY_NAME[re.sub(r"h\.\d+\.", "h.", name)]

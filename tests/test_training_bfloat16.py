@@ -100,6 +100,23 @@ def test_gradients_are_those_of_float32_but_for_the_rounding(ops, dropout, tied)
         assert 0 < difference <= 0.03 * np.abs(exact[name]).max() + 1e-3 * largest, name
 
 
+@pytest.mark.parametrize("ops", ["plain", "jit"])
+def test_gradients_of_one_token_are_products_of_two_bfloat16(ops):
+    """The product of two numbers of 8 bits has 16, so that the last 8 of the 24 bits of a float32 are 0."""
+    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=70, n_positions=4, tie_word_embeddings=False)
+    model = GPT2(config, lively_model(config, 0, "float32").params, ops)
+
+    def last_bits(dtype):
+        grads = flatten(loss_and_grads(model, [3], [5], dtype=dtype)[1])
+        # One token sees only itself, whatever q and k are: they have no gradient.
+        matrices = [grads[name] for name in grads if name.endswith("weight") and not name.startswith("w")]
+        return [np.ascontiguousarray(m).view(np.uint32) & 0xFF for m in matrices if m.ndim == 2]
+
+    assert len(last_bits("bfloat16")) == 5
+    assert all(bits.any() for bits in last_bits("float32"))
+    assert not any(bits.any() for bits in last_bits("bfloat16"))
+
+
 @pytest.mark.parametrize(("dtype", "model_dtype"), [("bfloat16", "float64"), ("float16", "float32")])
 def test_dtypes_that_are_refused(dtype, model_dtype):
     model = lively_model(GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=9, n_positions=8), 0, model_dtype)

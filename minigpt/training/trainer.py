@@ -133,7 +133,8 @@ class Training:
     def train_step(self) -> dict:
         """Do one step: batch, loss and gradients, clipping, AdamW. Return the line of the log, a dict."""
         s, started, loss = self.settings, time.perf_counter(), 0.0
-        for gradient in flatten(self.grads).values():
+        grads = flatten(self.grads)
+        for gradient in grads.values():
             gradient.fill(0)
         inputs, targets = self.batches.draw(self.step)
         n_targets = (targets != IGNORED).sum()
@@ -143,11 +144,11 @@ class Training:
             rng = np.random.default_rng([s.seed, DROPOUT_STREAM, self.step, part])
             mean, _ = loss_and_grads(self.model, some_inputs, some_targets, self.grads, s.dropout, rng, share, s.dtype)
             loss += share * mean
-        norm = clip_by_global_norm(self.grads, s.grad_clip)
+        norm = clip_by_global_norm(grads, s.grad_clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._not_finite(self.step + 1, f"the loss is {loss:.4g}, the gradient's norm {norm:.4g}")
         lr = learning_rate(self.step, s.steps, s.lr, s.min_lr, s.warmup)
-        self.optimizer.step(self.grads, lr)
+        self.optimizer.step(grads, lr)
         self.step += 1
         speed = round(inputs.size / (time.perf_counter() - started))
         return {"step": self.step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens_per_second": speed}

@@ -3,6 +3,7 @@
 BLAS computes the products, shared among the cores; kernels do the work between them in one pass over memory. Where the
 kernels do not apply (float64, dropout), the formulas compute: backward.py, loss.py, adamw.py. The package also has
 an attention for the forward pass that records its weights, and share_batch, which gives each core a part of a batch.
+bfloat16.py has another linear, forward and backward.
 """
 
 from minigpt.training.jit.adamw import adamw_update_all
