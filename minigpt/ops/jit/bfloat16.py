@@ -85,14 +85,22 @@ def multiply_few_bfloat16_kernel(x, panels, bias, y):
     return True
 
 
+@inlined(ANY_ORDER)
+def round_number(x):
+    """Return the nearest bfloat16, ties to even, as the upper half of 32 bits; NaN stays NaN."""
+    bits = np.float32(x).view(np.uint32)
+    is_odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+    nearest = np.uint32(bits + np.uint32(np.uint32(0x7FFF) + is_odd))  # Numba would go on in 64 bits, half as fast
+    return nearest if x == x else np.uint32(bits | np.uint32(0x400000))
+
+
 @kernel("void(f4[:,::1], u2[:,::1], i8, i8)", parallel=False)
 def round_kernel(x, rounded, start, stop):
-    """Round rows of float32 [R, in] to the nearest bfloat16, ties to even; NaN stays NaN."""
+    """Round rows of float32 [R, in] to the nearest bfloat16."""
     for r in range(start, stop):
-        bits = x[r].view(np.uint32)
-        for i in range(bits.size):
-            nearest = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-            rounded[r, i] = nearest if x[r, i] == x[r, i] else (bits[i] >> np.uint32(16)) | np.uint32(0x40)
+        row, rounded_row = x[r], rounded[r]
+        for i in range(row.size):
+            rounded_row[i] = np.uint32(round_number(row[i]) >> np.uint32(16))
 
 
 _multiply_large_tile = make_multiply_large_tile(float_zeros, add_bfloat16_products, amx.add_bfloat16_products)

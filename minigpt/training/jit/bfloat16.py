@@ -12,8 +12,8 @@ import numpy as np
 
 from minigpt.ops.jit import amx
 from minigpt.ops.jit.arrays import is_kernel_ready
-from minigpt.ops.jit.bfloat16 import round_kernel
-from minigpt.ops.jit.compile import FIXED_ORDER, inlined, kernel
+from minigpt.ops.jit.bfloat16 import round_kernel, round_number
+from minigpt.ops.jit.compile import kernel
 from minigpt.ops.jit.parallel import parallel_for
 from minigpt.ops.jit.registers import HAS_BFLOAT16_PRODUCTS, add_bfloat16_products, float_zeros
 from minigpt.ops.jit.tile import LARGE_TILE, make_multiply_large_tile
@@ -106,7 +106,10 @@ class Product:
 
 
 def _run(products):
-    """Compute products; each core rounds its share of all rows, then computes its share of all columns."""
+    """Compute products; each core rounds its share of all rows, then computes its share of all columns.
+
+    Each panel of b is rounded by the core that multiplies with it, just before: then it is in that core's cache.
+    """
 
     def round_rows(start, stop):
         for product in products:
@@ -120,30 +123,23 @@ def _run(products):
     parallel_for(add_columns, SHARES)
 
 
-@inlined(FIXED_ORDER)
-def _round(x):
-    """Return the nearest bfloat16, ties to even, as the upper half of 32 bits; NaN stays NaN."""
-    bits = np.float32(x).view(np.uint32)
-    nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (nearest if x == x else bits | np.uint32(0x400000)) & np.uint32(0xFFFF0000)
-
-
 @kernel("void(f4[:,::1], u4[:,:,::1], i8)", parallel=False)
 def pack_kernel(b, panels, first):
     """panels[p, g, o] = b[2 g, c], b[2 g + 1, c] with c = 64 (first + p) + o;  b [K, N], panels [P, groups, 64]."""
     K, N = b.shape
     for g in range(K // 2):
-        even, odd = b[2 * g], b[2 * g + 1]
         for p in range(len(panels)):
-            start = np.uint64(first + p) * np.uint64(PANEL)
-            pairs = panels[p, g]
-            for o in range(min(np.uint64(PANEL), np.uint64(N) - start)):
-                pairs[o] = (_round(even[start + o]) >> np.uint32(16)) | _round(odd[start + o])
+            columns = slice((first + p) * PANEL, min((first + p + 1) * PANEL, N))
+            pairs, even, odd = panels[p, g], b[2 * g, columns], b[2 * g + 1, columns]
+            for o in range(even.size):
+                low = np.uint32(round_number(even[o]) >> np.uint32(16))
+                pairs[o] = low | np.uint32(round_number(odd[o]) & np.uint32(0xFFFF0000))
     if K % 2:
         for p in range(len(panels)):
-            start = (first + p) * PANEL
-            for o in range(min(PANEL, N - start)):
-                panels[p, K // 2, o] = _round(b[K - 1, start + o]) >> np.uint32(16)
+            columns = slice((first + p) * PANEL, min((first + p + 1) * PANEL, N))
+            pairs, even = panels[p, K // 2], b[K - 1, columns]
+            for o in range(even.size):
+                pairs[o] = np.uint32(round_number(even[o]) >> np.uint32(16))
 
 
 @kernel("void(u4[:,::1], u4[:,::1])", parallel=False)
