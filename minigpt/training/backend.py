@@ -37,13 +37,13 @@ def step_operations(ops, dtype, dropout):
 
     The kernels have an attention for training, which keeps the weights for the backward pass where that is faster.
     """
-    forward, backward = ops.functions(), vars(training_operations(ops))
+    operations = training_operations(ops)
+    forward, backward = ops.functions(), {name: getattr(operations, name) for name in vars(PLAIN_TRAINING)}
     if ops.compiled and not dropout:
-        forward["attention"] = backward["attention"]
+        forward["attention"] = operations.attention
     if dtype == "bfloat16":
         products = bfloat16_products(ops)
-        forward["linear"] = products.linear
-        backward = backward | {"linear_backward": products.linear_backward}
+        forward["linear"], backward["linear_backward"] = products.linear, products.linear_backward
     return Operations("training", forward, ops.compiled), SimpleNamespace(**backward)
 
 
