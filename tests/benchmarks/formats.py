@@ -1,8 +1,10 @@
 """The same random GPT-2 small in the format of every peer."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,17 @@ LLAMA_CPP_NAMES = {
 }
 
 
-def prepare(folder):
-    """Write the model for transformers and minigpt (hf/), CTranslate2 (ct2-*/) and llama.cpp (lc-*.gguf)."""
+def prepare(folder, programs):
+    """Write the model in hf/, for transformers and minigpt, and in the formats of these programs."""
+    write_hf(folder)
+    writers = {"ct2": write_ct2, "lc": write_gguf, "ov": write_openvino, "ort": write_onnx}
+    for program in programs:
+        if program in writers:
+            writers[program](folder)
+
+
+def write_hf(folder):
+    """Make the model and write it to hf/."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -34,14 +45,30 @@ def prepare(folder):
     model.save_pretrained(f"{folder}/hf")
     for file in ("vocab.json", "merges.txt"):
         shutil.copy(VOCABULARY / file, f"{folder}/hf/{file}")
+
+
+def write_ct2(folder):
+    """Convert hf/ to CTranslate2's format in two precisions."""
     for name, options in (("ct2-f32", []), ("ct2-i8", ["--quantization", "int8"])):
-        command = ["ct2-transformers-converter", "--model", f"{folder}/hf", "--output_dir", f"{folder}/{name}"]
-        subprocess.run([*command, "--force", *options], check=True)
-    write_gguf(folder)
+        command = [sys.executable, "-m", "ctranslate2.converters.transformers", "--model", f"{folder}/hf"]
+        subprocess.run([*command, "--output_dir", f"{folder}/{name}", "--force", *options], check=True)
 
 
-def write_gguf(folder):
-    """Convert hf/ to llama.cpp's format in four precisions."""
+def write_openvino(folder):
+    """Convert hf/ to OpenVINO's format, in the environment of optimum-intel."""
+    script = Path(__file__).with_name("export_openvino.py")
+    subprocess.run([os.environ.get("OPTIMUM_PYTHON", sys.executable), script, folder], check=True)
+
+
+def write_onnx(folder):
+    """Convert hf/ to ONNX."""
+    import export_onnx
+
+    export_onnx.export(folder)
+
+
+def write_gguf(folder, precisions=("f32", "f16", "q8_0", "q4_0")):
+    """Convert hf/ to llama.cpp's format. In q4_0 the embedding and the output matrix, which are one array, are q8_0."""
     import gguf
     from safetensors.numpy import load_file
 
@@ -49,7 +76,7 @@ def write_gguf(folder):
     arrays = {name.removeprefix("transformer."): array for name, array in stored.items()}
     vocab = json.loads(Path(f"{folder}/hf/vocab.json").read_text(encoding="utf-8"))
     merges = Path(f"{folder}/hf/merges.txt").read_text(encoding="utf-8").split("\n")[1:]
-    for precision in ("f32", "f16", "q8_0", "q4_0"):
+    for precision in precisions:
         writer = gguf.GGUFWriter(f"{folder}/lc-{precision}.gguf", "gpt2")
         writer.add_block_count(12)
         writer.add_context_length(1024)
@@ -65,9 +92,9 @@ def write_gguf(folder):
         writer.add_bos_token_id(50256)
         writer.add_eos_token_id(50256)
 
-        table = "q8_0" if precision == "q4_0" else precision  # as minigpt, which keeps it in 8 bits
-        add_array(writer, "token_embd.weight", arrays["wte.weight"], table)
-        add_array(writer, "output.weight", arrays["wte.weight"], table)
+        embedding_precision = "q8_0" if precision == "q4_0" else precision
+        add_array(writer, "token_embd.weight", arrays["wte.weight"], embedding_precision)
+        add_array(writer, "output.weight", arrays["wte.weight"], embedding_precision)
         add_array(writer, "position_embd.weight", arrays["wpe.weight"], "f32")
         add_array(writer, "output_norm.weight", arrays["ln_f.weight"], "f32")
         add_array(writer, "output_norm.bias", arrays["ln_f.bias"], "f32")
