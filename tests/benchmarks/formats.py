@@ -56,8 +56,11 @@ def write_ct2(folder):
 
 def write_openvino(folder):
     """Convert hf/ to OpenVINO's format, in the environment of optimum-intel."""
+    if "OPTIMUM_PYTHON" not in os.environ:
+        print("ov: not prepared: OPTIMUM_PYTHON is not set")
+        return
     script = Path(__file__).with_name("export_openvino.py")
-    subprocess.run([os.environ.get("OPTIMUM_PYTHON", sys.executable), script, folder], check=True)
+    subprocess.run([os.environ["OPTIMUM_PYTHON"], script, folder], check=True)
 
 
 def write_onnx(folder):
