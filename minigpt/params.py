@@ -32,7 +32,7 @@ def random_params(config, seed=0, dtype="float32"):
             if name.endswith("c_proj.weight"):
                 std /= math.sqrt(2 * config.n_layer)
             array = np.float32(std) * rng.standard_normal(shape, np.float32)
-        arrays[name] = _laid_out(name, array, dtype)
+        arrays[name] = _in_format(name, array, dtype)
     return nest(arrays)
 
 
@@ -46,9 +46,11 @@ def read_params(folder, config, dtype=None, quantize=None, activations=None):
     def convert(tensor):
         stored = STORED_FORMATS.get(tensor.dtype, "float32")
         form = _form_of(tensor.name, quantize) or dtype or stored
+        if form == "float32":
+            return tensor.map()
         if form == stored and form in QUANTIZED:
             return _as_stored(tensor)
-        return _laid_out(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
+        return _in_format(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
     try:
         arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
@@ -123,17 +125,15 @@ def _as_stored(tensor):
     return matrix.T if turned else matrix
 
 
-def _laid_out(name, array, form):
+def _in_format(name, array, form):
     """Return an array of the official shape as the model keeps it: float32, float64, or in one of PACKED_FORMATS.
 
-    The weights of one output are contiguous in memory, so that computing it reads them in order. Vectors and
-    positions are small and are never packed.
+    Vectors and positions are small and are never packed. A packed matrix has the weights of an output together.
     """
-    if array.ndim < 2 or name == "wpe.weight":
+    if form not in PACKED_FORMATS or array.ndim < 2 or name == "wpe.weight":
         return array.astype("float64" if form == "float64" else "float32", copy=False)
-    rows = array if _is_embedding(name) else transposed_copy(array)
-    rows = PACKED_FORMATS[form].pack(rows) if form in PACKED_FORMATS else rows.astype(form, copy=False)
-    return rows if _is_embedding(name) else rows.T
+    pack = PACKED_FORMATS[form].pack
+    return pack(array) if _is_embedding(name) else pack(transposed_copy(array)).T
 
 
 def _is_embedding(name):

@@ -2,16 +2,17 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import TINY_CONFIG, save_tensors, tensors_of
+from checkpoints import TINY_CONFIG, assert_same_model, save_tensors, tensors_of, write_config, write_official
 from reference import lively_model
 
 from minigpt import GPT2
 from minigpt.params import flatten
-from weights_loader import CheckpointError
+from weights_loader import CheckpointError, stored_tensors
 
 
 @pytest.fixture
@@ -78,3 +79,54 @@ def test_damaged_files(model, tmp_path, change):
         CheckpointError, match=r"model.safetensors is not an intact safetensors file .*fetch or copy it again"
     ):
         GPT2.from_pretrained(tmp_path)
+
+
+def is_copied(folder):
+    """Return whether a tensor that is loaded twice lies in two places."""
+    tensor = stored_tensors(folder / "model.safetensors")["transformer.h.0.mlp.c_fc.weight"]
+    return not np.shares_memory(tensor.map(), tensor.map())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows maps no files")
+def test_float32_is_not_copied(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    assert not is_copied(tmp_path)
+    loaded = GPT2.from_pretrained(tmp_path)
+    mapped = {id(array.base.base.obj) for array in flatten(loaded.params).values()}
+    assert len(mapped) == 1  # every array is a view of the one mapped file
+    assert_same_model(loaded, model)
+
+
+def test_what_cannot_be_mapped_is_read(model, tmp_path, monkeypatch):
+    write_official(tmp_path / "model.safetensors", flatten(model.params))  # not aligned
+    write_config(tmp_path)
+    assert_same_model(GPT2.from_pretrained(tmp_path), model)
+    model.save_pretrained(tmp_path, half=True)
+    assert is_copied(tmp_path)
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert is_copied(tmp_path)
+    assert_same_model(GPT2.from_pretrained(tmp_path), model)
+
+
+def test_editing_parameters_does_not_change_the_file(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    loaded = GPT2.from_pretrained(tmp_path)
+    for array in flatten(loaded.params).values():
+        array += 1
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert_same_model(GPT2.from_pretrained(tmp_path), model)
+
+
+def test_a_model_in_use_keeps_its_numbers_when_its_folder_is_written(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    in_use, edited = GPT2.from_pretrained(tmp_path), GPT2.from_pretrained(tmp_path)
+    for array in flatten(edited.params).values():
+        array *= 2
+    edited.save_pretrained(tmp_path)
+    assert_same_model(in_use, model)
+    assert_same_model(GPT2.from_pretrained(tmp_path), edited)
+    edited.save_pretrained(tmp_path, half=True)
+    (tmp_path / "model.safetensors").unlink()
+    assert_same_model(in_use, model)

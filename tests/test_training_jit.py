@@ -30,12 +30,21 @@ def assert_near(ours, exact, tolerance=2e-6):
     assert np.abs(ours - exact).max() <= tolerance * max(1, np.abs(exact).max())
 
 
-@given(data=st.data(), B=st.integers(1, 3), T=st.integers(1, 700), n_in=st.integers(1, 40), n_out=st.integers(1, 1100))
-def test_linear_backward(data, B, T, n_in, n_out):
+@given(
+    data=st.data(),
+    B=st.integers(1, 3),
+    T=st.integers(1, 700),
+    few=st.integers(1, 40),
+    many=st.integers(1, 1100),
+    turned=st.booleans(),
+)
+def test_linear_backward(data, B, T, few, many, turned):
+    # Many rows of dweight, or of its transpose: that of the embeddings, which are also the head, lies as [out, in].
+    n_in, n_out = (few, many) if turned else (many, few)
     dy, x = draw_array(data, (B, T, n_out)), draw_array(data, (B, T, n_in))
-    weight = draw_array(data, (n_out, n_in)).T
-    before = [np.ones((n_out, n_in), np.float32).T, np.ones(n_out, np.float32)]
-    dweight, dbias = before[0].copy(order="F"), before[1].copy()
+    weight = draw_array(data, (many, few)).T if turned else draw_array(data, (many, few))
+    before = [np.ones((n_in, n_out), np.float32), np.ones(n_out, np.float32)]
+    dweight, dbias = before[0].copy(order="F" if turned else "C"), before[1].copy()
     dx = training.linear_backward(dy, x, weight, dweight, dbias)
     exact = in_float64(*before)
     assert_near(dx, backward.linear_backward(*in_float64(dy, x, weight), *exact))

@@ -1,7 +1,6 @@
 """Find the files of a checkpoint: in a folder, in the local cache, or on the hub."""
 
 import errno
-import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -176,6 +175,8 @@ def _verify(path, sha256):
 
     sha256: the published one. If None, the hub's own, by which the cache names a large file.
     """
+    import hashlib  # here, because it is slow to import and only a download needs it
+
     blob = path.resolve()
     expected = sha256 or (blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None)
     if expected is None:

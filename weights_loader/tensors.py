@@ -2,6 +2,8 @@
 
 import json
 import math
+import mmap
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
     start: int  # its first byte in the file
+    mapped_file: mmap.mmap | None  # copy-on-write; None on Windows
     scale: "StoredTensor | None" = None  # integers times their scale, [m, 1] or [1, n], are the weights [m, n]
     packed_axis: int | None = None  # the axis of groups of 32 integers of 4 bits, in 16 bytes, with one scale
 
@@ -60,6 +63,19 @@ class StoredTensor:
         weights = (integers * scales[:, :, None]).reshape(len(scales), -1)
         m, n = self.shape
         return np.ascontiguousarray((weights.T if self.packed_axis == 0 else weights)[:m, :n])
+
+    def map(self) -> np.ndarray:
+        """Return the weights as a writable float32 array, without a copy if the file has them so.
+
+        The array is then a view of the mapped file: its pages are read when they are used, and a page that is written
+        to is copied, so that the file never changes. Other dtypes, and numbers that are not aligned, are read. Raises
+        CheckpointError.
+        """
+        is_aligned = self.start % np.dtype(np.float32).alignment == 0
+        if self.mapped_file is None or self.dtype != "F32" or not is_aligned:
+            return self.read()
+        count = math.prod(self.shape)
+        return np.frombuffer(self.mapped_file, STORED_DTYPES["F32"], count, self.start).reshape(self.shape)
 
     def read_stored(self) -> np.ndarray:
         """Return the numbers as they are stored; bfloat16 as BFLOAT16. Raises CheckpointError."""
@@ -97,16 +113,17 @@ def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    # We read the header ourselves, because the package does not report where a tensor begins. Each tensor can then be
-    # read straight into its own array. The package's memory map would keep every page it has touched, a second copy of
-    # the model, and the tensors of old files are not aligned in it.
+    # We read the header ourselves, because the package does not report where a tensor begins. A tensor can then be read
+    # straight into its own array, or be a view of the file, which the package's are not.
     with open(path, "rb") as file:
         header_size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(header_size))
+        # Windows could not replace a file that is mapped, as saving a trained model into its own folder does.
+        mapped = None if sys.platform == "win32" else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     header.pop("__metadata__", None)
     data = 8 + header_size
     return {
-        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), data + entry["data_offsets"][0])
+        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), data + entry["data_offsets"][0], mapped)
         for name, entry in header.items()
     }
 

@@ -78,7 +78,7 @@ def _one_by_one(model, tokens, padding, options, stopping_criteria):
     sequences = np.empty((len(rows), n_total), np.int64)
     sequences[:, :n_prompt] = tokens[rows]
     row_padding = np.zeros(len(rows), int) if padding is None else padding[rows]
-    rngs = row_generators(options.seed, len(rows))
+    rngs = row_generators(options.seed, len(rows)) if options.do_sample else None
     finished = np.zeros(len(rows), bool)
 
     reader = Reader(model, len(tokens), n_total, padding, options.slide, options.cache_dtype)

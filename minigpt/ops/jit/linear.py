@@ -10,10 +10,12 @@ from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.int4 import multiply_int4
 from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
+from minigpt.ops.jit.registers import add, add_products, float_zeros, load_floats, repeat_float, store
 from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int4Matrix, Int8Matrix
+from minigpt.ops.threads import get_threads
 
 MAX_KERNEL_ROWS = 8  # rows of x; for more, BLAS is faster
-MAX_CACHED_INPUTS = 2048  # numbers in a row of x; four such rows fill the first-level cache, 32 kB
+INPUTS, OUTPUTS = 8, 16  # rows of weights, and numbers of each in a register, that are multiplied together
 BLAS_COLUMNS = 1024  # columns computed at a time; OpenBLAS takes twice as long for 50,257 at once
 
 NO_BIAS = np.empty(0, np.float32)
@@ -44,27 +46,62 @@ def multiply_by_kernel(x, weight, bias, y):
         return multiply_int4(x, weight, bias, y)
     if isinstance(weight, BFloat16Matrix):
         return multiply_bfloat16(x, weight, bias, y)
-    return len(x) <= MAX_KERNEL_ROWS and is_kernel_ready(weight.T) and multiply_float32(x, weight.T, bias, y)
+    return len(x) <= MAX_KERNEL_ROWS and multiply_float32(x, weight, bias, y)
 
 
-def multiply_float32(x, weights, bias, y):
-    """y = x weights^T + bias by multiply_kernel; wide rows, in groups of four, by multiply_wide_kernel."""
-    R, n_in = x.shape
-    n_wide = R // 4 * 4 if n_in > MAX_CACHED_INPUTS and len(weights) % 4 == 0 else 0
-    if n_wide:
-        run_on_all_cores(multiply_wide_kernel, x[:n_wide], weights, bias, y[:n_wide])
-    if n_wide < R:
-        run_on_all_cores(multiply_kernel, x[n_wide:], weights, bias, y[n_wide:])
+def multiply_float32(x, weight, bias, y):
+    """y = x weight + bias by the kernel for the order of the weights in memory. Return False if there is none."""
+    n_in, n_out = weight.shape
+    if is_kernel_ready(weight) and n_in % INPUTS == n_out % OUTPUTS == 0:
+        width = -(-n_out // OUTPUTS // get_threads()) * OUTPUTS
+        return run_on_all_cores(multiply_kernel, x, weight, bias, y, width)
+    return is_kernel_ready(weight.T) and run_on_all_cores(multiply_rows_kernel, x, weight.T, bias, y)
+
+
+@inlined(ANY_ORDER)
+def _add_block(x, weights, y, o):
+    """y[r, o:] += sum_i x[r, i] weights[i, o:] for 8 inputs and 16 outputs;  x [R, 8], weights [8, out], y [R, out]."""
+    w0, w1 = load_floats(weights[0], o), load_floats(weights[1], o)
+    w2, w3 = load_floats(weights[2], o), load_floats(weights[3], o)
+    w4, w5 = load_floats(weights[4], o), load_floats(weights[5], o)
+    w6, w7 = load_floats(weights[6], o), load_floats(weights[7], o)
+    for r in range(len(x)):
+        a = add_products(load_floats(y[r], o), repeat_float(x[r], 0), w0)
+        a = add_products(a, repeat_float(x[r], 1), w1)
+        a = add_products(a, repeat_float(x[r], 2), w2)
+        a = add_products(a, repeat_float(x[r], 3), w3)
+        b = add_products(float_zeros(), repeat_float(x[r], 4), w4)
+        b = add_products(b, repeat_float(x[r], 5), w5)
+        b = add_products(b, repeat_float(x[r], 6), w6)
+        b = add_products(b, repeat_float(x[r], 7), w7)
+        store(y[r], o, add(a, b))
+
+
+@kernel("b1(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1], i8)")
+def multiply_kernel(x, weights, bias, y, width):
+    """y[r, o] = sum_i x[r, i] weights[i, o] + bias[o].
+
+    x [R, in], weights [in, out], bias [out] or empty -> y [R, out]; in is a multiple of 8, out of 16. The speed of
+    memory bounds the product of a vector and a matrix. Each core adds up `width` outputs, which stay in its cache, from
+    8 rows of weights at a time: it reads long stretches of them, as they lie, and each weight once, for all rows of x.
+    """
+    for block in prange(-(-y.shape[1] // width)):
+        start, stop = block * width, min((block + 1) * width, y.shape[1])
+        for r in range(len(x)):
+            y[r, start:stop] = 0
+            if bias.size:
+                y[r, start:stop] = bias[start:stop]
+        for i in range(0, x.shape[1], INPUTS):
+            for o in range(start, stop, OUTPUTS):
+                _add_block(x[:, i : i + INPUTS], weights[i : i + INPUTS], y, o)
     return True
 
 
 @kernel("b1(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1])")
-def multiply_kernel(x, weights, bias, y):
-    """y[r, o] = sum_i x[r, i] weights[o, i] + bias[o].
+def multiply_rows_kernel(x, weights, bias, y):
+    """multiply_kernel for weights [out, in], as the embeddings are when they serve as the head.
 
-    x [R, in], weights [out, in], bias [out] or empty -> y [R, out]. The speed of memory bounds the product of a vector
-    and a matrix. Reading row after row, with a share of the rows for each core, is the fastest order. Four rows of x
-    at a time use each weight four times while it is in a register.
+    Four rows of x at a time use each weight four times while it is in a register.
     """
     R, n_in = x.shape
     for o in prange(weights.shape[0]):
@@ -84,40 +121,6 @@ def multiply_kernel(x, weights, bias, y):
             for i in range(n_in):
                 s += x[r, i] * w[i]
             y[r, o] = s + b
-    return True
-
-
-@inlined(ANY_ORDER)
-def _four_by_four_products(x0, x1, x2, x3, w):
-    """Return the products of four vectors with four rows of weights, reading each number once."""
-    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
-    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0)
-    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = np.float32(0)
-    for i in range(x0.size):
-        a0, a1, a2, a3 = a0 + x0[i] * w0[i], a1 + x0[i] * w1[i], a2 + x0[i] * w2[i], a3 + x0[i] * w3[i]
-        b0, b1, b2, b3 = b0 + x1[i] * w0[i], b1 + x1[i] * w1[i], b2 + x1[i] * w2[i], b3 + x1[i] * w3[i]
-        c0, c1, c2, c3 = c0 + x2[i] * w0[i], c1 + x2[i] * w1[i], c2 + x2[i] * w2[i], c3 + x2[i] * w3[i]
-        d0, d1, d2, d3 = d0 + x3[i] * w0[i], d1 + x3[i] * w1[i], d2 + x3[i] * w2[i], d3 + x3[i] * w3[i]
-    return (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3)
-
-
-@kernel("b1(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1])")
-def multiply_wide_kernel(x, weights, bias, y):
-    """multiply_kernel for more than MAX_CACHED_INPUTS inputs; R and out are multiples of 4.
-
-    Four such rows of x do not fit into the first-level cache, so they are fetched again for each output, unless four
-    outputs at a time share them. 3072 inputs then reach 29 GB/s in place of 18; for fewer inputs it is slower.
-    """
-    for group in prange(weights.shape[0] // 4):
-        o = np.uint64(group) * np.uint64(4)
-        for r in range(0, len(x), 4):
-            sums = _four_by_four_products(x[r], x[r + 1], x[r + 2], x[r + 3], weights[o : o + np.uint64(4)])
-            for i in range(4):
-                for j in range(4):
-                    y[r + i, o + np.uint64(j)] = sums[i][j]
-    if bias.size:
-        for r in range(len(x)):
-            y[r] += bias
     return True
 
 

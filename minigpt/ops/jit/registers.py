@@ -18,6 +18,7 @@ for it; x and w are any bytes, of which a register takes 64. Arrays are contiguo
     multiply(x, w)                      x[j] w[j], floats
     add_products(total, x, w)           total[j] + x[j] w[j], floats
     sum_of(x)                           x[0] + ... + x[15], floats
+    add(a, b)                           a[j] + b[j], floats
     store(array, i, register)           array[i], ..., array[i + 15] = register
     prefetch(x, s, i)                   nothing yet, but memory begins to deliver the bytes around x[s, i]
 """
@@ -111,6 +112,7 @@ add_byte_products = instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS
 add_bfloat16_products = instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
 multiply = instruction(FLOATS, lambda builder, x, w: builder.fmul(x, w), FLOATS, FLOATS)
 add_products = instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
+add = instruction(FLOATS, lambda builder, a, b: builder.fadd(a, b), FLOATS, FLOATS)
 lower = instruction(FLOATS, _as_floats(_shifted_left), INTEGERS)
 upper = instruction(FLOATS, _as_floats(_upper_half), INTEGERS)
 low_nibbles = instruction(INTEGERS, _low_nibbles, INTEGERS)
