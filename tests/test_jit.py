@@ -78,7 +78,6 @@ def test_linear(data, kind, rows, n_in, n_out, bias):
         assert_same(jit.linear(x, weight, b), theirs, scale)
 
 
-@pytest.mark.parametrize("form", [BFloat16Matrix, Int8Matrix, Int4Matrix])
 @given(
     seed=st.integers(0, 2**32),
     rows=st.integers(1, 10),
@@ -98,6 +97,7 @@ def test_linear_as_a_model_calls_it(seed, rows, n_in, n_out, bias, turned):
     assert (np.abs(jit.linear(x, weight, b) - exact) <= 1e-6 * scale).all()
 
 
+@pytest.mark.parametrize("form", [BFloat16Matrix, Int8Matrix, Int4Matrix])
 @given(
     data=st.data(),
     rows=st.integers(0, 20),

@@ -34,7 +34,7 @@ def start_numba_threads():
 
     Between two kernels of a token Python takes less than that. By default the threads of libgomp, which Numba uses,
     stay awake for up to 20 ms. If other programs need the cores, too, one thread then spins on a core while the thread
-    that it waits for has none: with eight programs on two cores, a new token took 60 times as long.
+    that it waits for has none: with eight programs on two cores, a new token took some 50 times as long.
     """
     is_chosen = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     if not is_chosen:
