@@ -32,17 +32,21 @@ def assert_near(ours, exact, tolerance=2e-6):
 
 @given(
     data=st.data(),
-    B=st.integers(1, 3),
-    T=st.integers(1, 700),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 700)),
     few=st.integers(1, 40),
-    many=st.integers(1, 1100),
+    many=st.integers(1, 3000),
     turned=st.booleans(),
+    in_any_layout=st.booleans(),
 )
-def test_linear_backward(data, B, T, few, many, turned):
-    # Many rows of dweight, or of its transpose: that of the embeddings, which are also the head, lies as [out, in].
+def test_linear_backward(data, shape, few, many, turned, in_any_layout):
+    # Many rows of dweight or, if it is turned as the head's gradient is, of its transpose.
     n_in, n_out = (few, many) if turned else (many, few)
-    dy, x = draw_array(data, (B, T, n_out)), draw_array(data, (B, T, n_in))
-    weight = draw_array(data, (many, few)).T if turned else draw_array(data, (many, few))
+    rng = np.random.default_rng(many)
+    dy, x = (
+        draw_array(data, size) if in_any_layout else rng.standard_normal(size).astype(np.float32)
+        for size in ((*shape, n_out), (*shape, n_in))
+    )
+    weight = draw_array(data, (n_in, n_out))
     before = [np.ones((n_in, n_out), np.float32), np.ones(n_out, np.float32)]
     dweight, dbias = before[0].copy(order="F" if turned else "C"), before[1].copy()
     dx = training.linear_backward(dy, x, weight, dweight, dbias)
