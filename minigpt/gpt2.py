@@ -60,9 +60,9 @@ class GPT2:
         """Return a trained GPT-2 by name: a bundled model's, a folder's, or the hub's ("gpt2", "user/model").
 
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
-        ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits, "int4" those of
-        the blocks in 4, dtype="bfloat16" all in 16; they compute in float32. By default a matrix keeps the file's 4, 8
-        or 16 bits; everything else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels
+        ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits, "int4" in 4,
+        dtype="bfloat16" in 16; they compute in float32. By default a matrix keeps the file's 4, 8 or 16 bits;
+        everything else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels
         also round what is multiplied with them in a prompt of more than 8 tokens, which is faster and less exact.
         threads: use this many cores from now on, in the whole process. Raises weights_loader.CheckpointError, which
         says what is wrong with the files and what to do.

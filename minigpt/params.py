@@ -45,10 +45,10 @@ def read_params(folder, config, dtype=None, quantize=None, activations=None):
 
     def convert(tensor):
         stored = STORED_FORMATS.get(tensor.dtype, "float32")
-        form = _form_of(tensor.name, quantize) or dtype or stored
+        form = quantize or dtype or stored
         if form == "float32":
             return tensor.map()
-        if form == stored and form in QUANTIZED:
+        if form == stored and form in QUANTIZED and _has_scales_of_outputs(tensor):
             return _as_stored(tensor)
         return _in_format(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
@@ -104,12 +104,10 @@ def checked_format(dtype, quantize=None, activations=None):
     return name, quantize
 
 
-def _form_of(name, quantize):
-    """Return the format in which a quantized model keeps a matrix. "int4" keeps the embeddings, also the head, in int8.
-
-    The logits are products with the head: in 4 bits it would change the most probable token as often as all blocks do.
-    """
-    return "int8" if quantize == "int4" and _is_embedding(name) else quantize
+def _has_scales_of_outputs(tensor):
+    """Return whether each output of a tensor of integers has scales of its own, as the packed matrices need them."""
+    axis = 0 if _is_embedding(tensor.name) else 1
+    return tensor.scale.shape[axis] == tensor.shape[axis]
 
 
 def _as_stored(tensor):

@@ -127,12 +127,10 @@ def test_a_packed_matrix_is_like_an_array():
 @pytest.mark.parametrize("options", [{"quantize": "int8"}, {"quantize": "int4"}, {"dtype": "bfloat16"}])
 def test_a_packed_model_computes_with_its_packed_weights(folder, ops, options):
     model = GPT2.from_pretrained(folder, ops=ops, **options)
-    packed = {name: array for name, array in flatten(model.params).items() if isinstance(array, PackedMatrix)}
+    form = {"int8": Int8Matrix, "int4": Int4Matrix, "bfloat16": BFloat16Matrix}[next(iter(options.values()))]
+    packed = {name for name, array in flatten(model.params).items() if isinstance(array, form)}
     matrices = {name for name, shape in CONFIG.shapes().items() if len(shape) == 2}
-    assert packed.keys() == matrices - {"wpe.weight"}
-    if options == {"quantize": "int4"}:
-        in_8_bits = {name for name, array in packed.items() if isinstance(array, Int8Matrix)}
-        assert in_8_bits == matrices & {"wte.weight", "lm_head.weight"}
+    assert packed == matrices - {"wpe.weight"}
     dense = GPT2.from_pretrained(folder, ops="plain")
     for name, array in flatten(model.params).items():
         *path, last = name.split(".")
@@ -227,6 +225,29 @@ def test_integers_without_their_scale(form, error, folder, tmp_path):
         GPT2.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_integers_with_scales_of_their_inputs(form, folder, tmp_path):
+    from safetensors.torch import save_file
+
+    GPT2.from_pretrained(folder, quantize=form).save_pretrained(tmp_path)
+    file, name = tmp_path / f"model.{form}.safetensors", "transformer.h.1.mlp.c_fc.weight"
+    tensors, rng = load_file(file), np.random.default_rng(0)
+    if form == "int8":
+        integers, scales = rng.integers(-127, 128, (24, 96)).astype(np.int8), rng.random((24, 1), np.float32)
+        expected = integers * scales
+    else:
+        integers, scales = rng.integers(0, 256, (24, 64)).astype(np.uint8), rng.random((24, 4), np.float32)
+        groups = integers.reshape(24, 4, 16).astype(int)
+        expected = (np.concatenate([groups % 16, groups // 16], axis=2) - 8) * scales[..., None]
+        expected = expected.reshape(24, 128)[:, :96]
+    save_file(tensors | {name: torch.from_numpy(integers), f"{name}_scale": torch.from_numpy(scales)}, file)
+    matrix = np.asarray(GPT2.from_pretrained(tmp_path).params["h"][1]["mlp"]["c_fc"]["weight"])
+    coarsest = 1 / 127 if form == "int8" else 1 / 7
+    assert np.abs(matrix - expected).max() < coarsest * np.abs(expected).max()
+    exact = GPT2.from_pretrained(tmp_path, dtype="float32").params["h"][1]["mlp"]["c_fc"]["weight"]
+    assert np.abs(exact - expected).max() < 1e-6 * np.abs(expected).max()
+
+
 def test_quantizing_damaged_weights_names_the_folder(tmp_path):
     model = lively_model(CONFIG, 1, "float32")
     model.params["h"][0]["mlp"]["c_fc"]["weight"][0, 0] = np.inf
@@ -313,7 +334,7 @@ def test_what_4_bits_cost(shakespeare):
     quantized = GPT2.from_pretrained(SHAKESPEARE, ops="jit", quantize="int4")
     got = agreement(quantized, shakespeare, ids)
     assert abs(got.perplexity / got.perplexity_float32 - 1) < 0.01
-    assert got.same_top_token > 0.89
+    assert got.same_top_token > 0.86
     # The bounds detect one scale for a whole output in place of one for 32 weights.
     for block in quantized.params["h"]:
         for branch in (block["attn"]["c_attn"], block["attn"]["c_proj"], block["mlp"]["c_fc"], block["mlp"]["c_proj"]):
@@ -321,4 +342,4 @@ def test_what_4_bits_cost(shakespeare):
             scales = np.abs(exact).max(axis=1, keepdims=True) / 7
             branch["weight"] = np.ascontiguousarray((np.rint(exact / scales) * scales).T)
     coarse = agreement(quantized, shakespeare, ids)
-    assert coarse.perplexity / got.perplexity_float32 - 1 > 0.01 and coarse.same_top_token < 0.89
+    assert coarse.perplexity / got.perplexity_float32 - 1 > 0.01 and coarse.same_top_token < 0.86

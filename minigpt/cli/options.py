@@ -32,7 +32,7 @@ run_options = with_options(
     click.option(
         "--quantize",
         type=click.Choice(["int8", "int4"]),
-        help="Keep the weights in 8 bits, or those of the blocks in 4: fastest, least memory, least exact.",
+        help="Keep the weights in 8 or 4 bits: fast, little memory; 4 bits are the fastest and the least exact.",
     ),
     click.option(
         "--dtype",

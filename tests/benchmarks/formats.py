@@ -95,9 +95,8 @@ def write_gguf(folder, precisions=("f32", "f16", "q8_0", "q4_0")):
         writer.add_bos_token_id(50256)
         writer.add_eos_token_id(50256)
 
-        embedding_precision = "q8_0" if precision == "q4_0" else precision
-        add_array(writer, "token_embd.weight", arrays["wte.weight"], embedding_precision)
-        add_array(writer, "output.weight", arrays["wte.weight"], embedding_precision)
+        add_array(writer, "token_embd.weight", arrays["wte.weight"], precision)
+        add_array(writer, "output.weight", arrays["wte.weight"], precision)
         add_array(writer, "position_embd.weight", arrays["wpe.weight"], "f32")
         add_array(writer, "output_norm.weight", arrays["ln_f.weight"], "f32")
         add_array(writer, "output_norm.bias", arrays["ln_f.bias"], "f32")
