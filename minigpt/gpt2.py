@@ -62,10 +62,11 @@ class GPT2:
         A model of the hub is downloaded once and then read from the cache; local_files_only never uses the network.
         ops: "plain", "jit" or "auto", see ops.choose_ops. quantize="int8" keeps every matrix in 8 bits, "int4" in 4,
         dtype="bfloat16" in 16; they compute in float32. By default a matrix keeps the file's 4, 8 or 16 bits;
-        everything else becomes float32. activations="int8" or "bfloat16", that of the weights: the kernels
-        also round what is multiplied with them in a prompt of more than 8 tokens, which is faster and less exact.
-        threads: use this many cores from now on, in the whole process. Raises weights_loader.CheckpointError, which
-        says what is wrong with the files and what to do.
+        everything else becomes float32. A file in float32 is mapped into memory, copy-on-write, not read: while the
+        model is in use, replace the file, as save_pretrained does, but do not overwrite it in place.
+        activations="int8" or "bfloat16", that of the weights: the kernels also round what is multiplied with them in a
+        prompt of more than 8 tokens, which is faster and less exact. threads: use this many cores from now on, in the
+        whole process. Raises weights_loader.CheckpointError, which says what is wrong with the files and what to do.
         """
         import weights_loader  # here, because reading files is slow to import and GPT2.random needs none
 

@@ -98,9 +98,9 @@ def read_parameters(
     """Return the parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
     Names come without the `transformer.` prefix. lm_head.weight is added if the file has a head that differs from wte.
-    convert(tensor) turns each StoredTensor, under its official name, into the array to keep. Two are read at a time, so
-    memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the files do not
-    hold these names and shapes.
+    convert(tensor) turns each StoredTensor, under its official name, into the array to keep. Two are converted at a
+    time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the files
+    do not hold these names and shapes.
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
