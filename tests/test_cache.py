@@ -120,7 +120,14 @@ def test_generation_in_16_bits(model, options):
     options = {"max_new_tokens": 9, "eos_token_id": None} | options
     rounding = model.with_ops(attention=attention_in_16_bits)
     expected = rounding.generate(prompts, **options)
-    assert np.array_equal(model.generate(prompts, cache_dtype="float16", **options), expected)
+    read = set()
+    spied = model.with_ops(
+        attention=lambda q, k, v, scale, padding: (
+            read.add((k.dtype.name, v.dtype.name)) or plain.attention(q, k, v, scale, padding)
+        )
+    )
+    assert np.array_equal(spied.generate(prompts, cache_dtype="float16", **options), expected)
+    assert read == {("float16", "float16")}
 
 
 def test_a_cache_in_16_bits_is_half_as_large_and_serves_traces_edits_and_ones_own_attention(model):
