@@ -43,7 +43,7 @@ class Reader:
     def room_after(self, length):
         """Return how many more tokens can be read together with the next one of sequences of this length.
 
-        None, if that means to read a prompt or a new window.
+        0 if the next one has to be read with a prompt or a new window.
         """
         if self.cache.length == 0:
             return 0
