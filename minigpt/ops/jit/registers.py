@@ -106,10 +106,19 @@ def _multiply_add(builder, total, x, w):
     return builder.fadd(total, builder.fmul(x, w, flags=("contract",)), flags=("contract",))
 
 
+def _multiply_add_pairs(builder, total, x, w):
+    """As vdpbf16ps of dot_products.py, by the float32 whose upper halves the bfloat16 are."""
+    for bits in (_shifted_left, _upper_half):
+        half = _as_floats(bits)
+        total = _multiply_add(builder, total, half(builder, x), half(builder, w))
+    return total
+
+
 integer_zeros = instruction(INTEGERS, lambda builder: ir.Constant(VECTORS["integers"], None))
 float_zeros = instruction(FLOATS, lambda builder: ir.Constant(VECTORS["floats"], None))
 add_byte_products = instruction(INTEGERS, BYTE_PRODUCT.build, INTEGERS, INTEGERS, INTEGERS)
-add_bfloat16_products = instruction(FLOATS, dot_products.vdpbf16ps, FLOATS, INTEGERS, INTEGERS)
+_build_bfloat16_products = dot_products.vdpbf16ps if HAS_BFLOAT16_PRODUCTS else _multiply_add_pairs
+add_bfloat16_products = instruction(FLOATS, _build_bfloat16_products, FLOATS, INTEGERS, INTEGERS)
 multiply = instruction(FLOATS, lambda builder, x, w: builder.fmul(x, w), FLOATS, FLOATS)
 add_products = instruction(FLOATS, _multiply_add, FLOATS, FLOATS, FLOATS)
 add = instruction(FLOATS, lambda builder, a, b: builder.fadd(a, b), FLOATS, FLOATS)
