@@ -110,7 +110,7 @@ def _four_rows(x, first):
     """Return four rows of x [S, 64], the last one again at the end, and have later ones fetched."""
     for s in range(first + AHEAD, first + AHEAD + 4):
         for i in range(0, HEAD_SIZE, CACHE_LINE // x.itemsize):
-            prefetch(x, s, i)
+            prefetch(x[s], i)
     last = len(x) - 1
     return _row(x, first), _row(x, min(first + 1, last)), _row(x, min(first + 2, last)), _row(x, min(first + 3, last))
 

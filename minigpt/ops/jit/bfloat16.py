@@ -17,7 +17,7 @@ from minigpt.ops.jit.registers import (
     store,
     upper,
 )
-from minigpt.ops.jit.tile import LARGE_TILE, MAX_FINE_ROWS, ROW_BLOCK, make_multiply_large_tile
+from minigpt.ops.jit.tile import LARGE_TILE, MAX_FINE_ROWS, ROW_BLOCK, fetch, make_multiply_large_tile
 from minigpt.ops.packed import PANEL, aligned_zeros
 
 
@@ -44,6 +44,7 @@ def _multiply_row(x, panel, sums):
     for i in range(0, x.size, 2):
         even, odd = repeat_float(x, i), repeat_float(x, i + 1)
         group = 2 * PANEL * i
+        fetch(panel, group, 4 * PANEL)
         w = load(panel, group)
         a = add_products(add_products(a, even, lower(w)), odd, upper(w))
         w = load(panel, group + 64)

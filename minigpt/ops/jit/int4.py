@@ -27,7 +27,7 @@ from minigpt.ops.jit.registers import (
     to_floats,
     upper,
 )
-from minigpt.ops.jit.tile import MAX_FINE_ROWS
+from minigpt.ops.jit.tile import MAX_FINE_ROWS, fetch
 from minigpt.ops.packed import PANEL, SCALE_GROUP
 
 GROUP_BYTES = PANEL * SCALE_GROUP // 2  # of a group of inputs in a panel
@@ -114,6 +114,7 @@ def multiply_panel(integers, corrections, steps, start, panel, scales, sums):
     for g in range(0, n_groups, 2):
         even, odd = g * R + start, (g + 1) * R + start
         for q in range(0, PANEL, 16):
+            fetch(panel, GROUP_BYTES * g + q * SCALE_GROUP, 16 * SCALE_GROUP)  # a quarter of two groups
             scale = load(scales, 2 * PANEL * g + 4 * q)
             w = _unpack(panel, GROUP_BYTES * g + 4 * q)
             _add_group(integers, corrections, steps, even, w, lower(scale), q, sums)

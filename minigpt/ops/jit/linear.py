@@ -10,7 +10,7 @@ from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.int4 import multiply_int4
 from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.jit.registers import add, add_products, float_zeros, load_floats, repeat_float, store
+from minigpt.ops.jit.registers import add, add_products, float_zeros, load_floats, prefetch, repeat_float, store
 from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int4Matrix, Int8Matrix
 from minigpt.ops.threads import get_threads
 
@@ -65,6 +65,8 @@ def _add_block(x, weights, y, o):
     w2, w3 = load_floats(weights[2], o), load_floats(weights[3], o)
     w4, w5 = load_floats(weights[4], o), load_floats(weights[5], o)
     w6, w7 = load_floats(weights[6], o), load_floats(weights[7], o)
+    for i in range(INPUTS):
+        prefetch(weights[INPUTS + i], o)  # of the next block; see fetch in tile.py
     for r in range(len(x)):
         a = add_products(load_floats(y[r], o), repeat_float(x[r], 0), w0)
         a = add_products(a, repeat_float(x[r], 1), w1)

@@ -20,7 +20,7 @@ for it; x and w are any bytes, of which a register takes 64. Arrays are contiguo
     sum_of(x)                           x[0] + ... + x[15], floats
     add(a, b)                           a[j] + b[j], floats
     store(array, i, register)           array[i], ..., array[i + 15] = register
-    prefetch(x, s, i)                   nothing yet, but memory begins to deliver the bytes around x[s, i]
+    prefetch(array, i)                  nothing yet, but memory begins to deliver the bytes around array[i]
 """
 
 import platform
@@ -169,15 +169,15 @@ def sum_of(typing_context, x):
 
 
 @intrinsic
-def prefetch(typing_context, x, s, i):
+def prefetch(typing_context, array, i):
     def generate(context, builder, signature, arguments):
-        address = _address_in_row(context, builder, signature, arguments, ir.IntType(8))
+        address = _address(context, builder, signature, arguments, ir.IntType(8))
         function_type = ir.FunctionType(ir.VoidType(), [address.type, INT32, INT32, INT32])
         fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], function_type)
         builder.call(fetch, [address, INT32(0), INT32(3), INT32(1)])  # to read it, into the nearest cache, as data
         return context.get_dummy_value()
 
-    return types.void(x, types.intp, types.intp), generate
+    return types.void(array, types.intp), generate
 
 
 def _repeat(register, element):
