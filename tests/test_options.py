@@ -1,11 +1,16 @@
 """The options of generation: their checks, and the ids that come from the model's configuration."""
 
+import inspect
+
 import numpy as np
 import pytest
+import transformers
 from reference import lively_model
 from transformers_generation import TINY_CONFIG
 
-from minigpt import GPT2Config
+from minigpt import GenerationConfig, GPT2Config
+from minigpt.generation import generate
+from minigpt.generation.options import ELSEWHERE
 
 
 @pytest.fixture
@@ -18,6 +23,28 @@ def model():
     [
         ({"max_new_tokens": -1}, "max_new_tokens must be an integer, at least 0, not -1"),
         ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer"),
+        ({"max_length": 2}, "max_length = 2 leaves no room: the prompt alone has 2 tokens"),
+        ({"max_length": 0}, "max_length must be an integer, at least 1, not 0"),
+        ({"min_new_tokens": -1}, "min_new_tokens must be an integer, at least 0"),
+        ({"min_length": 30}, "at least 28 new tokens are asked for, and at most 20"),
+        ({"epsilon_cutoff": 2}, "epsilon_cutoff must be a number from 0 to 1"),
+        ({"eta_cutoff": "x"}, "eta_cutoff must be a number from 0 to 1"),
+        ({"suppress_tokens": 3}, "suppress_tokens must be a list of ids, or None, not 3"),
+        ({"suppress_tokens": [50]}, "suppress_tokens has 50, which is no id in the vocabulary of 50"),
+        ({"bad_words_ids": [3]}, "bad_words_ids must be a list of lists of ids"),
+        ({"bad_words_ids": [[]]}, "bad_words_ids must be a list of lists of ids"),
+        ({"bad_words_ids": [[3, -1]]}, "bad_words_ids has -1, which is no id in the vocabulary of 50"),
+        ({"renormalize_logits": 1}, "renormalize_logits must be True or False"),
+        ({"logits_processor": 1}, "logits_processor must be a function or a list of functions"),
+        ({"logits_processor": lambda ids, scores: scores[0]}, "a logits_processor must return scores of shape .1, 50."),
+        ({"stopping_criteria": [1]}, "stopping_criteria must be a function or a list of functions, not 1"),
+        ({"stop_strings": "a"}, "stop_strings need the tokenizer, too"),
+        ({"stop_strings": [""], "tokenizer": 1}, "stop_strings must be a text or a list of texts, none of them empty"),
+        ({"input_ids": [1]}, "give the ids of the prompt, as the first argument or as input_ids"),
+        ({"use_cache": False}, "generation always keeps keys and values .use_cache=True.; model.ids. computes without"),
+        ({"output_scores": True}, "output_scores and output_logits need return_dict_in_generate=True"),
+        ({"output_scores": True, "return_dict_in_generate": True, "num_beams": 2}, "scores are kept in greedy search"),
+        ({"streamer": print, "num_beams": 2}, "a streamer cannot show beams"),
         (
             {"temperature": 0.0},
             "temperature must be a number from 1e-6 to 1e6 .greedy search is do_sample=False., not 0.0",
@@ -55,9 +82,36 @@ def test_bad_options(model, bad, sentence):
         model.generate([1, 2], **bad)
 
 
-def test_an_unknown_option_is_named(model):
-    with pytest.raises(TypeError, match="top_kk"):
-        model.generate([1, 2], top_kk=3)
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("top_kk", "there is no option top_kk; did you mean top_k?"),
+        ("temperatur", "there is no option temperatur; did you mean temperature?"),
+        ("xyz", "there is no option xyz; the options are max_new_tokens, max_length, "),
+        ("penalty_alpha", "minigpt has no option penalty_alpha: typical_p, "),
+        ("num_beam_groups", "minigpt has no option num_beam_groups: num_return_sequences"),
+        ("generation_config", "minigpt has no option generation_config: give its fields as options"),
+    ],
+)
+def test_an_unknown_option_is_named(model, name, sentence):
+    for call in (model.generate, model.stream):
+        with pytest.raises(ValueError) as caught:
+            call([1, 2], **{name: 3})
+        assert str(caught.value).startswith(sentence)
+
+
+def test_every_option_of_transformers_is_known(model):
+    known = vars(GenerationConfig()).keys() | inspect.signature(generate).parameters.keys() | ELSEWHERE.keys()
+    # What configures how transformers runs, not what it generates.
+    machinery = {
+        "assistant_confidence_threshold", "assistant_early_exit", "assistant_ensemble_weight", "assistant_lookbehind",
+        "bos_token_id", "cache_config", "cache_implementation", "compile_config", "continuous_batching_config", "decoder_start_token_id",
+        "disable_compile", "dola_layers", "encoder_no_repeat_ngram_size", "encoder_repetition_penalty",
+        "forced_bos_token_id", "is_assistant", "low_memory", "max_cache_len", "num_assistant_tokens", "num_assistant_tokens_schedule",
+        "prefill_chunk_size", "remove_invalid_values", "speculation_type", "target_lookbehind", "token_healing", "transformers_version", "use_mtp",
+    }  # fmt: skip
+    theirs = {name for name in vars(transformers.GenerationConfig()) if not name.startswith("_")}
+    assert theirs - known - machinery == set()
 
 
 def test_padding_is_always_an_id_of_the_vocabulary():

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process as hf
 
-from minigpt.generation import GenerationConfig, sampling
+from minigpt.generation import GenerationConfig, forbidding, sampling
 from minigpt.ops.plain import softmax
 
 
@@ -104,7 +104,35 @@ def test_no_repeat_ngram(x, data, n):
     ids = [data.draw(st.lists(st.integers(0, min(V - 1, 2)), min_size=8, max_size=8)) for _ in range(N)]
     ids = np.array(ids)[:, : data.draw(st.integers(1, 8))]
     expected = torch_process(hf.NoRepeatNGramLogitsProcessor(n), x, ids)
-    assert np.array_equal(sampling.no_repeat_ngram(x, ids, n), expected)
+    assert np.array_equal(forbidding.no_repeat_ngram(x, ids, n), expected)
+
+
+@settings(max_examples=examples(100))
+@given(scores(min_vocabulary=4), st.data())
+def test_bad_words_and_suppressed_tokens(x, data):
+    N, V = x.shape
+    few = st.integers(0, min(V - 1, 3))
+    ids = np.array([data.draw(st.lists(few, min_size=3, max_size=3)) for _ in range(N)])
+    words = data.draw(st.lists(st.lists(few, min_size=1, max_size=5), min_size=1, max_size=6))
+    expected = torch_process(hf.NoBadWordsLogitsProcessor(words), x, ids)
+    assert np.array_equal(forbidding.bad_words(x, ids, words), expected)
+    tokens = data.draw(st.lists(few, max_size=4))
+    expected = torch_process(hf.SuppressTokensLogitsProcessor(tokens), x, ids)
+    assert np.array_equal(forbidding.suppress_tokens(x, tokens), expected)
+
+
+@settings(max_examples=examples(100))
+@given(scores(), st.floats(1e-5, 0.9), min_keeps)
+def test_epsilon_and_eta_cutoff(x, epsilon, keep):
+    probabilities = torch.from_numpy(x).softmax(-1).numpy()
+    expected = torch_process(hf.EpsilonLogitsWarper(epsilon, min_tokens_to_keep=keep), x)
+    assume(abs(probabilities / epsilon - 1).min() > 1e-5)
+    assert np.array_equal(sampling.epsilon_cutoff(x, epsilon, keep), expected)
+    eta = hf.EtaLogitsWarper(epsilon, min_tokens_to_keep=keep)
+    entropy = torch.distributions.Categorical(logits=torch.from_numpy(x)).entropy().numpy()[:, None]
+    assume(abs(probabilities / np.minimum(epsilon, np.sqrt(epsilon) * np.exp(-entropy)) - 1).min() > 1e-5)
+    assert np.array_equal(sampling.eta_cutoff(x, epsilon, keep), torch_process(eta, x))
+    assert np.isfinite(expected).sum(-1).min() >= min(keep, x.shape[1])
 
 
 @settings(max_examples=examples(100))
@@ -167,8 +195,10 @@ def test_filters_do_not_change_their_input(x):
     x.flags.writeable = False
     ids = np.zeros((len(x), 3), int)
     for result in (
-        sampling.repetition_penalty(x, ids, 2.0), sampling.no_repeat_ngram(x, ids, 1), sampling.temperature(x, 2.0),
+        sampling.repetition_penalty(x, ids, 2.0), forbidding.no_repeat_ngram(x, ids, 1), sampling.temperature(x, 2.0),
         sampling.top_k(x, 1), sampling.top_p(x, 0.5), sampling.min_p(x, 0.5), sampling.typical_p(x, 0.5),
+        sampling.epsilon_cutoff(x, 0.1), sampling.eta_cutoff(x, 0.1), forbidding.bad_words(x, ids, [[0, 1]]),
+        forbidding.suppress_tokens(x, [1]),
     ):  # fmt: skip
         assert result.dtype == np.float32 and result.shape == x.shape
 
@@ -218,5 +248,5 @@ def test_draw_without_replacement_takes_forbidden_tokens_last():
 
 
 def test_nothing_left_to_choose():
-    with pytest.raises(ValueError, match="forbids the whole vocabulary"):
+    with pytest.raises(ValueError, match="forbid the whole vocabulary"):
         sampling.require_candidates(np.array([[0.0, 1.0], [-np.inf, -np.inf]]))

@@ -236,5 +236,5 @@ def test_a_mask_beside_ragged_prompts_is_refused(model):
 
 
 def test_everything_forbidden(model):
-    with pytest.raises(ValueError, match="forbids the whole vocabulary"):
+    with pytest.raises(ValueError, match="forbid the whole vocabulary"):
         model.generate(list(range(20)), max_new_tokens=40, no_repeat_ngram_size=1, slide=True, eos_token_id=None)

@@ -150,7 +150,9 @@ def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
 def test_stop_strings_never_match_half_a_character(shakespeare, shakespeare_tokenizer, monkeypatch):
     ids = shakespeare_tokenizer.encode("a🤖b")
     script = iter(ids)  # what the model is made to say
-    monkeypatch.setattr("minigpt.generation.search.apply_filters", lambda *arguments: np.eye(1024)[[next(script)]])
+    monkeypatch.setattr(
+        "minigpt.generation.search.apply_filters", lambda *arguments, n_new: np.eye(1024)[[next(script)]]
+    )
     (c,) = continue_text(shakespeare, shakespeare_tokenizer, "x", max_new_tokens=len(ids), stop=["\ufffd"])
     assert c.text == "a🤖b" and c.finish_reason == "length"
 

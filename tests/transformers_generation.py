@@ -32,8 +32,16 @@ def options(draw, model):
     V = model.config.vocab_size
     # Several eos ids, so that texts do end.
     eos = draw(st.none() | st.lists(st.integers(1, V - 1), min_size=1, max_size=5, unique=True))
-    return {
-        "max_new_tokens": draw(st.integers(1, 12)),
+    several = st.lists(st.integers(0, V - 1), min_size=1, max_size=3)
+    rare = {}
+    if draw(st.booleans()):  # forbid some tokens; of more than one of a vocabulary of two, nothing would be left
+        least = draw(st.integers(0, 4))
+        rare = {"min_new_tokens": least} if draw(st.booleans()) else {"min_length": 6 + least}
+        if V > 20:
+            rare |= {"suppress_tokens": draw(several), "bad_words_ids": draw(st.lists(several, min_size=1, max_size=8))}
+        rare |= {"renormalize_logits": draw(st.booleans())}
+    return rare | {
+        "max_new_tokens": draw(st.integers(12 if rare else 1, 12)),
         "repetition_penalty": draw(st.sampled_from([1.0, 1.0, 0.7, 1.8])),
         "eos_token_id": eos,
         "pad_token_id": draw(st.integers(1, V - 1)),

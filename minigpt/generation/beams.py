@@ -15,7 +15,7 @@ from minigpt.generation.stopping import finished_rows
 EMPTY_BEAM_SCORE = -1e9  # score of an empty beam; also added to the score of a beam that must not continue
 
 
-def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=None):
+def beam_search(model, tokens, padding, options, criteria=(), watch=None):
     """Continue prompts by beam search;  tokens [B, T] -> int64 [B * num_return_sequences, T + new tokens].
 
     Extend every beam by every token. The best of all these candidates continue, and those that end a text compete by
@@ -55,7 +55,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
         else:
             logits = reader.next_logits(rows)
         unpadded = [row[start:] for row, start in zip(rows, row_padding, strict=True)]
-        logprobs = apply_filters(log_softmax(logits), unpadded, options, min_keep)
+        logprobs = apply_filters(log_softmax(logits), unpadded, options, min_keep, length - n_prompt)
         logprobs = logprobs.reshape(B, beams, -1)
         if options.do_sample:
             beam, token, scores = draw_extensions(logprobs, running_scores, n_candidates, rng)
@@ -65,7 +65,7 @@ def beam_search(model, tokens, padding, options, stopping_criteria=None, watch=N
         candidates = running[each, beam]  # [B, n_candidates, n_total]
         candidates[:, :, length] = token
         flat = candidates[:, :, : length + 1].reshape(B * n_candidates, length + 1)
-        ends = finished_rows(flat, options, stopping_criteria).reshape(B, n_candidates) | (length + 1 == n_total)
+        ends = finished_rows(flat, options, criteria).reshape(B, n_candidates) | (length + 1 == n_total)
 
         continuing_scores = scores + EMPTY_BEAM_SCORE * ends
         chosen = top_indices(continuing_scores, beams)

@@ -2,11 +2,12 @@
 
 Each filter takes scores [N, V], one row per sequence, and returns new ones, -inf for a token that is filtered out. The
 names, defaults and edge cases are those of Hugging Face's generate. `apply_filters` applies them in the order in which
-they stand here; without do_sample it applies only repetition_penalty and no_repeat_ngram.
+they stand in it; those from temperature to eta_cutoff are for sampling only.
 """
 
 import numpy as np
 
+from minigpt.generation.forbidding import bad_words, no_repeat_ngram, suppress_tokens
 from minigpt.ops.plain import softmax
 
 
@@ -26,17 +27,6 @@ def repetition_penalty(scores, sequences, penalty):
     for row, ids in zip(scores, sequences, strict=True):
         # Every occurrence writes the same value, computed from the original score.
         row[ids] = np.where(row[ids] < 0, row[ids] * penalty, row[ids] / penalty)
-    return scores
-
-
-def no_repeat_ngram(scores, sequences, n):
-    """Forbid every token that would complete an n-gram which the sequence already has. n = 1: no token twice."""
-    scores = scores.copy()
-    for row, ids in zip(scores, sequences, strict=True):
-        if len(ids) >= n:
-            ngrams = np.lib.stride_tricks.sliding_window_view(ids, n)  # [len(ids) - n + 1, n]
-            ending = ids[len(ids) - n + 1 :]
-            row[ngrams[(ngrams[:, :-1] == ending).all(axis=1), -1]] = -np.inf
     return scores
 
 
@@ -109,6 +99,29 @@ def typical_p(scores, p, min_keep=1):
     return _remove_sorted(scores, order, remove)
 
 
+def epsilon_cutoff(scores, epsilon, min_keep=1):
+    """Keep tokens with a probability of at least epsilon.    Hewitt et al. 2022, section 4"""
+    return _remove_improbable(scores, epsilon, min_keep)
+
+
+def eta_cutoff(scores, epsilon, min_keep=1):
+    """Keep tokens with a probability of at least eta = min(epsilon, sqrt(epsilon) exp(-entropy)).
+
+    The flatter the distribution, the less probable a token may be. Hewitt et al. 2022, section 4.
+    """
+    logprobs = log_softmax(scores)
+    with np.errstate(invalid="ignore"):  # see typical_p
+        entropy = -np.nansum(np.exp(logprobs) * logprobs, axis=-1, keepdims=True)
+    return _remove_improbable(scores, np.minimum(epsilon, np.sqrt(epsilon) * np.exp(-entropy)), min_keep)
+
+
+def _remove_improbable(scores, least, min_keep):
+    """Return the scores with -inf for what is less probable than `least`, except the min_keep highest."""
+    last = scores.shape[-1] - min(min_keep, scores.shape[-1])
+    lowest_kept = np.partition(scores, last, axis=-1)[:, [last]]
+    return np.where((softmax(scores) < least) & (scores < lowest_kept), -np.inf, scores)
+
+
 def _remove_sorted(scores, order, remove):
     """Return the scores with -inf where `remove` is set; remove refers to the sorted order."""
     removed = np.empty_like(remove)
@@ -116,18 +129,43 @@ def _remove_sorted(scores, order, remove):
     return np.where(removed, -np.inf, scores)
 
 
-def apply_filters(scores, sequences, options, min_keep=1):
+def apply_filters(scores, sequences, options, min_keep=1, n_new=0):
     """Apply all filters that the options ask for, in order;  scores [N, V] -> [N, V].
 
     sequences: the ids so far of each row, without padding. options: a GenerationConfig. min_keep: the fewest tokens
-    that a filter may keep.
+    that a filter of sampling may keep. n_new: how many tokens the sequences have that are not the prompt's.
     """
     if options.repetition_penalty != 1.0:
         scores = repetition_penalty(scores, sequences, options.repetition_penalty)
     if options.no_repeat_ngram_size:
         scores = no_repeat_ngram(scores, sequences, options.no_repeat_ngram_size)
-    if not options.do_sample:
-        return scores
+    if options.bad_words_ids:
+        scores = bad_words(scores, sequences, options.bad_words_ids)
+    if n_new < options.min_new_tokens and options.eos_token_id:
+        scores = suppress_tokens(scores, options.eos_token_id)
+    if options.suppress_tokens:
+        scores = suppress_tokens(scores, options.suppress_tokens)
+    for processor in options.logits_processor:
+        scores = _processed(processor, scores, sequences)
+    if options.do_sample:
+        scores = _apply_sampling_filters(scores, options, min_keep)
+    return log_softmax(scores) if options.renormalize_logits else scores
+
+
+def _processed(processor, scores, sequences):
+    """Return scores by a function of the user's, which gets one row at a time: rows differ in length."""
+    rows = []
+    for row, ids in zip(scores, sequences, strict=True):
+        result = np.asarray(processor(np.asarray(ids)[None], row[None].copy()))
+        if result.shape != (1, row.size):
+            raise ValueError(
+                f"a logits_processor must return scores of shape {(1, row.size)}, as it got them, not {result.shape}"
+            )
+        rows.append(result[0])
+    return np.array(rows, scores.dtype)
+
+
+def _apply_sampling_filters(scores, options, min_keep):
     if options.temperature != 1.0:
         scores = temperature(scores, options.temperature)
     if options.top_k:
@@ -138,6 +176,10 @@ def apply_filters(scores, sequences, options, min_keep=1):
         scores = _filter_candidates(min_p, scores, options.min_p, min_keep)
     if options.typical_p is not None and options.typical_p < 1.0:
         scores = _filter_candidates(typical_p, scores, options.typical_p, min_keep)
+    if options.epsilon_cutoff and options.epsilon_cutoff < 1.0:
+        scores = epsilon_cutoff(scores, options.epsilon_cutoff, min_keep)
+    if options.eta_cutoff and options.eta_cutoff < 1.0:
+        scores = eta_cutoff(scores, options.eta_cutoff, min_keep)
     return scores
 
 
@@ -186,4 +228,4 @@ def draw_without_replacement(scores, n, rng):
 def require_candidates(scores):
     """Raise ValueError if every token of a row is forbidden; scores [..., V]."""
     if np.isneginf(scores.max(axis=-1)).any():
-        raise ValueError("no token is left to choose: no_repeat_ngram_size forbids the whole vocabulary")
+        raise ValueError("no token is left to choose: the options forbid the whole vocabulary")

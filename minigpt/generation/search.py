@@ -8,44 +8,87 @@ from numpy.typing import ArrayLike
 
 from minigpt.generation.beams import beam_search
 from minigpt.generation.options import GenerationConfig
+from minigpt.generation.output import GenerateOutput, Recorder
 from minigpt.generation.reader import Reader
 from minigpt.generation.sampling import apply_filters, draw_tokens, require_candidates, row_generators
 from minigpt.generation.speculative import choose_drafter, speculative_tokens
-from minigpt.generation.stopping import finished_rows
+from minigpt.generation.stopping import finished_rows, list_criteria
 from minigpt.run import ContextLengthError, checked_ids, left_padding
 
 
 def generate(
     model,
-    ids: ArrayLike | list[list[int]],
+    ids: ArrayLike | list[list[int]] | None = None,
     *,
+    input_ids: ArrayLike | list[list[int]] | None = None,
     attention_mask: ArrayLike | None = None,
     assistant_model=None,
-    stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
+    stopping_criteria: Callable | list[Callable] | None = None,
+    stop_strings: str | list[str] | None = None,
+    tokenizer=None,
+    streamer=None,
+    return_dict_in_generate: bool = False,
+    output_scores: bool = False,
+    output_logits: bool = False,
+    use_cache: bool = True,
     watch: Callable[..., None] | None = None,
     **options: Any,
-) -> np.ndarray:
+) -> np.ndarray | GenerateOutput:
     """Continue prompts with the model.
 
     ids: one prompt [T], prompts of one length [B, T], or a list of prompts of any lengths. Shorter ones are padded at
     the left; an array that is already padded needs its attention_mask. assistant_model: a smaller GPT2 with the same
     vocabulary, which drafts for this one (speculative.py). stopping_criteria: a function of the sequences so far, int64
-    [N, T], that returns which rows [N] are finished. watch: see beam_search. options: the fields of GenerationConfig.
+    [N, T], that returns which rows [N] are finished, or a list of such functions. stop_strings: texts that end a text
+    once the last token completes one of them; they need the tokenizer. streamer: gets the prompt and every new token by
+    its method put, and at the end the call end(). input_ids: Hugging Face's name for ids. watch: see beam_search.
+    options: the fields of GenerationConfig.
 
     Return int64 [N, T + new tokens], N = prompts * num_return_sequences: prompts included, end-of-text tokens
-    included, rows that end early filled with pad_token_id. Raises ContextLengthError before any work if the result
-    could exceed n_positions, ValueError for other bad input.
+    included, rows that end early filled with pad_token_id. With return_dict_in_generate, return a GenerateOutput, which
+    has the scores and logits of every new token, too, if output_scores and output_logits ask for them. Raises
+    ContextLengthError before any work if the result could exceed n_positions, ValueError for other bad input.
     """
-    options, tokens, padding = _prepare(model, ids, attention_mask, options)
+    if (ids is None) == (input_ids is None):
+        raise ValueError("give the ids of the prompt, as the first argument or as input_ids")
+    if not use_cache:
+        raise ValueError("generation always keeps keys and values (use_cache=True); model(ids) computes without")
+    options, tokens, padding = _prepare(model, input_ids if ids is None else ids, attention_mask, options)
+    criteria = list_criteria(stopping_criteria, stop_strings, tokenizer)
     drafter = choose_drafter(model, assistant_model, tokens, options)
+    recorder = None
+    if output_scores or output_logits:
+        if not return_dict_in_generate:
+            raise ValueError("output_scores and output_logits need return_dict_in_generate=True")
+        if options.num_beams > 1 or drafter is not None:
+            raise ValueError("scores are kept in greedy search and sampling only; watch shows those of beams")
+        recorder = Recorder(output_scores, output_logits)
     if options.num_beams > 1:
-        return beam_search(model, tokens, padding, options, stopping_criteria, watch)
-    if watch is not None:
+        if streamer is not None:
+            raise ValueError("a streamer cannot show beams: they change until the end")
+        sequences = beam_search(model, tokens, padding, options, criteria, watch)
+    elif watch is not None:
         raise ValueError("watch is for beam search: num_beams must be above 1")
-    steps = list(_next_tokens(model, tokens, padding, options, drafter, stopping_criteria))
-    return np.concatenate(
-        [np.repeat(tokens, options.num_return_sequences, axis=0), *(step[:, None] for step in steps)], axis=1
-    )
+    else:
+        steps = _next_tokens(model, tokens, padding, options, drafter, criteria, recorder)
+        sequences = _joined(np.repeat(tokens, options.num_return_sequences, axis=0), steps, streamer)
+    if not return_dict_in_generate:
+        return sequences
+    return GenerateOutput(sequences) if recorder is None else recorder.output(sequences)
+
+
+def _joined(prompts, steps, streamer):
+    """Return prompts [N, T] and the ids of all steps, each [N], as one array; a streamer sees each as it comes."""
+    parts = [prompts]
+    if streamer is not None:
+        streamer.put(prompts)
+    for step in steps:
+        parts.append(step[:, None])
+        if streamer is not None:
+            streamer.put(step)
+    if streamer is not None:
+        streamer.end()
+    return np.concatenate(parts, axis=1)
 
 
 def stream(
@@ -53,25 +96,28 @@ def stream(
     ids: ArrayLike,
     *,
     assistant_model=None,
-    stopping_criteria: Callable[[np.ndarray], ArrayLike] | None = None,
+    stopping_criteria: Callable | list[Callable] | None = None,
+    stop_strings: str | list[str] | None = None,
+    tokenizer=None,
     **options: Any,
 ) -> Iterator[int]:
     """Continue one prompt, yielding the ids that generate would append, each as soon as it is found."""
     options, tokens, padding = _prepare(model, ids, None, options)
     if len(tokens) * options.num_return_sequences > 1 or options.num_beams > 1:
         raise ValueError("streaming is for one prompt and one continuation, without beams: use generate")
+    criteria = list_criteria(stopping_criteria, stop_strings, tokenizer)
     drafter = choose_drafter(model, assistant_model, tokens, options)
-    return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, drafter, stopping_criteria))
+    return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, drafter, criteria))
 
 
-def _next_tokens(model, tokens, padding, options, drafter, stopping_criteria):
+def _next_tokens(model, tokens, padding, options, drafter, criteria, recorder=None):
     """Return an iterator over the next ids of every row, int64 [N], by greedy search or sampling."""
     if drafter is None:
-        return _one_by_one(model, tokens, padding, options, stopping_criteria)
-    return speculative_tokens(model, tokens, padding, options, drafter, stopping_criteria)
+        return _one_by_one(model, tokens, padding, options, criteria, recorder)
+    return speculative_tokens(model, tokens, padding, options, drafter, criteria)
 
 
-def _one_by_one(model, tokens, padding, options, stopping_criteria):
+def _one_by_one(model, tokens, padding, options, criteria, recorder):
     """Yield the next id of every row, int64 [N], until all rows are finished."""
     n_prompt, n_total = tokens.shape[1], tokens.shape[1] + options.max_new_tokens
     rows = np.repeat(np.arange(len(tokens)), options.num_return_sequences)
@@ -89,13 +135,15 @@ def _one_by_one(model, tokens, padding, options, stopping_criteria):
         else:
             logits = reader.next_logits(sequences[:, :length])
         unpadded = [sequence[start:length] for sequence, start in zip(sequences, row_padding, strict=True)]
-        scores = apply_filters(logits, unpadded, options)
+        scores = apply_filters(logits, unpadded, options, n_new=length - n_prompt)
+        if recorder is not None:
+            recorder.add(logits, scores)
         scores[finished] = 0.0  # their draws are replaced by padding
         require_candidates(scores)
         step = draw_tokens(scores, rngs) if options.do_sample else scores.argmax(axis=-1)
         step = np.where(finished, options.pad_token_id, step)
         sequences[:, length] = step
-        finished |= finished_rows(sequences[:, : length + 1], options, stopping_criteria)
+        finished |= finished_rows(sequences[:, : length + 1], options, criteria)
         yield step
         if finished.all():
             return
@@ -103,9 +151,10 @@ def _one_by_one(model, tokens, padding, options, stopping_criteria):
 
 def _prepare(model, ids, attention_mask, options):
     """Check everything before any work; return the options, tokens int64 [B, T] and padding [B] or None."""
-    options = GenerationConfig(**options).with_ids_from(model.config)
+    options = GenerationConfig.of(options).with_ids_from(model.config)
     prompts = _list_prompts(ids)
     longest = max(len(prompt) for prompt in prompts)
+    options = options.with_lengths_for(longest)
     tokens = np.full((len(prompts), longest), options.pad_token_id, np.int64)
     mask = np.zeros(tokens.shape, bool)
     for i, prompt in enumerate(prompts):
@@ -113,8 +162,10 @@ def _prepare(model, ids, attention_mask, options):
         mask[i, longest - len(prompt) :] = True
     if attention_mask is not None:
         if not mask.all():
-            raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
-        mask = attention_mask
+            if [list(row) for row in attention_mask] != [[1] * len(prompt) for prompt in prompts]:
+                raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
+        else:
+            mask = attention_mask
     padding = left_padding(mask, tokens.shape)
     checked_ids(tokens, model.config)
 

@@ -22,7 +22,7 @@ MEMORY = 0.8  # the weight of a guess in the acceptance rate, as a share of that
 FIRST_REST = 4  # tokens
 
 
-def speculative_tokens(model, tokens, padding, options, drafter, stopping_criteria=None):
+def speculative_tokens(model, tokens, padding, options, drafter, criteria=()):
     """Yield the ids that continue one prompt [1, T], each as int64 [1], as greedy search or sampling would.
 
     Every pass reads the last token and the draft: that gives the scores for each drafted token and for one more. The
@@ -41,7 +41,7 @@ def speculative_tokens(model, tokens, padding, options, drafter, stopping_criter
         start, end = length, length + len(draft)
         text[start:end] = draft
         for i, logits in enumerate(reader.last_logits(text[None, :end], len(draft) + 1)[0]):
-            scores = apply_filters(logits[None], [text[first:length]], options)
+            scores = apply_filters(logits[None], [text[first:length]], options, n_new=length - n_prompt)
             require_candidates(scores)
             if i < len(draft_scores):
                 p, q = (softmax(each.astype(np.float64)) for each in (scores[0], draft_scores[i]))
@@ -51,7 +51,7 @@ def speculative_tokens(model, tokens, padding, options, drafter, stopping_criter
             text[length] = token
             length += 1
             yield text[length - 1 : length]
-            if finished_rows(text[None, :length], options, stopping_criteria)[0]:
+            if finished_rows(text[None, :length], options, criteria)[0]:
                 return
             if i < len(draft) and token != draft[i]:
                 break
@@ -157,8 +157,10 @@ def find_repetition(ids, max_ngram_size):
 class Assistant:
     """Drafts with a smaller model. If too little of it is accepted it rests, each time four times as long."""
 
-    def __init__(self, assistant, model, n_total, options):
+    def __init__(self, assistant, model, n_prompt, options):
         self.options = options
+        self.n_prompt = n_prompt
+        n_total = n_prompt + options.max_new_tokens
         self.reader = Reader(assistant, 1, n_total, None, slide=True, cache_dtype=options.cache_dtype)
         # Fewer than there are in a new window, which then always has some of the text before the draft.
         self.most = min(MAX_DRAFT, max(1, assistant.config.n_positions // 2) - 1)
@@ -172,7 +174,8 @@ class Assistant:
         n = min(room, self._next_length()) if room else 0
         text, scores = np.append(ids, np.empty(n, np.int64)), []
         for length in range(len(ids), len(text)):
-            row = apply_filters(self.reader.next_logits(text[None, :length]), [text[:length]], self.options)[0]
+            logits = self.reader.next_logits(text[None, :length])
+            row = apply_filters(logits, [text[:length]], self.options, n_new=length - self.n_prompt)[0]
             if np.isneginf(row.max()):
                 break  # no_repeat_ngram_size forbids every token here
             text[length] = choose_token(row, self.options, rng)
@@ -215,4 +218,4 @@ def choose_drafter(model, assistant_model, tokens, options):
         raise ValueError(
             f"assistant_model has a vocabulary of {other_V} tokens, the model one of {V}: they must have the same"
         )
-    return Assistant(assistant_model, model, tokens.shape[1] + options.max_new_tokens, options)
+    return Assistant(assistant_model, model, tokens.shape[1], options)

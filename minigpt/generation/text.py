@@ -94,7 +94,7 @@ def continue_text(
     if "" in stop:
         raise ValueError("a stop text must not be empty")
     prompt_ids = encode_prompt(tokenizer, prompt, model.config)
-    eos = GenerationConfig(**options).with_ids_from(model.config).eos_token_id
+    eos = GenerationConfig.of(options).with_ids_from(model.config).eos_token_id
     continuation = partial(Continuation, tokenizer, prompt_ids, eos_token_ids=eos, stop=stop)
     if streaming:
         return [continuation(stream(model, prompt_ids, assistant_model=assistant_model, **options))]
@@ -120,7 +120,7 @@ _load_tokenizer = lru_cache(1)(Tokenizer.from_pretrained)
 
 
 def generate_text(
-    prompt: str,
+    prompt: str | list[str],
     max_length: int = 100,
     top_k: int | None = 50,
     top_p: float | None = 0.95,
@@ -128,21 +128,25 @@ def generate_text(
     model: str = DEFAULT_MODEL,
     assistant_model: str | None = None,
     **options: Any,
-) -> list[str]:
+) -> list[str] | list[list[str]]:
     """Sample continuations of a text; return num_return_sequences strings, each with the prompt.
 
     >>> generate_text("Once upon a time", max_length=100, seed=0)
 
-    max_length includes the tokens of the prompt; max_new_tokens replaces it. model: a name for GPT2.from_pretrained; it
+    Several prompts give a list of such lists. max_length includes the tokens of the prompt; max_new_tokens replaces it.
+    model: a name for GPT2.from_pretrained; it
     stays loaded for the next call, even if its files change. assistant_model: the name of a smaller one, which drafts.
     options: stop, and the fields of GenerationConfig, such as do_sample=False.
     """
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
-    n_prompt = len(encode_prompt(tokenizer, prompt, gpt2.config))
-    if max_length <= n_prompt and "max_new_tokens" not in options:
-        raise ValueError(f"max_length = {max_length} leaves no room: the prompt alone has {n_prompt} tokens")
-    options = {"do_sample": True, "max_new_tokens": max_length - n_prompt, **options}
-    sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}
+    if options.get("max_new_tokens") is None:
+        options["max_length"] = max_length
     if assistant_model is not None:
         options["assistant_model"] = _load_assistant(assistant_model)
-    return [prompt + c.text for c in continue_text(gpt2, tokenizer, prompt, **sampling, **options)]
+    sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}
+    options = {"do_sample": True, **sampling, **options}
+
+    def texts(prompt):
+        return [prompt + c.text for c in continue_text(gpt2, tokenizer, prompt, **options)]
+
+    return texts(prompt) if isinstance(prompt, str) else [texts(each) for each in prompt]
