@@ -53,8 +53,14 @@ class KVCache:
         self.v[layer, :, :, self.length : end] = v
         return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
 
-    def require_room(self, batch_size, n_tokens, dtype):
-        """Raise ValueError unless n_tokens more tokens of batch_size sequences fit, computed in dtype."""
+    def require_room(self, config, batch_size, n_tokens, dtype):
+        """Raise ValueError unless n_tokens more tokens of batch_size sequences fit: of a model like this, in dtype."""
+        needed, held = ((c.n_layer, c.n_head, c.head_size) for c in (config, self.config))
+        if needed != held:
+            raise ValueError(
+                "the cache was made for another model: it holds {} layers of {} heads of {} numbers, "
+                "the model has {} of {} of {}".format(*held, *needed)
+            )
         if self.dtype not in (dtype, np.float16):
             raise ValueError(
                 f"the cache holds {self.dtype}, the model {dtype}: make it with dtype=model.dtype, or with float16"

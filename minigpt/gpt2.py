@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from minigpt import summary
 from minigpt.bundled import bundled_folder
 from minigpt.cache import KVCache
 from minigpt.config import ACTIVATION_FUNCTIONS, GPT2Config
+from minigpt.generation.output import GenerateOutput
 from minigpt.generation.search import generate, stream
 from minigpt.model import gpt2
 from minigpt.ops import Operations, choose_ops, replace_ops, set_threads
@@ -96,6 +98,16 @@ class GPT2:
             raise ValueError(f"this model does not use {min(unused)}; its activation is {used}")
         return GPT2(self.config, self.params, replace_ops(self.ops, **functions), self.name)
 
+    def num_parameters(self) -> int:
+        """Return the number of parameters; a head that is tied to the embeddings counts once."""
+        return self.config.parameter_count()
+
+    def __repr__(self) -> str:
+        return summary.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
+
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the computation: float64 or float32; weights in 4, 8 or 16 bits are computed in float32."""
@@ -126,7 +138,7 @@ class GPT2:
         run.finish(batch.shape[1])
         return logits if ids.ndim == 2 else logits[0]
 
-    def generate(self, ids: ArrayLike | list[list[int]], **options: Any) -> np.ndarray:
+    def generate(self, ids: ArrayLike | list[list[int]] | None = None, **options: Any) -> np.ndarray | GenerateOutput:
         """Continue prompts: int64 [N, T + new tokens], prompts included. Options: see minigpt.generation.generate."""
         return generate(self, ids, **options)
 

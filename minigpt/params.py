@@ -104,6 +104,11 @@ def checked_format(dtype, quantize=None, activations=None):
     return name, quantize
 
 
+def format_of(array):
+    """Return the name of the format that the numbers of an array are kept in: one of DTYPES or QUANTIZED."""
+    return next((name for name, kind in PACKED_FORMATS.items() if isinstance(array, kind)), array.dtype.name)
+
+
 def _has_scales_of_outputs(tensor):
     """Return whether each output of a tensor of integers has scales of its own, as the packed matrices need them."""
     axis = 0 if _is_embedding(tensor.name) else 1

@@ -98,7 +98,7 @@ class Run:
                 "minigpt.activations.activation_names lists them"
             )
         if cache is not None:
-            cache.require_room(B, T, model.dtype)
+            cache.require_room(config, B, T, model.dtype)
             if cache.length == 0:
                 cache.padding = padding
             elif padding is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 import weights_loader
 from minigpt.bundled import bundled_folder
+from minigpt.checks import is_integer
 from minigpt.files import write_file
 
 if TYPE_CHECKING:
@@ -59,12 +60,47 @@ class Tokenizer:
     def __len__(self) -> int:
         return self.backend.get_vocab_size()
 
+    def __repr__(self) -> str:
+        return f"<Tokenizer: {type(self.backend.model).__name__}, {len(self):,} tokens>"
+
+    def __call__(self, text: str | list[str], add_special_tokens: bool = False) -> dict[str, list]:
+        """Return {"input_ids": ..., "attention_mask": ...} of a text, or lists of both of several texts.
+
+        model.generate(**tokenizer(texts)) continues them.
+        """
+        if isinstance(text, str):
+            ids = self.encode(text, add_special_tokens)
+            return {"input_ids": ids, "attention_mask": [1] * len(ids)}
+        rows = [self.encode(each, add_special_tokens) for each in text]
+        return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of entries of the vocabulary, without tokens that were added to it; len counts these, too."""
+        return self.backend.get_vocab_size(with_added_tokens=False)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of <|endoftext|>, or None."""
+        return self.token_id("<|endoftext|>")
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of every token."""
+        return self.backend.get_vocab()
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text, as they are written in the vocabulary."""
+        return self.convert_ids_to_tokens(self.encode(text))
+
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Return the ids of a text.
 
         add_special_tokens adds the tokens that some tokenizers put around a text ([CLS] and [SEP] in WordPiece;
-        none in GPT-2). Raises ValueError for a character that a tokenizer of characters does not have.
+        none in GPT-2). Raises ValueError for a character that a tokenizer of characters does not have, TypeError for
+        what is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {type(text).__name__}; tokenizer([...]) takes several texts")
         try:
             return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
         except Exception as error:  # the library raises plain Exception here, too
@@ -73,17 +109,35 @@ class Tokenizer:
                 raise
             raise ValueError(f"the tokenizer has no token for the character {unknown!r}") from error
 
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD."""
-        return self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+    def decode(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD.
+
+        Raises ValueError for what is no id of this vocabulary.
+        """
+        return self.backend.decode(self._checked_ids(ids), skip_special_tokens=skip_special_tokens)
 
     def batch_decode(self, rows: np.ndarray | Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return the texts of several rows of ids, [N, T] or a list of lists."""
         return [self.decode(row, skip_special_tokens) for row in rows]
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Return each id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ)."""
-        return [self.backend.id_to_token(int(i)) for i in ids]
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> str | list[str]:
+        """Return an id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ), or several.
+
+        Raises ValueError for what is no id of this vocabulary.
+        """
+        tokens = [self.backend.id_to_token(i) for i in self._checked_ids(ids)]
+        return tokens[0] if is_integer(ids) else tokens
+
+    def _checked_ids(self, ids):
+        """Return ids as a list of ints. Raises ValueError unless each is in the vocabulary."""
+        ids = [ids] if is_integer(ids) else list(ids)
+        for i in ids:
+            if not is_integer(i):
+                hint = "; batch_decode takes several rows" if np.ndim(i) else ""
+                raise ValueError(f"ids must be integers, not {i!r}{hint}")
+            if not 0 <= i < 2**32 or self.backend.id_to_token(int(i)) is None:
+                raise ValueError(f"the vocabulary of {len(self)} tokens has no id {i}")
+        return [int(i) for i in ids]
 
     def token_id(self, piece: str) -> int | None:
         """Return the id of an entry of the vocabulary, or None."""

@@ -74,7 +74,7 @@ def test_known_ids(gpt2):
     assert gpt2.decode([15496, 995, 50256]) == "Hello world<|endoftext|>"
     assert gpt2.decode([15496, 995, 50256], skip_special_tokens=True) == "Hello world"
     assert gpt2.batch_decode([[15496], [995]]) == ["Hello", " world"]
-    assert gpt2.pieces([15496, 995]) == ["Hello", "Ġworld"]
+    assert gpt2.convert_ids_to_tokens([15496, 995]) == ["Hello", "Ġworld"]
     assert len(gpt2) == 50257
     assert gpt2.encode("") == []
 
@@ -155,6 +155,37 @@ def test_added_tokens(tmp_path):
         Tokenizer.from_pretrained(tmp_path)
 
 
+def test_the_names_of_transformers(gpt2, gpt2_twin):
+    text = "Hello world<|endoftext|>"
+    assert gpt2.tokenize(text) == gpt2_twin.tokenize(text)
+    assert gpt2.get_vocab() == gpt2_twin.get_vocab()
+    assert (gpt2.vocab_size, gpt2.eos_token_id) == (gpt2_twin.vocab_size, gpt2_twin.eos_token_id)
+    for texts in ("Hello", ["Hello world", "a"]):
+        theirs = gpt2_twin(texts)
+        assert gpt2(texts) == {name: theirs[name] for name in ("input_ids", "attention_mask")}
+    assert gpt2.convert_ids_to_tokens(995) == gpt2_twin.convert_ids_to_tokens(995) == "Ġworld"
+    assert gpt2.decode(15496) == gpt2_twin.decode(15496) == "Hello"
+    assert repr(gpt2) == "<Tokenizer: BPE, 50,257 tokens>"
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda t: t.encode(["a"]), "text must be a str, not list; tokenizer(...) takes several texts"),
+        (lambda t: t(["a", 1]), "text must be a str, not int"),
+        (lambda t: t.decode([-1]), "the vocabulary of 50257 tokens has no id -1"),
+        (lambda t: t.decode([50257]), "the vocabulary of 50257 tokens has no id 50257"),
+        (lambda t: t.decode([2**70]), "has no id 1180591620717411303424"),
+        (lambda t: t.decode([5.9]), "ids must be integers, not 5.9"),
+        (lambda t: t.decode([[1, 2], [3, 4]]), "ids must be integers, not .1, 2.; batch_decode takes several rows"),
+        (lambda t: t.convert_ids_to_tokens([50257]), "has no id 50257"),
+    ],
+)
+def test_bad_texts_and_ids(gpt2, call, sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence.replace("(...)", r"\(\[\.\.\.\]\)")):
+        call(gpt2)
+
+
 def test_saved_and_loaded(gpt2, wordpiece, tmp_path):
     for i, tokenizer in enumerate((gpt2, wordpiece)):
         tokenizer.save_pretrained(tmp_path / str(i))
@@ -182,13 +213,13 @@ def test_a_stream_of_any_ids_is_what_decode_gives(gpt2, ids, skip):
 
 
 @settings(max_examples=examples(100))
-@given(st.lists(st.integers(0, 40)))
+@given(st.lists(st.integers(0, 37)))
 def test_a_stream_of_wordpieces_is_what_decode_gives(wordpiece, ids):
     stream = wordpiece.text_stream()
     assert "".join([stream.add(i) for i in ids]) + stream.finish() == wordpiece.decode(ids, skip_special_tokens=True)
 
 
-@given(st.text(alphabet=CHINESE + "hi "), st.lists(st.integers(0, 40)))
+@given(st.text(alphabet=CHINESE + "hi "), st.lists(st.integers(0, 37)))
 def test_a_stream_continues_a_text_that_was_shown(wordpiece, text, ids):
     # WordPiece puts spaces between words, but none before the first: a continuation must know what it follows.
     before = wordpiece.encode(text)

@@ -129,11 +129,31 @@ def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
 
 
 def write_tensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file of named arrays, by rename. metadata: texts for its header. Raises OSError."""
+    """Write a safetensors file of named arrays, by rename: the same content gives the same bytes. Raises OSError.
+
+    metadata: texts for its header.
+    """
     specs, contiguous = {}, []
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
         contiguous.append(array)  # keeps it alive until it is written: a TensorSpec holds only the address
         dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
         specs[name] = TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
-    write_file(path, lambda partial: serialize_file(specs, partial, {"format": "pt"} | (metadata or {})))
+
+    def write(partial):
+        serialize_file(specs, partial, {"format": "pt"} | (metadata or {}))
+        _sort_metadata(partial)
+
+    write_file(path, write)
+
+
+def _sort_metadata(path):
+    """Give the metadata in a file's header a fixed order: safetensors writes them in an order that varies."""
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= size:  # the numbers begin right after
+            file.seek(8)
+            file.write(text.ljust(size))

@@ -63,9 +63,9 @@ def tokenize(text, model, offline, as_json):
     tokenizer = load_tokenizer(model, offline=offline)
     ids = tokenizer.encode(text)
     if as_json:
-        print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.pieces(ids)})
+        print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids)})
         return
-    for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
+    for token_id, piece in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
         write(f"{token_id:>7}  {piece}\n")
     write(f"{len(ids)} tokens, {len(text)} characters\n")
 

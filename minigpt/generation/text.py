@@ -75,6 +75,13 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, config: GPT2Config) -> list
     return [config.beginning_token_id]
 
 
+def ids_without_a_token(tokenizer: Tokenizer, config: GPT2Config) -> list[int]:
+    """Return the ids of the model that mean nothing: a vocabulary is often padded to a multiple of 64."""
+    if config.vocab_size <= len(tokenizer):
+        return []
+    return sorted(set(range(config.vocab_size)) - set(tokenizer.get_vocab().values()))
+
+
 def continue_text(
     model: GPT2,
     tokenizer: Tokenizer,
@@ -94,6 +101,9 @@ def continue_text(
     if "" in stop:
         raise ValueError("a stop text must not be empty")
     prompt_ids = encode_prompt(tokenizer, prompt, model.config)
+    unused = ids_without_a_token(tokenizer, model.config)
+    if unused:
+        options["suppress_tokens"] = [*(options.get("suppress_tokens") or ()), *unused]
     eos = GenerationConfig.of(options).with_ids_from(model.config).eos_token_id
     continuation = partial(Continuation, tokenizer, prompt_ids, eos_token_ids=eos, stop=stop)
     if streaming:

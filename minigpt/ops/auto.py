@@ -1,7 +1,7 @@
 """The set "auto": the formulas at first, the kernels as soon as they are compiled."""
 
 import threading
-from functools import wraps
+from functools import update_wrapper, wraps
 
 import numpy as np
 
@@ -22,12 +22,16 @@ class AutoOperations(Operations):
     """
 
     def __init__(self, config):
-        super().__init__("auto", {name: self._forwarded(name) for name in RESULT_SHAPES})
+        super().__init__("auto", {name: Forwarded(self, name) for name in RESULT_SHAPES})
+        self.config = config
         self.attention = self._attention
         self.current = Operations.of_module("plain", plain)
         self._lock = threading.Lock()
         self._thread = None
         self._attentions_left = config.n_layer  # calls of attention in the first forward pass
+
+    def __reduce__(self):
+        return AutoOperations, (self.config,)  # a copy of a thread cannot be had: a copy of the set begins anew
 
     def start(self):
         """Begin to import the kernels in the background, once."""
@@ -41,13 +45,6 @@ class AutoOperations(Operations):
         self.start()
         self._thread.join()
         return self.current
-
-    def _forwarded(self, name):
-        @wraps(getattr(plain, name))
-        def forwarded(*arguments, **named):
-            return getattr(self.current, name)(*arguments, **named)
-
-        return forwarded
 
     @wraps(plain.attention)
     def _attention(self, q, k, v, scale=None, padding=None, tap=untapped):
@@ -70,6 +67,18 @@ class AutoOperations(Operations):
                 raise
             return  # the program ended while the kernels were compiled
         self.current = Operations.of_module("jit", jit, compiled=True)
+
+
+class Forwarded:
+    """An operation that is computed by the set that is current at the call."""
+
+    def __init__(self, operations, name):
+        update_wrapper(self, getattr(plain, name))
+        self.operations = operations
+        self.name = name
+
+    def __call__(self, *arguments, **named):
+        return getattr(self.operations.current, self.name)(*arguments, **named)
 
 
 def attention_in_blocks(q, k, v, scale=None, padding=None):

@@ -25,7 +25,7 @@ def replace_ops(ops, **functions):
     if functions and {"softmax", "attention"} <= {*functions, *ops.replaced}:
         raise ValueError("softmax works inside minigpt's attention, which is replaced by one that does not call it")
     changed = {
-        name: _with_full_arguments(function) if name == "attention" else _checking_shapes(name, function)
+        name: CheckedAttention(function) if name == "attention" else Checked(name, function)
         for name, function in functions.items()
     }
     if "softmax" in functions:
@@ -44,34 +44,38 @@ def checked_result(source, result, shape, dtype):
     return np.asarray(result, dtype)
 
 
-def _checking_shapes(name, function):
-    """Return the function as one that also takes its arguments by name, and whose result is checked."""
-    parameters = list(inspect.signature(RESULT_SHAPES[name]).parameters)
+class Checked:
+    """A user's function in place of an operation, as one that takes arguments by name, too; its result is checked."""
 
-    def checked(x, *others, **named):
-        if unknown := named.keys() - parameters[1:]:
-            raise TypeError(f"the replaced {name} takes no argument {min(unknown)!r}")
-        arguments = (x, *others, *(named[parameter] for parameter in parameters if parameter in named))
-        expected = RESULT_SHAPES[name](*arguments)
-        if name == "linear" and len(arguments) == 2:
+    def __init__(self, name, function):
+        self.name = name
+        self.function = function
+        self.parameters = list(inspect.signature(RESULT_SHAPES[name]).parameters)[1:]
+
+    def __call__(self, x, *others, **named):
+        if unknown := named.keys() - self.parameters:
+            raise TypeError(f"the replaced {self.name} takes no argument {min(unknown)!r}")
+        arguments = (x, *others, *(named[parameter] for parameter in self.parameters if parameter in named))
+        expected = RESULT_SHAPES[self.name](*arguments)
+        if self.name == "linear" and len(arguments) == 2:
             arguments = (*arguments, None)
-        return checked_result(f"the replaced {name}", function(*arguments), expected, x.dtype)
-
-    return checked
+        return checked_result(f"the replaced {self.name}", self.function(*arguments), expected, x.dtype)
 
 
-def _with_full_arguments(attention):
-    """Return an attention of (q, k, v) and any of scale, padding, tap as one that takes all of them."""
-    parameters = inspect.signature(attention).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+class CheckedAttention:
+    """A user's attention of (q, k, v) and any of scale, padding and tap, as one that takes all of them."""
 
-    def adapted(q, k, v, scale=None, padding=None, tap=untapped):
+    def __init__(self, function):
+        self.function = function
+        parameters = inspect.signature(function).parameters
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        self.options = [name for name in ("scale", "padding", "tap") if takes_all or name in parameters]
+
+    def __call__(self, q, k, v, scale=None, padding=None, tap=untapped):
         options = {"scale": scale, "padding": padding, "tap": tap}
-        options = {name: value for name, value in options.items() if takes_all or name in parameters}
+        options = {name: options[name] for name in self.options}
         if "scale" not in options and scale is not None and not math.isclose(scale, q.shape[-1] ** -0.5):
             raise ValueError("this model does not scale scores by 1/sqrt(K): attention must take a parameter `scale`")
         if "padding" not in options and padding is not None:
             raise ValueError("prompts of different lengths in one batch: attention must take a parameter `padding`")
-        return checked_result("the replaced attention", attention(q, k, v, **options), q.shape, q.dtype)
-
-    return adapted
+        return checked_result("the replaced attention", self.function(q, k, v, **options), q.shape, q.dtype)

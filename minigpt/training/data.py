@@ -176,7 +176,7 @@ def end_of_text(config, tokenizer):
 
     Configurations that were copied from GPT-2's may name an id beyond their own vocabulary.
     """
-    return config.first_in_vocabulary(*config.eos_token_ids, tokenizer.token_id("<|endoftext|>"))
+    return config.first_in_vocabulary(*config.eos_token_ids, tokenizer.eos_token_id)
 
 
 def require_matching_vocabulary(tokenizer, config):

@@ -30,7 +30,7 @@ def _loaded_model(settings):
 
 def _random_model(settings):
     tokenizer = _new_tokenizer(settings)
-    end = tokenizer.token_id("<|endoftext|>")
+    end = tokenizer.eos_token_id
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=settings.block_size,

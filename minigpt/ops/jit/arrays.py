@@ -11,7 +11,7 @@ FLOAT32 = np.dtype(np.float32)
 
 def is_kernel_ready(array):
     """Return whether kernels can take an array: float32, C-contiguous, aligned and writable, in an unforked process."""
-    return array.dtype is FLOAT32 and array.flags.carray and not forked.is_set()
+    return array.dtype == FLOAT32 and array.flags.carray and not forked.is_set()
 
 
 def view_of(buffer, shape):

@@ -96,7 +96,7 @@ def _with_contiguous_rows(x):
 
 def _bits(x):
     """Return float16 as uint16, because Numba knows no float16."""
-    return x.view(np.uint16) if x.dtype is FLOAT16 else x
+    return x.view(np.uint16) if x.dtype == FLOAT16 else x
 
 
 @inlined(ANY_ORDER)
