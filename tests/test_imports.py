@@ -13,7 +13,7 @@ ROOMS = (
     ("minigpt.exercises", "minigpt.looking", "minigpt.stories"),
     ("minigpt.training", "minigpt.generation.text", "minigpt.bpe"),
     ("minigpt.tokenizer", "minigpt.gpt2"),
-    ("minigpt.generation",),
+    ("minigpt.generation", "minigpt.summary"),
     ("minigpt.run",),
     ("minigpt.trace", "minigpt.cache", "minigpt.params", "minigpt.activations"),
     ("minigpt.config",),

@@ -39,13 +39,13 @@ def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
     between them by a kernel.
     """
     B, H, T, K = q.shape
-    has_kernels = q.dtype is FLOAT32 and k.dtype is v.dtype and k.dtype in (FLOAT32, FLOAT16)
+    has_kernels = q.dtype == FLOAT32 and k.dtype == v.dtype and k.dtype in (FLOAT32, FLOAT16)
     if tap is not plain.untapped or forked.is_set() or not has_kernels or not q.size:
         return plain.attention(q, k, v, scale, padding, tap)
     scale = np.float32(K**-0.5 if scale is None else scale)
     padding = np.zeros(B, np.int64) if padding is None else padding
     heads = np.empty((B, T, H, K), np.float32).swapaxes(1, 2)  # in the memory order that merge_heads needs
-    if T <= MAX_FEW_QUERIES and K == HEAD_SIZE and (k.dtype is FLOAT32 or HAS_FLOAT16) and not is_single_threaded():
+    if T <= MAX_FEW_QUERIES and K == HEAD_SIZE and (k.dtype == FLOAT32 or HAS_FLOAT16) and not is_single_threaded():
         q, k, v = _with_contiguous_rows(q), _with_contiguous_rows(k), _with_contiguous_rows(v)
         run_on_all_cores(attend_few_queries_kernel, q, _bits(k), _bits(v), padding, scale, heads)
     else:

@@ -21,7 +21,7 @@ def attention(q, k, v, scale=None, padding=None, tap=untapped):
     Reading the weights of a long text from memory costs more than computing them again.
     """
     B, H, T, K = q.shape
-    if T > QUERY_BLOCK or forked.is_set() or q.dtype is not FLOAT32:
+    if T > QUERY_BLOCK or forked.is_set() or q.dtype != FLOAT32:
         return jit.attention(q, k, v, scale, padding)
     scale = np.float32(K**-0.5 if scale is None else scale)
     weights = np.empty((B, H, T, T), np.float32)
@@ -45,7 +45,7 @@ def attention_backward(dheads, q, k, v, scale, weights=None, dropout_mask=None):
     """
     B, H, T, _ = q.shape
     recorded = weights is not None
-    float32 = dheads.dtype is q.dtype is FLOAT32
+    float32 = dheads.dtype == q.dtype == FLOAT32
     if dropout_mask is not None or forked.is_set() or not float32 or (recorded and T > QUERY_BLOCK):
         return plain.attention_backward(dheads, q, k, v, scale, weights, dropout_mask)
     dq, dk, dv = (_empty_heads(q) for _ in range(3))
