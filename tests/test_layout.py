@@ -51,7 +51,8 @@ def test_shards(model, tmp_path):
     assert_same_model(GPT2.from_pretrained(tmp_path), model)
 
     (tmp_path / "model-00002-of-00003.safetensors").rename(tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match="only 2 of 3 shards"):
+    missing = "model.safetensors.index.json, but not model-00002-of-00003.safetensors, which it names"
+    with pytest.raises(CheckpointError, match=missing):
         GPT2.from_pretrained(tmp_path)
     (tmp_path / "elsewhere").rename(tmp_path / "model-00002-of-00003.safetensors")
     index["weight_map"]["wte.weight"] = "../../model-00001-of-00003.safetensors"
@@ -62,6 +63,56 @@ def test_shards(model, tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="says that model-00002-of-00003.safetensors has tensor 'wte.weight'"):
         GPT2.from_pretrained(tmp_path)
+
+
+def test_the_index_alone_says_which_files_are_shards(model, tmp_path):
+    tensors = tensors_of(model)
+    files = ["part_b.safetensors", "model-00007-of-00002.safetensors"]
+    weight_map = {name: files[i % 2] for i, name in enumerate(tensors)}
+    for file in files:
+        save_file({name: tensors[name] for name in tensors if weight_map[name] == file}, tmp_path / file)
+    save_file({"leftover": torch.zeros(3)}, tmp_path / "model-00001-of-00009.safetensors")  # of an earlier save
+    write_config(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert_same_model(GPT2.from_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.transformer."])
+def test_names_under_the_prefixes_of_frameworks(model, tmp_path, prefix):
+    tensors = {prefix + name: tensor for name, tensor in tensors_of(model).items()}
+    assert_same_model(GPT2.from_pretrained(save_tensors(tmp_path, tensors)), model)
+    tensors[f"transformer.{min(tensors_of(model))}"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="twice, under names with different prefixes"):
+        GPT2.from_pretrained(save_tensors(tmp_path, tensors))
+
+
+def test_a_model_without_biases(model, tmp_path):
+    tensors = tensors_of(model)
+    for name, tensor in tensors.items():
+        if name.endswith(".bias"):
+            tensor.zero_()
+    without = {name: tensor for name, tensor in tensors.items() if not name.endswith(".bias")}
+    whole = GPT2.from_pretrained(save_tensors(tmp_path, tensors))
+    with pytest.warns(UserWarning, match="has no biases: all of them are zero") as said:
+        loaded = GPT2.from_pretrained(save_tensors(tmp_path, without))
+    assert len(said) == 1
+    assert_same_model(loaded, whole)
+    with pytest.warns(UserWarning):
+        assert GPT2.from_pretrained(tmp_path, dtype="float64").params["ln_f"]["bias"].dtype == np.float64
+    without["ln_f.bias"] = tensors["ln_f.bias"]  # some have been lost
+    with pytest.raises(CheckpointError, match="tensor 'h.0.ln_1.bias' and 11 more is missing"):
+        GPT2.from_pretrained(save_tensors(tmp_path, without))
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float64"}, {"dtype": "bfloat16"}, {"quantize": "int8"}])
+def test_the_layers_of_nanogpt_are_transposed(model, tmp_path, options):
+    tensors = tensors_of(model)
+    expected = GPT2.from_pretrained(save_tensors(tmp_path, tensors), **options)
+    turned = {n: t.T.contiguous() if n.startswith("h.") and t.ndim == 2 else t for n, t in tensors.items()}
+    turned = {f"_orig_mod.transformer.{name}": tensor for name, tensor in turned.items()}
+    loaded = GPT2.from_pretrained(save_tensors(tmp_path, turned), **options)
+    for name, array in flatten(expected.params).items():
+        assert np.array_equal(np.asarray(flatten(loaded.params)[name]), np.asarray(array)), name
 
 
 def test_heads(model, tmp_path):
@@ -218,7 +269,7 @@ def test_bad_json(model, tmp_path, text, sentence):
             for file in ("tf_model.h5", "flax_model.msgpack", "model.ckpt", "model.pt", "model.pth")
         ),
         (["model.safetensors"], "has no config.json"),
-        (["config.json", "model.safetensors.index.json"], "only 0 shards"),
+        (["config.json", "model.safetensors.index.json"], "must have a weight_map"),
     ],
 )
 def test_missing_files(tmp_path, files, sentence):

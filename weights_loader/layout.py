@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +20,8 @@ WEIGHTS = "model.safetensors"
 INT4_WEIGHTS, INT8_WEIGHTS = "model.int4.safetensors", "model.int8.safetensors"
 INTEGERS = {"I8": (8, "row or column"), "U8": (4, "32 of them")}  # bits, and which of them have a scale
 INDEX = "model.safetensors.index.json"
-SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+# What frameworks put before the names: transformers, torch.compile, DistributedDataParallel.
+PREFIXES = re.compile(r"(transformer\.|_orig_mod\.|module\.)*")
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # old files store the causal masks, too
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # in order of preference
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "added_tokens.json")
@@ -68,13 +70,27 @@ def tokenizer_files(names, source):
 
 
 def _shards(names, source):
-    shards = sorted(name for name in names if SHARD.fullmatch(name))
-    if not shards or len(shards) != int(SHARD.fullmatch(shards[0])[2]):
-        of = f" of {int(SHARD.fullmatch(shards[0])[2])}" if shards else ""
-        raise CheckpointError(
-            f"{source} has {INDEX} but only {len(shards)}{of} shards (model-00001-of-... .safetensors)"
-        )
+    """Return the names of the shards: those that the index in a folder names; of a repository, all that may be some."""
+    if not isinstance(source, Path):
+        return sorted(name for name in names if name.endswith(".safetensors"))
+    shards = sorted(set(_weight_map(source).values()))
+    missing = [name for name in shards if name not in names]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CheckpointError(f"{source} has {INDEX}, but not {missing[0]}{more}, which it names")
     return shards
+
+
+def _weight_map(folder):
+    """Return {tensor name: file name} of the index in a folder. Raises CheckpointError."""
+    weight_map = _read_json(folder / INDEX).get("weight_map")
+    is_valid = isinstance(weight_map, dict) and all(
+        isinstance(file, str) and Path(file).name == file and file.endswith(".safetensors")
+        for file in weight_map.values()
+    )
+    if not is_valid or not weight_map:
+        raise CheckpointError(f"{folder / INDEX} must have a weight_map of tensor names to shards in the same folder")
+    return weight_map
 
 
 def read_config(folder: str | Path) -> dict:
@@ -97,10 +113,11 @@ def read_parameters(
 ) -> dict[str, Any]:
     """Return the parameters of the checkpoint in a folder: {official name: array}, exactly those in `shapes`.
 
-    Names come without the `transformer.` prefix. lm_head.weight is added if the file has a head that differs from wte.
-    convert(tensor) turns each StoredTensor, under its official name, into the array to keep. Two are converted at a
-    time, so memory peaks at the parameters and two tensors. Raises CheckpointError before anything is read if the files
-    do not hold these names and shapes.
+    Names come without the prefixes of frameworks, matrices as [in, out], whichever way the file has them. A file
+    without a single bias, as nanoGPT's with bias=False, gets zeros and a warning. lm_head.weight is added if the file
+    has a head that differs from wte. convert(tensor) turns each StoredTensor, under its official name, into the array
+    to keep. Two are converted at a time, so memory peaks at the parameters and two tensors. Raises CheckpointError
+    before anything is read if the files do not hold these names and shapes.
     """
     folder = Path(folder)
     files = weight_files((path.name for path in folder.iterdir()), folder)
@@ -109,9 +126,12 @@ def read_parameters(
     head = None if "lm_head.weight" in shapes else stored.pop("lm_head.weight", None)
     if head and "wte.weight" not in stored:  # tied, but saved under the head's name
         stored["wte.weight"] = replace(head, name="wte.weight")
-    _require_shapes(stored, shapes, folder)
+    absent = {} if any(map(_is_bias, stored)) else {name: shape for name, shape in shapes.items() if _is_bias(name)}
+    in_file = {name: shape for name, shape in shapes.items() if name not in absent}
+    stored = _turned(stored, in_file)
+    _require_shapes(stored, in_file, folder)
 
-    wanted = [stored[name] for name in shapes]
+    wanted = [stored[name] for name in in_file]
     if head:
         if head.shape != shapes["wte.weight"]:
             raise CheckpointError(
@@ -121,16 +141,34 @@ def read_parameters(
             wanted.append(head)
     pool = ThreadPoolExecutor(2)  # one tensor is converted while the next one is read
     try:
-        return dict(zip((tensor.name for tensor in wanted), pool.map(convert, wanted), strict=True))
+        arrays = dict(zip((tensor.name for tensor in wanted), pool.map(convert, wanted), strict=True))
     finally:
         pool.shutdown(cancel_futures=True)
+    if absent:
+        warnings.warn(f"{folder} has no biases: all of them are zero", stacklevel=4)
+    return arrays | {name: np.zeros(shape, arrays["ln_f.weight"].dtype) for name, shape in absent.items()}
+
+
+def _turned(stored, shapes):
+    """Return the tensors in GPT-2's order [in, out], if they are those of a model with layers of torch.nn.Linear."""
+    name = "h.0.attn.c_attn.weight"  # never square
+    if name not in stored or stored[name].shape != shapes[name][::-1] or stored[name].dtype in INTEGERS:
+        return stored
+    return {
+        name: replace(tensor, shape=tensor.shape[::-1], is_turned=True)
+        if name.startswith("h.") and len(tensor.shape) == 2
+        else tensor
+        for name, tensor in stored.items()
+    }
+
+
+def _is_bias(name):
+    return name.endswith(".bias")
 
 
 def _stored_in_shards(folder):
     """Return the StoredTensors of all shards by name, as the index assigns them. Raises CheckpointError."""
-    weight_map = _read_json(folder / INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(SHARD.fullmatch(str(file)) for file in weight_map.values()):
-        raise CheckpointError(f"{folder / INDEX} must have a weight_map of tensor names to shards in the same folder")
+    weight_map = _weight_map(folder)
     shards = {file: stored_tensors(folder / file) for file in sorted(set(weight_map.values()))}
     for name, file in weight_map.items():
         if name not in shards[file]:
@@ -142,9 +180,9 @@ def _official_names(stored, folder):
     """Return the tensors by their names without a prefix, and without the causal masks. Raises CheckpointError."""
     tensors = {}
     for name, tensor in stored.items():
-        official = name.removeprefix("transformer.")
+        official = PREFIXES.sub("", name, count=1)
         if official in tensors:
-            raise CheckpointError(f"{folder} has tensor {official!r} twice, with and without the prefix 'transformer.'")
+            raise CheckpointError(f"{folder} has tensor {official!r} twice, under names with different prefixes")
         if not MASK_BUFFER.fullmatch(official):
             tensors[official] = replace(tensor, name=official)
     return tensors

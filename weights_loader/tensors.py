@@ -33,13 +33,14 @@ class StoredTensor:
     start: int  # its first byte in the file
     mapped_file: mmap.mmap | None  # copy-on-write; None on Windows
     scale: "StoredTensor | None" = None  # integers times their scale, [m, 1] or [1, n], are the weights [m, n]
+    is_turned: bool = False  # the file has the transpose, as torch.nn.Linear and so nanoGPT store it
     packed_axis: int | None = None  # the axis of groups of 32 integers of 4 bits, in 16 bytes, with one scale
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """The shape in the file: that of the weights, except for integers of 4 bits."""
+        """The shape in the file: that of the weights, or of their transpose; integers of 4 bits have another."""
         if self.packed_axis is None:
-            return self.shape
+            return self.shape[::-1] if self.is_turned else self.shape
         return tuple(16 * size if axis == self.packed_axis else size for axis, size in enumerate(self.scale.shape))
 
     def read(self, dtype: str = "float32") -> np.ndarray:
@@ -52,6 +53,8 @@ class StoredTensor:
         if self.packed_axis is not None:
             return self._unpacked(array, self.scale.read(dtype))
         array = array.astype(dtype, copy=False)
+        if self.is_turned:
+            return np.ascontiguousarray(array.T)
         return array if self.scale is None else array * self.scale.read(dtype)
 
     def _unpacked(self, pairs, scales):
@@ -72,7 +75,7 @@ class StoredTensor:
         CheckpointError.
         """
         is_aligned = self.start % np.dtype(np.float32).alignment == 0
-        if self.mapped_file is None or self.dtype != "F32" or not is_aligned:
+        if self.mapped_file is None or self.dtype != "F32" or not is_aligned or self.is_turned:
             return self.read()
         count = math.prod(self.shape)
         return np.frombuffer(self.mapped_file, STORED_DTYPES["F32"], count, self.start).reshape(self.shape)
