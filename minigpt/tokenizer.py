@@ -144,7 +144,16 @@ class Tokenizer:
         return self.backend.token_to_id(piece)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write tokenizer.json, which from_pretrained and transformers load back."""
+        """Write tokenizer.json, which from_pretrained and transformers load back.
+
+        tokenizer_config.json tells transformers to take it as it is: by the model's kind, it would expect byte-level
+        BPE, and give other ids for any other tokenizer.
+        """
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        if self.eos_token_id is not None:
+            config["eos_token"] = "<|endoftext|>"
+        text = json.dumps(config, indent=2) + "\n"
+        write_file(Path(folder) / "tokenizer_config.json", lambda path: path.write_text(text, encoding="utf-8"))
         write_file(Path(folder) / "tokenizer.json", lambda path: self.backend.save(str(path)))
 
     def text_stream(self, skip_special_tokens: bool = True, after: Iterable[int] = ()) -> "TextStream":

@@ -1,5 +1,6 @@
 """The compiled operations against the formulas: drawn shapes, layouts and values."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from reference import configs, lively_model, random_ids
 
 from minigpt import GPT2, KVCache
 from minigpt.ops import jit, plain
+from minigpt.ops.jit import compile as compile_module
 from minigpt.ops.jit.attention import HEAD_SIZE, MAX_FEW_QUERIES
 from minigpt.ops.jit.int8 import MAX_FINE_ROWS, MAX_INPUTS
 from minigpt.ops.jit.parallel import MIN_PARALLEL_SIZE
@@ -224,6 +226,34 @@ def test_models(config, seed, form):
     for t in range(5, 9):
         step = fast(ids[:, t : t + 1], cache=cache)
     assert np.abs(step[:, 0] - logits[:, -1]).max() <= 1e-4 * np.abs(logits).max()
+
+
+def test_a_damaged_cache_is_not_used(tmp_path):
+    path = tmp_path / "doubling.py"
+    path.write_text(
+        "from minigpt.ops.jit.compile import kernel\n\n"
+        '@kernel("f4(f4)", parallel=False)\n'
+        "def double(x):\n    return x + x\n"
+    )
+
+    def load():
+        spec = importlib.util.spec_from_file_location("doubling", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.double(np.float32(3))
+
+    assert load() == 6
+    files = sorted((tmp_path / "__pycache__").glob("*.nb?"))
+    assert [file.suffix for file in files] == [".nbc", ".nbi"]
+    for file in files:
+        content = file.read_bytes()
+        for damaged in (b"", content[: len(content) // 2], b"nothing"):
+            file.write_bytes(damaged)
+            compile_module._warn_of_damage.cache_clear()
+            with pytest.warns(UserWarning, match="are damaged and not used: delete that folder"):
+                assert load() == 6
+            file.write_bytes(content)
+    assert load() == 6
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no /proc on this system")

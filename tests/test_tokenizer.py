@@ -7,9 +7,9 @@ import pytest
 from helpers import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import BertTokenizer, GPT2Tokenizer
+from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
-from minigpt import Tokenizer
+from minigpt import GPT2, GPT2Config, Tokenizer
 from weights_loader import CheckpointError
 
 GPT2_FILES = Path(__file__).parent / "data" / "gpt2-tokenizer"
@@ -153,6 +153,35 @@ def test_added_tokens(tmp_path):
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<bot>": 60000}))
     with pytest.raises(CheckpointError, match="'<bot>' the id 60000"):
         Tokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["characters", "word pieces", "bytes", "bytes after a space", "trained"])
+def test_what_is_saved_gives_the_same_ids_in_transformers(gpt2, wordpiece, tmp_path, kind):
+    if kind == "bytes after a space":
+        for name in ("vocab.json", "merges.txt"):
+            (tmp_path / name).write_bytes((GPT2_FILES / name).read_bytes())
+        (tmp_path / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+        tokenizer = Tokenizer.from_pretrained(tmp_path)
+    else:
+        tokenizer = {
+            "characters": Tokenizer.of_characters("abc .,\n"),
+            "word pieces": wordpiece,
+            "bytes": gpt2,
+            "trained": Tokenizer.from_pretrained("stories"),
+        }[kind]
+    folder = tmp_path / "saved"
+    GPT2.random(GPT2Config(vocab_size=len(tokenizer), n_embd=4, n_layer=1, n_head=1), ops="plain").save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    theirs = AutoTokenizer.from_pretrained(folder)
+    text = "a b, c.\n\nab  c" if kind == "characters" else "hi cafe, we go on.\n\n今天 Once upon  a time"
+    ids = tokenizer.encode(text)
+    assert theirs.encode(text, add_special_tokens=False) == ids
+    assert theirs.decode(ids) == tokenizer.decode(ids)
+    assert theirs.eos_token_id == tokenizer.eos_token_id
+    assert len(theirs) == len(tokenizer)
+    assert Tokenizer.from_pretrained(folder).encode(text) == ids
 
 
 def test_the_names_of_transformers(gpt2, gpt2_twin):

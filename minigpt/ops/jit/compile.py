@@ -1,6 +1,9 @@
 """How Numba compiles the kernels: their common options, and the cache on disk."""
 
 import threading
+import warnings
+from functools import cache
+from pathlib import Path
 
 import numba
 
@@ -19,6 +22,12 @@ def inlined(fastmath):
     return numba.njit(fastmath=fastmath, error_model="numpy")
 
 
+@cache
+def _warn_of_damage():
+    folder = numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__"
+    warnings.warn(f"compiled kernels in {folder} are damaged and not used: delete that folder", stacklevel=2)
+
+
 def kernel(signature, parallel=True, fastmath=ANY_ORDER):
     """Compile a function for the one signature that it is called with, and cache it on disk if possible.
 
@@ -35,5 +44,9 @@ def kernel(signature, parallel=True, fastmath=ANY_ORDER):
             return numba.njit(signature, cache=is_cached, **options)(function)
         except (RuntimeError, OSError):  # The cache cannot be written: compile for this process alone.
             return numba.njit(signature, **options)(function)
+        except Exception:  # What Numba reads from a damaged file can fail in any way, and would fail in every run.
+            result = numba.njit(signature, **options)(function)  # raises, too, if it is the function that is at fault
+            _warn_of_damage()
+            return result
 
     return compiled
