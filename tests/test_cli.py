@@ -74,6 +74,9 @@ def test_without_arguments_there_is_help():
         ("does not exist", ["bench", "--text", "nowhere"]),
         ("Missing argument 'PROMPT'", ["generate"]),
         ("No such option", ["generate", "x", "--nonsense"]),
+        ("No such option '-5'. A text that begins with - goes behind --", ["generate", "-5 degrees"]),
+        ("A text that begins with - goes behind --", ["generate", "- one"]),
+        ("A text that begins with - goes behind --", ["tokenize", "--- x"]),
         ("No such command 'sing'", ["sing"]),
         (
             "is not in the local cache, and the network is switched off",

@@ -6,6 +6,7 @@ from helpers import fails_with, run, run_here
 from reference import SHAKESPEARE
 
 from minigpt import Tokenizer
+from minigpt.cli.options import read_escapes
 
 
 def test_generate():
@@ -43,6 +44,7 @@ def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
         ({"do_sample": False, "cache_dtype": "float16"}, "--greedy --cache-dtype float16"),
         ({"do_sample": False, "eos_token_id": [199, 10]}, "--greedy --eos-token-id 199 --eos-token-id 10"),
         ({"do_sample": False, "stop": ["e", "\n"]}, "--greedy --stop e --stop \n"),
+        ({"do_sample": False, "stop": ["\n"]}, r"--greedy --stop \n"),
     ):  # fmt: skip
         shown = json.loads(run_here(*args, *flags.split(" ")).stdout)
         expected = continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\n", max_new_tokens=12, **options)
@@ -50,6 +52,19 @@ def test_every_option_reaches_the_model(shakespeare, shakespeare_tokenizer):
         assert [c["text"] for c in shown["continuations"]] == [c.text for c in expected]
         assert [c["finish_reason"] for c in shown["continuations"]] == [c.finish_reason for c in expected]
         assert shown["prompt"] == "ROMEO:\n" and shown["model"] == SHAKESPEARE
+
+
+def test_escapes_in_stop():
+    def read(text):
+        return read_escapes(None, None, (text,))[0]
+
+    assert [read(r"\n"), read(r"a\tb"), read(r"\\n"), read(r"\\\n"), read(r"\x")] == [
+        "\n",
+        "a\tb",
+        r"\n",
+        "\\\n",
+        r"\x",
+    ]
 
 
 def test_drafts():

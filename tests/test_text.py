@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import SHAKESPEARE
 
-from minigpt import GPT2Config, generate_text
-from minigpt.generation.text import Continuation, continue_text, encode_prompt
+from minigpt import GPT2, GPT2Config, Tokenizer, generate_text
+from minigpt.generation.text import Continuation, continue_text, encode_prompt, ids_without_a_token
 
 
 def continuation(tokenizer, text, stop=(), eos=()):
@@ -43,6 +43,42 @@ def test_chunks_come_as_soon_as_they_are_safe(shakespeare_tokenizer):
 def test_end_of_text(shakespeare_tokenizer):
     c = continuation(shakespeare_tokenizer, "so<|endoftext|>more", eos=[0])
     assert "".join(c) == "so" and c.finish_reason == "eos" and c.ids[-1] == 0
+
+
+def test_several_prompts():
+    options = {"max_length": 12, "seed": 1, "num_return_sequences": 2}
+    prompts = ["Once upon a time", "A girl"]
+    assert generate_text(prompts, **options) == [generate_text(prompt, **options) for prompt in prompts]
+    assert generate_text([]) == []
+
+
+def test_generate_text_sees_what_lies_in_the_folder_now(tmp_path, monkeypatch):
+    options = {"max_length": 12, "do_sample": False}
+    tokenizer = Tokenizer.from_pretrained("stories")
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        tokenizer.save_pretrained(tmp_path / place / "model")
+        GPT2.from_pretrained("stories").save_pretrained(tmp_path / place / "model")
+    expected = generate_text("Once", **options)
+    monkeypatch.chdir(tmp_path / "a")
+    assert generate_text("Once", model="model", **options) == expected
+    other = GPT2.random(GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=1, n_head=1), seed=3)
+    other.save_pretrained("model")  # a training into the same folder
+    changed = generate_text("Once", model="model", **options)
+    assert changed != expected
+    monkeypatch.chdir(tmp_path / "b")  # another folder of the same name
+    assert generate_text("Once", model="model", **options) == expected
+
+
+def test_ids_without_a_token_are_never_drawn(shakespeare_tokenizer):
+    n = len(shakespeare_tokenizer)
+    model = GPT2.random(GPT2Config(vocab_size=n + 40, n_embd=8, n_layer=1, n_head=1, eos_token_id=0), seed=0)
+    model.params["wte"]["weight"][n:] = 10 * model.params["wte"]["weight"][5]
+    assert (model.generate([5], max_new_tokens=5, eos_token_id=None)[0, 1:] >= n).any()
+    for options in ({"do_sample": False}, {"do_sample": True, "seed": 0}, {"num_beams": 3}):
+        (c,) = continue_text(model, shakespeare_tokenizer, "a", max_new_tokens=9, suppress_tokens=[7], **options)
+        assert max(c.ids) < n and 7 not in c.ids
+    assert ids_without_a_token(shakespeare_tokenizer, model.config) == list(range(n, n + 40))
 
 
 def test_half_a_character_at_the_end(shakespeare_tokenizer):

@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that --help answers at once.
 """
 
 import io
+import re
 import signal
 import sys
 
@@ -48,6 +49,11 @@ def main():
     except click.exceptions.NoArgsIsHelpError as error:  # the help, with all its lines
         click.echo(error.format_message(), err=True)
         sys.exit(2)
+    except click.NoSuchOption as error:
+        is_text = not re.fullmatch(r"--[a-z][a-z-]*", error.option_name)
+        _exit_with(
+            error.format_message() + " A text that begins with - goes behind --, as in: -- '-5 degrees'" * is_text
+        )
     except click.ClickException as error:
         _exit_with(error.format_message())
     except ImportError as error:

@@ -10,6 +10,7 @@ from minigpt.cli.options import (
     load_tokenizer,
     model_option,
     offline_option,
+    read_escapes,
     read_prompt,
     refuse,
     run_options,
@@ -55,7 +56,13 @@ BEAM_OPTIONS = ("length_penalty", "early_stopping")
 )
 @click.option("--early-stopping", is_flag=True, help="Beam search: stop when as many texts as beams are finished.")
 @click.option("--num-return-sequences", type=int, default=1, show_default=True, help="Number of continuations.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text. May be given several times.")
+@click.option(
+    "--stop",
+    multiple=True,
+    metavar="TEXT",
+    callback=read_escapes,
+    help=r"End before this text, in which \n is a new line, \t a tab, \\ a backslash. May be given several times.",
+)
 @click.option("--eos-token-id", type=int, multiple=True, help="A token that ends the text, instead of the model's own.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--slide", is_flag=True, help="Continue beyond the context: when it is full, drop its older half.")

@@ -1,6 +1,7 @@
 """Options that several commands share, and the prompt, model and tokenizer that they name."""
 
 import os
+import re
 import sys
 
 import click
@@ -72,6 +73,13 @@ def refuse_empty(context, parameter, value):
     if value == "" or (isinstance(value, tuple) and "" in value):
         raise click.BadParameter("it is empty", context, parameter)
     return value
+
+
+def read_escapes(context, parameter, value):
+    r"""Return texts with a new line for \n, a tab for \t, a backslash for \\; a click callback."""
+    meanings = {"n": "\n", "t": "\t", "\\": "\\"}
+    texts = refuse_empty(context, parameter, value)
+    return tuple(re.sub(r"\\([nt\\])", lambda match: meanings[match[1]], text) for text in texts)
 
 
 def refuse_empty_options(command):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from minigpt.bundled import DEFAULT_MODEL
@@ -123,10 +124,21 @@ def continue_text(
     return continuations
 
 
-# The last model, assistant and tokenizer stay loaded for the next call.
-_load_model = lru_cache(1)(GPT2.from_pretrained)
-_load_assistant = lru_cache(1)(GPT2.from_pretrained)
-_load_tokenizer = lru_cache(1)(Tokenizer.from_pretrained)
+class LastLoaded:
+    """Loads by name, and keeps what was loaded last for the next call, until the files of its folder change."""
+
+    def __init__(self, load):
+        self.load = lru_cache(1)(lambda name, files: load(name))
+
+    def __call__(self, name):
+        folder = Path(name)
+        paths = sorted(folder.resolve().iterdir()) if folder.is_dir() else []
+        stats = [(path, path.stat()) for path in paths if path.is_file()]
+        return self.load(name, tuple((path, stat.st_mtime_ns, stat.st_size, stat.st_ino) for path, stat in stats))
+
+
+_load_model, _load_assistant = LastLoaded(GPT2.from_pretrained), LastLoaded(GPT2.from_pretrained)
+_load_tokenizer = LastLoaded(Tokenizer.from_pretrained)
 
 
 def generate_text(
@@ -145,7 +157,7 @@ def generate_text(
 
     Several prompts give a list of such lists. max_length includes the tokens of the prompt; max_new_tokens replaces it.
     model: a name for GPT2.from_pretrained; it
-    stays loaded for the next call, even if its files change. assistant_model: the name of a smaller one, which drafts.
+    stays loaded for the next call. assistant_model: the name of a smaller one, which drafts.
     options: stop, and the fields of GenerationConfig, such as do_sample=False.
     """
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
