@@ -1,5 +1,7 @@
 """The key-value cache: cached = uncached, selected rows, 16 bits, what does not fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -164,6 +166,9 @@ def test_a_cache_that_does_not_fit(model):
         model([1] * 5, cache=KVCache(TINY, max_length=4, dtype="float64"))
     with pytest.raises(ValueError, match="the cache holds float32, the model float64: make it with dtype=model.dtype"):
         model([1], cache=KVCache(TINY))
+    another = KVCache(replace(TINY, n_layer=1))
+    with pytest.raises(ValueError, match="cache was made for another model: it holds 1 layers of"):
+        model([1, 2], cache=another)
     with pytest.raises(ValueError, match="cache holds 1 sequences, the input has 2"):
         model([[1], [2]], cache=KVCache(TINY, dtype="float64"))
 

@@ -10,7 +10,7 @@ from transformers_generation import TINY_CONFIG
 
 from minigpt import GenerationConfig, GPT2Config
 from minigpt.generation import generate
-from minigpt.generation.options import ELSEWHERE
+from minigpt.generation.options import ARGUMENTS, ELSEWHERE
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def test_bad_options(model, bad, sentence):
     [
         ("top_kk", "there is no option top_kk; did you mean top_k?"),
         ("temperatur", "there is no option temperatur; did you mean temperature?"),
+        ("stoping_criteria", "there is no option stoping_criteria; did you mean stopping_criteria?"),
         ("xyz", "there is no option xyz; the options are max_new_tokens, max_length, "),
         ("penalty_alpha", "minigpt has no option penalty_alpha: typical_p, "),
         ("num_beam_groups", "minigpt has no option num_beam_groups: num_return_sequences"),
@@ -98,6 +99,11 @@ def test_an_unknown_option_is_named(model, name, sentence):
         with pytest.raises(ValueError) as caught:
             call([1, 2], **{name: 3})
         assert str(caught.value).startswith(sentence)
+
+
+def test_arguments_of_generate():
+    parameters = inspect.signature(generate).parameters.keys()
+    assert set(ARGUMENTS) == parameters - {"model", "ids", "options"}
 
 
 def test_every_option_of_transformers_is_known(model):

@@ -12,6 +12,11 @@ from minigpt.config import GPT2Config
 FROM_CONFIG = "config"  # in place of an id: take it from the model's configuration
 DEFAULT_NEW_TOKENS = 20
 SEQUENCES = (list, tuple, np.ndarray)
+# Arguments of generate that are no options of a GenerationConfig.
+ARGUMENTS = (
+    "assistant_model", "attention_mask", "input_ids", "output_logits", "output_scores", "return_dict_in_generate",
+    "stop_strings", "stopping_criteria", "streamer", "tokenizer", "use_cache", "watch",
+)  # fmt: skip
 
 # Options of Hugging Face's generate that are not here, and what is.
 ELSEWHERE = {
@@ -137,7 +142,7 @@ class GenerationConfig:
         for name in options.keys() - known:
             if name in ELSEWHERE:
                 raise ValueError(f"minigpt has no option {name}: {ELSEWHERE[name]}")
-            nearest = difflib.get_close_matches(name, known, 1)
+            nearest = difflib.get_close_matches(name, [*known, *ARGUMENTS], 1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"the options are {', '.join(known)}"
             raise ValueError(f"there is no option {name}; {hint}")
         return cls(**options)
