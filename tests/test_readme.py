@@ -39,6 +39,7 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch, capsys):
         "config.json",
         "model.safetensors",
         "tokenizer.json",
+        "tokenizer_config.json",
     ]
 
 

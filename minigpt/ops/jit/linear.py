@@ -53,8 +53,8 @@ def multiply_float32(x, weight, bias, y):
     """y = x weight + bias by the kernel for the order of the weights in memory. Return False if there is none."""
     n_in, n_out = weight.shape
     if is_kernel_ready(weight) and n_in % INPUTS == n_out % OUTPUTS == 0:
-        width = -(-n_out // OUTPUTS // get_threads()) * OUTPUTS
-        return run_on_all_cores(multiply_kernel, x, weight, bias, y, width)
+        height = -(-n_in // INPUTS // get_threads()) * INPUTS
+        return run_on_all_cores(multiply_kernel, x, weight, bias, y, height)
     return is_kernel_ready(weight.T) and run_on_all_cores(multiply_rows_kernel, x, weight.T, bias, y)
 
 
@@ -80,22 +80,26 @@ def _add_block(x, weights, y, o):
 
 
 @kernel("b1(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1], i8)")
-def multiply_kernel(x, weights, bias, y, width):
+def multiply_kernel(x, weights, bias, y, height):
     """y[r, o] = sum_i x[r, i] weights[i, o] + bias[o].
 
     x [R, in], weights [in, out], bias [out] or empty -> y [R, out]; in is a multiple of 8, out of 16. The speed of
-    memory bounds the product of a vector and a matrix. Each core adds up `width` outputs, which stay in its cache, from
-    8 rows of weights at a time: it reads long stretches of them, as they lie, and each weight once, for all rows of x.
+    memory bounds the product of a vector and a matrix. Each core adds up the products of `height` rows of weights, 8 at
+    a time: it reads one stretch of memory from end to end, each weight once, for all rows of x. What the cores have
+    added up is added in the end.
     """
-    for block in prange(-(-y.shape[1] // width)):
-        start, stop = block * width, min((block + 1) * width, y.shape[1])
-        for r in range(len(x)):
-            y[r, start:stop] = 0
-            if bias.size:
-                y[r, start:stop] = bias[start:stop]
-        for i in range(0, x.shape[1], INPUTS):
-            for o in range(start, stop, OUTPUTS):
-                _add_block(x[:, i : i + INPUTS], weights[i : i + INPUTS], y, o)
+    n_parts = -(-x.shape[1] // height)
+    parts = np.zeros((n_parts, y.shape[0], y.shape[1]), np.float32)  # they stay in the cache
+    for part in prange(n_parts):
+        for i in range(part * height, min((part + 1) * height, x.shape[1]), INPUTS):
+            for o in range(0, y.shape[1], OUTPUTS):
+                _add_block(x[:, i : i + INPUTS], weights[i : i + INPUTS], parts[part], o)
+    for r in range(len(y)):
+        for o in range(y.shape[1]):
+            total = bias[o] if bias.size else np.float32(0)
+            for part in range(n_parts):
+                total += parts[part, r, o]
+            y[r, o] = total
     return True
 
 
