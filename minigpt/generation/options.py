@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from minigpt.checks import is_integer, is_number, require_integer
+from minigpt.checks import is_integer, is_number, list_functions, require_integer
 from minigpt.config import GPT2Config
 
 FROM_CONFIG = "config"  # in place of an id: take it from the model's configuration
@@ -108,9 +108,8 @@ class GenerationConfig:
         words = [] if self.bad_words_ids is None else self.bad_words_ids
         is_valid = isinstance(words, SEQUENCES) and all(_are_ids(word) and len(word) for word in words)
         self._require("bad_words_ids", is_valid, "a list of lists of ids, such as [[15496, 995]], or None")
-        functions = _as_functions(self.logits_processor)
-        self._require("logits_processor", all(map(callable, functions)), "a function or a list of functions")
-        object.__setattr__(self, "logits_processor", functions)
+        functions = list_functions("logits_processor", self.logits_processor)
+        object.__setattr__(self, "logits_processor", tuple(functions))  # which keeps the options hashable
         is_valid = (
             self.eos_token_id is None
             or _is_from_config(self.eos_token_id)
@@ -194,12 +193,6 @@ def _is_from_config(value):
 
 def _are_ids(ids):
     return isinstance(ids, SEQUENCES) and all(map(is_integer, ids))
-
-
-def _as_functions(functions):
-    if functions is None:
-        return ()
-    return tuple(functions) if isinstance(functions, list | tuple) else (functions,)
 
 
 def _as_list(ids):

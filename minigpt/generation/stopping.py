@@ -4,6 +4,8 @@ import inspect
 
 import numpy as np
 
+from minigpt.checks import list_functions
+
 
 def finished_rows(sequences, options, stopping_criteria=()):
     """Return which sequences end with an end-of-text id, or are finished for a criterion;  [N, T] -> bool [N]."""
@@ -18,12 +20,7 @@ def list_criteria(stopping_criteria=None, stop_strings=None, tokenizer=None):
 
     stopping_criteria: a function or several. stop_strings: a text or several, which end a text that contains them.
     """
-    several = isinstance(stopping_criteria, list | tuple)
-    criteria = list(stopping_criteria) if several else [] if stopping_criteria is None else [stopping_criteria]
-    for criterion in criteria:
-        if not callable(criterion):
-            raise ValueError(f"stopping_criteria must be a function or a list of functions, not {criterion!r}")
-    criteria = [_of_sequences(criterion) for criterion in criteria]
+    criteria = [_of_sequences(criterion) for criterion in list_functions("stopping_criteria", stopping_criteria)]
     if stop_strings is None:
         return criteria
     strings = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
