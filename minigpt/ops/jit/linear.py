@@ -10,7 +10,16 @@ from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
 from minigpt.ops.jit.int4 import multiply_int4
 from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
-from minigpt.ops.jit.registers import add, add_products, float_zeros, load_floats, prefetch, repeat_float, store
+from minigpt.ops.jit.registers import (
+    add,
+    add_products,
+    float_zeros,
+    load_floats,
+    multiply,
+    prefetch,
+    repeat_float,
+    store,
+)
 from minigpt.ops.packed import PANEL, UNPACKED_BLOCK_SIZE, BFloat16Matrix, Int4Matrix, Int8Matrix
 from minigpt.ops.threads import get_threads
 
@@ -59,14 +68,38 @@ def multiply_float32(x, weight, bias, y):
 
 
 @inlined(ANY_ORDER)
+def _add_row(x, weights, y):
+    """y += sum_i x[i] weights[i] for one row of x, whose 8 inputs stay in registers;  weights [8, out], y [out]."""
+    x0, x1, x2, x3 = repeat_float(x, 0), repeat_float(x, 1), repeat_float(x, 2), repeat_float(x, 3)
+    x4, x5, x6, x7 = repeat_float(x, 4), repeat_float(x, 5), repeat_float(x, 6), repeat_float(x, 7)
+    for o in range(0, y.size, OUTPUTS):
+        _fetch_next_block(weights, o)
+        a = add_products(load_floats(y, o), x0, load_floats(weights[0], o))
+        a = add_products(a, x1, load_floats(weights[1], o))
+        a = add_products(a, x2, load_floats(weights[2], o))
+        a = add_products(a, x3, load_floats(weights[3], o))
+        b = multiply(x4, load_floats(weights[4], o))
+        b = add_products(b, x5, load_floats(weights[5], o))
+        b = add_products(b, x6, load_floats(weights[6], o))
+        b = add_products(b, x7, load_floats(weights[7], o))
+        store(y, o, add(a, b))
+
+
+@inlined(ANY_ORDER)
+def _fetch_next_block(weights, o):
+    """Have memory deliver the 8 rows that follow weights [8, out], from output o on; see fetch in tile.py."""
+    for i in range(INPUTS):
+        prefetch(weights[INPUTS + i], o)
+
+
+@inlined(ANY_ORDER)
 def _add_block(x, weights, y, o):
     """y[r, o:] += sum_i x[r, i] weights[i, o:] for 8 inputs and 16 outputs;  x [R, 8], weights [8, out], y [R, out]."""
     w0, w1 = load_floats(weights[0], o), load_floats(weights[1], o)
     w2, w3 = load_floats(weights[2], o), load_floats(weights[3], o)
     w4, w5 = load_floats(weights[4], o), load_floats(weights[5], o)
     w6, w7 = load_floats(weights[6], o), load_floats(weights[7], o)
-    for i in range(INPUTS):
-        prefetch(weights[INPUTS + i], o)  # of the next block; see fetch in tile.py
+    _fetch_next_block(weights, o)
     for r in range(len(x)):
         a = add_products(load_floats(y[r], o), repeat_float(x[r], 0), w0)
         a = add_products(a, repeat_float(x[r], 1), w1)
@@ -92,8 +125,12 @@ def multiply_kernel(x, weights, bias, y, height):
     parts = np.zeros((n_parts, y.shape[0], y.shape[1]), np.float32)  # they stay in the cache
     for part in prange(n_parts):
         for i in range(part * height, min((part + 1) * height, x.shape[1]), INPUTS):
-            for o in range(0, y.shape[1], OUTPUTS):
-                _add_block(x[:, i : i + INPUTS], weights[i : i + INPUTS], parts[part], o)
+            inputs, block = x[:, i : i + INPUTS], weights[i : i + INPUTS]
+            if len(x) == 1:
+                _add_row(inputs[0], block, parts[part, 0])
+            else:
+                for o in range(0, y.shape[1], OUTPUTS):
+                    _add_block(inputs, block, parts[part], o)
     for r in range(len(y)):
         for o in range(y.shape[1]):
             total = bias[o] if bias.size else np.float32(0)
