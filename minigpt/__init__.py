@@ -14,6 +14,7 @@ _MODULES = {
     "KVCache": "minigpt.cache",
     "Tokenizer": "minigpt.tokenizer",
     "GenerationConfig": "minigpt.generation.options",
+    "Trace": "minigpt.trace",
     "generate_text": "minigpt.generation.text",
     "step": "minigpt.looking.stepping",
     "CheckpointError": "weights_loader.tensors",

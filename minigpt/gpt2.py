@@ -127,7 +127,8 @@ class GPT2:
 
         attention_mask [B, T] is 0 for padding at the left of shorter sequences (its logits mean nothing) and 1 for
         text. cache, a KVCache, holds the earlier tokens and gains these. trace, a dict, receives every activation by
-        name. edit, a dict of name to function, replaces activations: {"h.3.attn.out": np.zeros_like}.
+        name; a minigpt.Trace only some. edit, a dict of name to function, replaces activations:
+        {"h.3.attn.out": np.zeros_like}.
         last_only: return the logits of the last token alone. Raises ContextLengthError for more than n_positions
         tokens, ValueError for other bad input.
         """

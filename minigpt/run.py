@@ -13,7 +13,7 @@ from minigpt.activations import activation_names
 from minigpt.model import attention
 from minigpt.ops import formulas, plain
 from minigpt.ops.operations import untapped
-from minigpt.trace import Tap
+from minigpt.trace import Tap, Trace
 
 
 class ContextLengthError(ValueError):
@@ -92,11 +92,14 @@ class Run:
             raise ContextLengthError(
                 f"{n_tokens} tokens, but the model has {config.n_positions} positions: shorten the text"
             )
-        if edit and (unknown := set(edit) - set(activation_names(config.n_layer))):
-            raise ValueError(
-                f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
-                "minigpt.activations.activation_names lists them"
-            )
+        if edit or isinstance(trace, Trace):
+            names = activation_names(config.n_layer)
+            unknown = [*(set(edit or ()) - set(names)), *(trace.unknown(names) if isinstance(trace, Trace) else ())]
+            if unknown:
+                raise ValueError(
+                    f"no activation of a model of {config.n_layer} blocks is called {min(unknown)!r}; "
+                    "minigpt.activations.activation_names lists them"
+                )
         if cache is not None:
             cache.require_room(config, B, T, model.dtype)
             if cache.length == 0:

@@ -67,3 +67,14 @@ def test_replaced_operations_keep_the_edits(bundled):
 def test_an_edit_of_nothing_is_an_error(bundled):
     with pytest.raises(ValueError, match="no activation of a model of 4 blocks is called 'h.4.resid'"):
         edited(bundled[0], {"h.4.resid": doubled})([1])
+
+
+@given(models(), st.integers(1, 5), st.booleans())
+def test_generate_and_stream_edit_every_step(model, length, do_sample):
+    ids, edit = random_ids(model, length), {"h.0.resid": lambda x: x * 0.5 + 1}
+    options = {"max_new_tokens": 5, "eos_token_id": None, "do_sample": do_sample, "seed": 3}
+    expected = edited(model, edit).generate(ids, **options)[0]
+    assert np.array_equal(model.generate(ids, edit=edit, **options)[0], expected)
+    assert list(model.stream(ids, edit=edit, **options)) == expected[length:].tolist()
+    options = {"max_new_tokens": 4, "num_beams": 2}
+    assert np.array_equal(model.generate(ids, edit=edit, **options), edited(model, edit).generate(ids, **options))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import TINY, assert_close, lively_model, models, random_ids
 
+from minigpt import Trace
 from minigpt.activations import activation_names
 from minigpt.ops import plain
 from minigpt.params import flatten
@@ -125,3 +126,46 @@ def test_an_edit_keeps_the_models_dtype_and_the_rest_of_the_trace():
 def test_bad_edits(model, edit, sentence):
     with pytest.raises(ValueError, match=sentence):
         model([1, 2], edit=edit)
+
+
+def test_a_trace_of_some_names_receives_these_alone(model):
+    ids = random_ids(model, (2, 6))
+    every, some = {}, Trace("h.1.attn.weights", "*.resid", "logits")
+    logits = model(ids, trace=every)
+    assert np.array_equal(model(ids, trace=some), logits)
+    assert list(some) == ["h.0.resid", "h.1.attn.weights", "h.1.resid", "h.2.resid", "logits"]
+    assert all(np.array_equal(some[name], every[name]) for name in some)
+    edits = {"h.0.mlp.out": np.zeros_like}
+    model(ids, trace=(edited := Trace("h.0.mlp.out")), edit=edits)
+    assert not edited["h.0.mlp.out"].any()
+
+
+def test_a_trace_of_unknown_names_is_refused(model):
+    trace = Trace("logits", "h.9.*")
+    with pytest.raises(ValueError, match="no activation of a model of 3 blocks is called 'h.9.\\*'"):
+        model([1, 2], trace=trace)
+    assert not trace
+    with pytest.raises(ValueError, match="needs the names"):
+        Trace()
+
+
+def test_generation_traces_every_step(model):
+    """The steps together are a single run over the whole text; each prompt is read once for all its continuations."""
+    prompts, n_new = random_ids(model, (2, 3)), 4
+    options = {"max_new_tokens": n_new, "eos_token_id": None, "do_sample": True, "seed": 1}
+    every, some, edit = {}, Trace("*.resid"), {"h.0.attn.out": lambda x: 0.5 * x}
+    sequences = model.generate(prompts, num_return_sequences=2, trace=every, edit=edit, **options)
+    model.generate(prompts, num_return_sequences=2, trace=some, edit=edit, **options)
+    assert list(every) == activation_names(TINY.n_layer)
+    assert list(some) == ["h.0.resid", "h.1.resid", "h.2.resid"]
+    whole = {}
+    model(sequences[:, :-1], trace=whole, edit=edit)
+    assert [len(steps) for steps in every.values()] == [n_new] * len(every)
+    for name in ("embed", "h.0.resid", "h.1.mlp.pre", "ln_f", "logits"):
+        first, *later = every[name]
+        assert_close(np.concatenate([np.repeat(first, 2, axis=0), *later], axis=1), whole[name], 1e-12)
+    for t, weights in enumerate(every["h.1.attn.weights"][1:], 3):
+        assert_close(weights[:, :, 0], whole["h.1.attn.weights"][:, :, t, : t + 1], 1e-12)
+    for options in ({"num_beams": 2}, {"prompt_lookup_num_tokens": 2}):
+        with pytest.raises(ValueError, match="greedy search and sampling only"):
+            model.generate(prompts[0], trace={}, **options)

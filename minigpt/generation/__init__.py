@@ -9,6 +9,7 @@ stopping.py     when a text is finished
 speculative.py  several tokens a pass: drafts, and which of them are kept
 beams.py        beam search
 output.py       scores and logits beside the sequences
+observed.py     edits and a trace of every step
 text.py         text in, text out; imported as a module of its own, because it depends on model.py
 """
 

@@ -14,8 +14,9 @@ DEFAULT_NEW_TOKENS = 20
 SEQUENCES = (list, tuple, np.ndarray)
 # Arguments of generate that are no options of a GenerationConfig.
 ARGUMENTS = (
-    "assistant_model", "attention_mask", "input_ids", "output_logits", "output_scores", "return_dict_in_generate",
-    "stop_strings", "stopping_criteria", "streamer", "tokenizer", "use_cache", "watch",
+    "assistant_model", "attention_mask", "edit", "input_ids", "output_logits", "output_scores",
+    "return_dict_in_generate", "stop_strings", "stopping_criteria", "streamer", "tokenizer", "trace", "use_cache",
+    "watch",
 )  # fmt: skip
 
 # Options of Hugging Face's generate that are not here, and what is.
@@ -32,8 +33,8 @@ ELSEWHERE = {
     "inputs": "give the ids as the first argument",
     "max_time": "stopping_criteria can look at a clock",
     "num_beam_groups": "num_return_sequences with do_sample draws different texts",
-    "output_attentions": "model(ids, trace=trace) gives every activation by its name",
-    "output_hidden_states": "model(ids, trace=trace) gives every activation by its name",
+    "output_attentions": "trace, a dict, receives every activation by its name",
+    "output_hidden_states": "trace, a dict, receives every activation by its name",
     "past_key_values": "model(ids, cache=cache) continues with a KVCache",
     "penalty_alpha": "typical_p, epsilon_cutoff and repetition_penalty are other ways against repetition",
     "prefix_allowed_tokens_fn": "a logits_processor can forbid all other tokens",

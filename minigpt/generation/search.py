@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minigpt.generation.beams import beam_search
+from minigpt.generation.observed import ObservedModel
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.output import GenerateOutput, Recorder
 from minigpt.generation.reader import Reader
@@ -32,6 +33,8 @@ def generate(
     output_logits: bool = False,
     use_cache: bool = True,
     watch: Callable[..., None] | None = None,
+    edit: dict[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    trace: dict[str, list[np.ndarray]] | None = None,
     **options: Any,
 ) -> np.ndarray | GenerateOutput:
     """Continue prompts with the model.
@@ -42,7 +45,9 @@ def generate(
     [N, T], that returns which rows [N] are finished, or a list of such functions. stop_strings: texts that end a text
     once the last token completes one of them; they need the tokenizer. streamer: gets the prompt and every new token by
     its method put, and at the end the call end(). input_ids: Hugging Face's name for ids. watch: see beam_search.
-    options: the fields of GenerationConfig.
+    edit: as in model(ids, edit=edit), in every step; the functions get the tokens that are read in that step, first
+    those of the prompts, then one a row. trace, a dict or a minigpt.Trace, receives by name a list of the activations
+    of each step. options: the fields of GenerationConfig.
 
     Return int64 [N, T + new tokens], N = prompts * num_return_sequences: prompts included, end-of-text tokens
     included, rows that end early filled with pad_token_id. With return_dict_in_generate, return a GenerateOutput, which
@@ -56,6 +61,10 @@ def generate(
     options, tokens, padding = _prepare(model, input_ids if ids is None else ids, attention_mask, options)
     criteria = list_criteria(stopping_criteria, stop_strings, tokenizer)
     drafter = choose_drafter(model, assistant_model, tokens, options)
+    if trace is not None and (options.num_beams > 1 or drafter is not None):
+        raise ValueError("activations are kept in greedy search and sampling only; model(ids, trace=trace) gives all")
+    if edit or trace is not None:
+        model = ObservedModel(model, edit, trace)
     recorder = None
     if output_scores or output_logits:
         if not return_dict_in_generate:
@@ -99,6 +108,7 @@ def stream(
     stopping_criteria: Callable | list[Callable] | None = None,
     stop_strings: str | list[str] | None = None,
     tokenizer=None,
+    edit: dict[str, Callable[[np.ndarray], np.ndarray]] | None = None,
     **options: Any,
 ) -> Iterator[int]:
     """Continue one prompt, yielding the ids that generate would append, each as soon as it is found."""
@@ -107,6 +117,7 @@ def stream(
         raise ValueError("streaming is for one prompt and one continuation, without beams: use generate")
     criteria = list_criteria(stopping_criteria, stop_strings, tokenizer)
     drafter = choose_drafter(model, assistant_model, tokens, options)
+    model = ObservedModel(model, edit) if edit else model
     return (int(step[0]) for step in _next_tokens(model, tokens, padding, options, drafter, criteria))
 
 
