@@ -10,6 +10,7 @@
     ablation.py        remove a head or a layer and measure the effect on the answer
     patching.py        copy an activation from one run into another and measure the effect
     metrics.py         what these experiments measure
+    activation_gradients.py   what a small change of any activation would do
     statistics.py      how large activations are over many texts
     steering.py        a direction between two sets of texts, added while the model writes
     edited.py          a model with edits that stay
@@ -20,13 +21,14 @@
     inputs.py          the texts and models that these functions take
     figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
-All functions but show, step, gradient_steps and edited return their numbers in an object whose `.plot()` returns a
+All functions but show, step, gradient_steps, activation_gradients and edited return their numbers in an object whose `.plot()` returns a
 matplotlib Figure, which a notebook displays. show displays its argument itself; step returns an object that a notebook
-displays, and so does the `why` of step and of gradient_steps; edited returns a model. README.md has the names of the
+displays, and so does the `why` of step and of gradient_steps; edited returns a model, activation_gradients a dict. README.md has the names of the
 same things in TransformerLens.
 """
 
 from minigpt.looking.ablation import ablate_heads, ablate_layers
+from minigpt.looking.activation_gradients import activation_gradients
 from minigpt.looking.attention_maps import attention_maps
 from minigpt.looking.beam_tree import beam_tree
 from minigpt.looking.edited import edited
@@ -43,6 +45,7 @@ from minigpt.looking.why.gradient_steps import gradient_steps
 __all__ = [
     "ablate_heads",
     "ablate_layers",
+    "activation_gradients",
     "activation_statistics",
     "attention_maps",
     "beam_tree",

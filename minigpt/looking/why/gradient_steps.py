@@ -4,23 +4,17 @@ import numpy as np
 
 from minigpt.activations import activation_names, find_activation
 from minigpt.gpt2 import GPT2
+from minigpt.looking.activation_gradients import GradientRecording
 from minigpt.looking.inputs import encode_text
 from minigpt.looking.labels import token_label, token_texts
 from minigpt.looking.why.answer import Factor, Why
 from minigpt.looking.why.forward import ForwardNumbers
 from minigpt.looking.why.gradients import gradient_why
 from minigpt.looking.why.numbers import PassNumbers, checked_index, parsed_place
-from minigpt.model import gpt2
-from minigpt.ops import formulas
-from minigpt.params import flatten, nest, zeros_like
-from minigpt.run import ContextLengthError, Run
+from minigpt.params import flatten
+from minigpt.run import ContextLengthError
 from minigpt.tokenizer import Tokenizer
 from minigpt.training.backend import PLAIN_TRAINING
-from minigpt.training.backward import gpt2_backward, softmax_backward
-from minigpt.training.recording import Recording
-
-# The stream is a sum, so what is added to it has the same gradient as the result.
-SUM_OF = {"attn.out": "resid_mid", "mlp.out": "resid"}
 
 
 class GradientSteps:
@@ -63,82 +57,26 @@ def gradient_steps(model: GPT2, tokenizer: Tokenizer, text: str) -> GradientStep
     """Run the forward and the backward pass of a text's loss: GradientSteps with .loss, .gradients and .why.
 
     loss = mean over t of -log P(token t + 1 | tokens 0 to t). Runs on the formulas; weights in 4, 8 or 16 bits are
-    unpacked to float32. Raises ValueError for a text of less than two tokens and for replaced operations, which have no
-    backward pass; ContextLengthError for a text that is too long.
+    unpacked to float32. Raises ValueError for a text of less than two tokens, and for edits and replaced operations,
+    which have no backward pass; ContextLengthError for a text that is too long.
     """
     ids = encode_text(tokenizer, text)
     if len(ids) < 2:
         raise ValueError("the text is one token: a loss needs at least two, one to read and one to predict")
-    if model.ops.replaced:
-        raise ValueError(f"minigpt has no backward pass for the replaced {', '.join(model.ops.replaced)}")
     if len(ids) - 1 > model.config.n_positions:
         raise ContextLengthError(
             f"{len(ids) - 1} tokens to read, but the model has {model.config.n_positions} positions: shorten the text"
         )
-    params = nest({name: np.asarray(array) for name, array in flatten(model.params).items()})
-    model = GPT2(model.config, params, "plain", model.name)
-    inputs, targets = np.array([ids[:-1]]), np.array(ids[1:])
-    recording, grads = GradientRecording(model.config), zeros_like(params)
-    logits = gpt2(inputs, params, Run(model.config, formulas, tap=recording))
+    recording, targets = GradientRecording(model), np.array(ids[1:])
+    logits = recording.forward(np.array([ids[:-1]]))
     # cross_entropy writes the gradient into the array of the logits, which shall stay as they were.
     loss, dlogits = PLAIN_TRAINING.cross_entropy(logits[0].copy(), targets, len(targets))
-    recording.gradients["logits"] = dlogits[None]
-    gpt2_backward(dlogits[None], inputs, params, grads, recording)
+    grads = recording.backward(dlogits[None])
     names = activation_names(model.config.n_layer)
     gradients = {name: recording.gradients[name][0] for name in names} | flatten(grads)
+    model = GPT2(model.config, recording.params, "plain", model.name)
     numbers = GradientNumbers(model, tokenizer, ids[:-1], recording.activations, gradients, ids[1:])
     return GradientSteps(loss, numbers)
-
-
-class GradientRecording(Recording):
-    """A Recording of all activations, on which the backward pass leaves all their gradients, too.
-
-    gpt2_backward calls an operation for each step back. What goes into the operation and what comes out of it are the
-    gradients of activations.
-    """
-
-    def __init__(self, config):
-        super().__init__(config, PLAIN_TRAINING)
-        self.gradients = {}
-
-    def __call__(self, name, activation):
-        self.activations[name] = activation
-        return activation
-
-    def keep(self, name, gradient):
-        """Keep the gradient of an activation of this block."""
-        self.gradients[self.prefix + name] = gradient
-
-    def dropout_backward(self, name, dy):
-        """Return dy: there is no dropout. It is the gradient of an activation, and of the sum that this is part of."""
-        self.keep(name, dy)
-        if name in SUM_OF:
-            self.keep(SUM_OF[name], dy)
-        return dy
-
-    def layer_norm_backward(self, dy, x, params, grads):
-        """Return dx of y = layer_norm(x, **params), as every Recording does; dy is that of ln_1, ln_2 or ln_f."""
-        is_last = not self.prefix
-        self.keep("ln_f" if is_last else "ln_2" if x is self["resid_mid"] else "ln_1", dy)
-        return super().layer_norm_backward(dy, x, params, grads)
-
-    def activation_function_backward(self, dy, x):
-        """Return dx of y = activation_function(x), as every Recording does."""
-        dx = super().activation_function_backward(dy, x)
-        self.keep("mlp.act", dy)
-        self.keep("mlp.pre", dx)
-        return dx
-
-    def attention_backward(self, dheads, q, k, v):
-        """Return dq, dk, dv of heads = attention(q, k, v), as every Recording does."""
-        dweights = dheads @ v.swapaxes(-1, -2)  # [B, H, T, S]
-        self.keep("attn.heads", dheads)
-        self.keep("attn.weights", dweights)
-        self.keep("attn.scores", softmax_backward(dweights, self["attn.weights"]))
-        gradients = super().attention_backward(dheads, q, k, v)
-        for name, gradient in zip(("attn.q", "attn.k", "attn.v"), gradients, strict=True):
-            self.keep(name, gradient)
-        return gradients
 
 
 class GradientNumbers(PassNumbers):
