@@ -21,10 +21,10 @@
     inputs.py          the texts and models that these functions take
     figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
-All functions but show, step, gradient_steps, activation_gradients and edited return their numbers in an object whose `.plot()` returns a
-matplotlib Figure, which a notebook displays. show displays its argument itself; step returns an object that a notebook
-displays, and so does the `why` of step and of gradient_steps; edited returns a model, activation_gradients a dict. README.md has the names of the
-same things in TransformerLens.
+All functions but show, step, gradient_steps, activation_gradients and edited return their numbers in an object whose
+`.plot()` returns a matplotlib Figure, which a notebook displays. show displays its argument itself; step returns an
+object that a notebook displays, and so does the `why` of step and of gradient_steps; activation_gradients returns a
+dict, edited a model. README.md has the names of the same things in TransformerLens.
 """
 
 from minigpt.looking.ablation import ablate_heads, ablate_layers
