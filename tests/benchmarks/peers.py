@@ -93,12 +93,14 @@ def installed_programs():
 def compare(folder, work, peers, n_rounds):
     """Measure every peer once a round, each time in a process of its own, and print times and ratios."""
     times = {peer: [] for peer in peers}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(THREADS))
+    # Every program chooses its kernels by the processor: no setting for OpenBLAS, which is NumPy's, decides for it.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(THREADS))
     for _ in range(n_rounds):
         for peer in list(times):
             command = [sys.executable, os.path.abspath(__file__), "one", folder, "--work", work, "--peer", peer]
             start = time.perf_counter()
-            result = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+            result = subprocess.run(command, capture_output=True, text=True, env=environment)
             process_ms = 1e3 * (time.perf_counter() - start)
             if result.returncode:
                 del times[peer]
