@@ -16,7 +16,7 @@ _MODULES = {
     "GenerationConfig": "minigpt.generation.options",
     "generate_text": "minigpt.generation.text",
     "step": "minigpt.looking.stepping",
-    "CheckpointError": "weights_loader.tensors",
+    "CheckpointError": "weights_loader.reading",
     "ops": "minigpt.ops",
 }
 __all__ = list(_MODULES)

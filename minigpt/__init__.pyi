@@ -7,6 +7,6 @@ from minigpt.gpt2 import GPT2 as GPT2
 from minigpt.looking.stepping import step as step
 from minigpt.run import ContextLengthError as ContextLengthError
 from minigpt.tokenizer import Tokenizer as Tokenizer
-from weights_loader.tensors import CheckpointError as CheckpointError
+from weights_loader.reading import CheckpointError as CheckpointError
 
 __version__: str

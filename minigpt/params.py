@@ -52,12 +52,7 @@ def read_params(folder, config, dtype=None, quantize=None, activations=None):
             return _as_stored(tensor)
         return _in_format(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
-    try:
-        arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
-    except weights_loader.CheckpointError:
-        raise
-    except ValueError as error:
-        raise weights_loader.CheckpointError(f"{folder}: {error}") from error
+    arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
     if activations:
         matrices = [array for array in arrays.values() if isinstance(array, PACKED_FORMATS[activations])]
         if not matrices:

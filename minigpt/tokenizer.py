@@ -3,6 +3,7 @@
 The library is imported inside functions: importing minigpt must stay fast.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +15,15 @@ import weights_loader
 from minigpt.bundled import bundled_folder
 from minigpt.checks import is_integer
 from minigpt.files import write_file
+from minigpt.tokenizer_files import read_backend
+from weights_loader import CheckpointError, checkpoint_errors
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+class UnknownCharacterError(ValueError):
+    """A character of the text has no token."""
 
 
 class Tokenizer:
@@ -40,12 +47,11 @@ class Tokenizer:
         GPT-2 models). Raises weights_loader.CheckpointError.
         """
         folder = bundled_folder(name) or weights_loader.locate_tokenizer(name, revision, local_files_only)
-        try:
-            return cls(_read_backend(Path(folder)))
-        except weights_loader.CheckpointError:
-            raise
-        except Exception as error:  # the library raises plain Exception for anything wrong in a file
-            raise weights_loader.CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
+        with checkpoint_errors(f"the tokenizer in {folder} cannot be read"):
+            tokenizer = cls(read_backend(Path(folder)))
+            with contextlib.suppress(UnknownCharacterError):
+                tokenizer.decode(tokenizer.encode("a b"))  # some faults show only now
+        return tokenizer
 
     @classmethod
     def of_characters(cls, characters: Iterable[str]) -> "Tokenizer":
@@ -102,19 +108,24 @@ class Tokenizer:
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, not {type(text).__name__}; tokenizer([...]) takes several texts")
         try:
-            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        except Exception as error:  # the library raises plain Exception here, too
+            with checkpoint_errors("the tokenizer's files may be damaged: this text cannot be encoded"):
+                return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        except CheckpointError as error:
+            if isinstance(error.__cause__, UnicodeError):  # half a surrogate pair
+                raise ValueError(f"the text has no UTF-8: {error.__cause__}") from error
             unknown = next((c for c in text if self.backend.token_to_id(c) is None), None)
             if "[UNK]" not in str(error) or unknown is None:
                 raise
-            raise ValueError(f"the tokenizer has no token for the character {unknown!r}") from error
+            raise UnknownCharacterError(f"the tokenizer has no token for the character {unknown!r}") from error
 
     def decode(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
         """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD.
 
         Raises ValueError for what is no id of this vocabulary.
         """
-        return self.backend.decode(self._checked_ids(ids), skip_special_tokens=skip_special_tokens)
+        ids = self._checked_ids(ids)
+        with checkpoint_errors("the tokenizer's files may be damaged: these ids cannot be decoded"):
+            return self.backend.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def batch_decode(self, rows: np.ndarray | Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return the texts of several rows of ids, [N, T] or a list of lists."""
@@ -194,63 +205,3 @@ class TextStream:
     def finish(self) -> str:
         """Return the rest of the text: bytes that no id completed, as U+FFFD."""
         return self.backend.decode(self.ids, skip_special_tokens=self.skip_special_tokens)[self.length :]
-
-
-def _read_backend(folder):
-    import tokenizers
-
-    if (folder / "tokenizer.json").exists():
-        backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        backend.no_truncation()
-        backend.no_padding()
-        return backend
-    options = _read_json(folder / "tokenizer_config.json")
-    if (folder / "vocab.json").exists():
-        backend = _byte_level_bpe(folder, options)
-        specials = ["<|endoftext|>"]
-    else:
-        backend = _word_piece(folder, options)
-        specials = ["[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]"]
-    # A special token in the text stands for itself and is never split.
-    backend.add_special_tokens([piece for piece in specials if backend.token_to_id(piece) is not None])
-    added = sorted(_read_json(folder / "added_tokens.json").items(), key=lambda item: item[1])
-    for piece, token_id in added:
-        if piece not in specials:  # adding a special token once more would make it an ordinary one
-            backend.add_tokens([piece])
-        if backend.token_to_id(piece) != token_id:
-            raise ValueError(f"added_tokens.json gives {piece!r} the id {token_id}, but the next free id is another")
-    return backend
-
-
-def _byte_level_bpe(folder, options):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    files = str(folder / "vocab.json"), str(folder / "merges.txt")
-    backend = Tokenizer(models.BPE.from_file(*files, continuing_subword_prefix="", end_of_word_suffix=""))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=options.get("add_prefix_space", False))
-    backend.decoder = decoders.ByteLevel()
-    backend.post_processor = processors.ByteLevel(trim_offsets=False)
-    return backend
-
-
-def _word_piece(folder, options):
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
-    backend = Tokenizer(models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(
-        lowercase=options.get("do_lower_case", True),
-        strip_accents=options.get("strip_accents"),
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    ends = [(piece, backend.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
-    for piece, token_id in ends:
-        if token_id is None:
-            raise ValueError(f"vocab.txt has no {piece}")
-    backend.post_processor = processors.BertProcessing(*ends)
-    backend.decoder = decoders.WordPiece()
-    return backend
-
-
-def _read_json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

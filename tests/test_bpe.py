@@ -361,7 +361,7 @@ def test_bad_files(tmp_path):
         train_bpe(tmp_path / "latin", 300)
     vocab, merges = tmp_path / "vocab.json", tmp_path / "merges.txt"
     for bad_vocab, bad_merges, error, sentence in (
-        ("[]", "", CheckpointError, "the tokenizer in .* cannot be read"),
+        ("[]", "", CheckpointError, "vocab.json must hold a JSON object, not a list"),
         ('{"a": 0}', "a b c\n", CheckpointError, "the tokenizer in .* cannot be read"),
         ('{"a": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),
         ('{"a": 0, "b": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),

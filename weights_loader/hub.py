@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
-from weights_loader.tensors import CheckpointError
+from weights_loader.reading import CheckpointError
 
 TIMEOUT_SECONDS = 10  # how long to wait for an answer from the hub
 LOCAL_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}  # not the network's fault
