@@ -3,7 +3,9 @@
 import math
 from dataclasses import asdict, dataclass, fields
 
-from minigpt.checks import MAX_INTEGER, is_id, is_integer, is_number, require_type, shown
+import numpy as np
+
+from minigpt.checks import MAX_INTEGER, is_id, is_integer, is_number, is_one_of, require, require_type, shown
 
 ACTIVATION_FUNCTIONS = ("gelu_new", "gelu", "relu")
 # GPT-2 xl has 1.6e9 parameters in 48 layers. A configuration beyond these limits is a mistake, and is refused before
@@ -36,6 +38,9 @@ class GPT2Config:
     pad_token_id: int | None = None
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # products of np.int8 would overflow
+                object.__setattr__(self, name, value.item())
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             _require(_is_size(getattr(self, name)), name, self, "a positive integer")
         _require(all(map(is_id, self.eos_token_ids)), "eos_token_id", self, "an id, a list of ids or null")
@@ -50,7 +55,7 @@ class GPT2Config:
             if field.type is bool:
                 _require(isinstance(getattr(self, field.name), bool), field.name, self, "true or false")
         _require(
-            self.activation_function in ACTIVATION_FUNCTIONS,
+            is_one_of(self.activation_function, ACTIVATION_FUNCTIONS),
             "activation_function",
             self,
             f"one of {', '.join(ACTIVATION_FUNCTIONS)}",
@@ -174,8 +179,7 @@ class GPT2Config:
 
 
 def _require(condition, name, config, expected):
-    if not condition:
-        raise ValueError(f"{name} must be {expected}, not {shown(getattr(config, name))}")
+    require(condition, name, getattr(config, name), expected)
 
 
 def _is_size(value):

@@ -13,7 +13,7 @@ import numpy as np
 
 import weights_loader
 from minigpt.bundled import bundled_folder
-from minigpt.checks import is_integer
+from minigpt.checks import is_integer, list_of, require_bool, require_integer, require_path, require_text, shown
 from minigpt.files import write_file
 from minigpt.tokenizer_files import read_backend
 from weights_loader import CheckpointError, checkpoint_errors
@@ -58,6 +58,11 @@ class Tokenizer:
         """Make a tokenizer whose tokens are these characters, in sorted order."""
         import tokenizers
 
+        characters = (
+            list(characters) if isinstance(characters, str) else list_of("characters", characters, "characters")
+        )
+        for character in characters:
+            require_text("characters", character)
         backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(sorted(characters))}))
         backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
         backend.decoder = tokenizers.decoders.Fuse()
@@ -77,7 +82,7 @@ class Tokenizer:
         if isinstance(text, str):
             ids = self.encode(text, add_special_tokens)
             return {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        rows = [self.encode(each, add_special_tokens) for each in text]
+        rows = [self.encode(each, add_special_tokens) for each in list_of("text", text, "a str or a list of texts")]
         return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
 
     @property
@@ -105,14 +110,14 @@ class Tokenizer:
         none in GPT-2). Raises ValueError for a character that a tokenizer of characters does not have, TypeError for
         what is no text.
         """
-        if not isinstance(text, str):
+        if isinstance(text, list | tuple):
             raise TypeError(f"text must be a str, not {type(text).__name__}; tokenizer([...]) takes several texts")
+        require_text("text", text)
+        require_bool("add_special_tokens", add_special_tokens)
         try:
             with checkpoint_errors("the tokenizer's files may be damaged: this text cannot be encoded"):
                 return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
         except CheckpointError as error:
-            if isinstance(error.__cause__, UnicodeError):  # half a surrogate pair
-                raise ValueError(f"the text has no UTF-8: {error.__cause__}") from error
             unknown = next((c for c in text if self.backend.token_to_id(c) is None), None)
             if "[UNK]" not in str(error) or unknown is None:
                 raise
@@ -124,12 +129,17 @@ class Tokenizer:
         Raises ValueError for what is no id of this vocabulary.
         """
         ids = self._checked_ids(ids)
+        require_bool("skip_special_tokens", skip_special_tokens)
         with checkpoint_errors("the tokenizer's files may be damaged: these ids cannot be decoded"):
             return self.backend.decode(ids, skip_special_tokens=skip_special_tokens)
 
+    def token_text(self, token_id: int) -> str:
+        """Return the text of one id; for an id without a token, as a padded vocabulary has, ""."""
+        return self.backend.decode([int(token_id)], skip_special_tokens=False)
+
     def batch_decode(self, rows: np.ndarray | Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return the texts of several rows of ids, [N, T] or a list of lists."""
-        return [self.decode(row, skip_special_tokens) for row in rows]
+        return [self.decode(row, skip_special_tokens) for row in list_of("rows", rows, "several rows of ids")]
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> str | list[str]:
         """Return an id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ), or several.
@@ -141,17 +151,18 @@ class Tokenizer:
 
     def _checked_ids(self, ids):
         """Return ids as a list of ints. Raises ValueError unless each is in the vocabulary."""
-        ids = [ids] if is_integer(ids) else list(ids)
+        ids = [ids] if is_integer(ids) else list_of("ids", ids, "an id or a list of ids")
         for i in ids:
             if not is_integer(i):
-                hint = "; batch_decode takes several rows" if np.ndim(i) else ""
-                raise ValueError(f"ids must be integers, not {i!r}{hint}")
+                hint = "; batch_decode takes several rows" if isinstance(i, list | tuple | np.ndarray) else ""
+                raise ValueError(f"ids must be integers, not {shown(i)}{hint}")
             if not 0 <= i < 2**32 or self.backend.id_to_token(int(i)) is None:
-                raise ValueError(f"the vocabulary of {len(self)} tokens has no id {i}")
+                raise ValueError(f"ids: the vocabulary of {len(self)} tokens has no id {shown(i)}")
         return [int(i) for i in ids]
 
     def token_id(self, piece: str) -> int | None:
         """Return the id of an entry of the vocabulary, or None."""
+        require_text("piece", piece)
         return self.backend.token_to_id(piece)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -160,6 +171,7 @@ class Tokenizer:
         tokenizer_config.json tells transformers to take it as it is: by the model's kind, it would expect byte-level
         BPE, and give other ids for any other tokenizer.
         """
+        require_path("folder", folder)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if self.eos_token_id is not None:
             config["eos_token"] = "<|endoftext|>"
@@ -195,6 +207,7 @@ class TextStream:
 
     def add(self, token_id: int) -> str:
         """Return the text that this id completes; "" while a character is incomplete."""
+        require_integer("token_id", token_id, 0, 2**32 - 1)
         self.ids.append(int(token_id))
         text = self.stream.step(self.backend, self.ids[-1]) or ""
         if text:

@@ -179,7 +179,7 @@ def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
         return continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\n", max_new_tokens=30, stop=stop)[0].text
 
     assert text("lord") == text(["lord"]) != text(list("lord"))
-    with pytest.raises(ValueError, match="a stop text must not be empty"):
+    with pytest.raises(ValueError, match="stop must be a text or a list of texts, none of them empty"):
         text([""])
 
 

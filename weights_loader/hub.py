@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
-from weights_loader.reading import CheckpointError
+from weights_loader.reading import CheckpointError, checkpoint_errors
 
 TIMEOUT_SECONDS = 10  # how long to wait for an answer from the hub
 LOCAL_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}  # not the network's fault
@@ -69,8 +69,10 @@ def locate_tokenizer(name: str | os.PathLike, revision: str | None = None, local
 
 def _locate(name, revision, local_files_only, required_files):
     """Return the folder that has all the files that required_files(names, source) picks from a source's file names."""
-    folder = Path(name).expanduser()
-    if str(name) and folder.is_dir():
+    with checkpoint_errors(f"{name} is no name of a folder"):  # it may be too long for one
+        folder = Path(name).expanduser()
+        is_folder = str(name) and folder.is_dir()
+    if is_folder:
         required_files([path.name for path in folder.iterdir()], folder)
         return folder
     name = str(name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minigpt.bundled import DEFAULT_MODEL
+from minigpt.checks import list_texts, require_path, require_type
 from minigpt.config import GPT2Config
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.search import generate, stream
@@ -98,9 +99,7 @@ def continue_text(
     stop: strings before which the text ends. An empty prompt becomes the model's beginning-of-text token. With
     streaming, the list has one Continuation, which computes while you iterate over it. assistant_model: see generate.
     """
-    stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    if "" in stop:
-        raise ValueError("a stop text must not be empty")
+    stop = list_texts("stop", stop)
     prompt_ids = encode_prompt(tokenizer, prompt, model.config)
     unused = ids_without_a_token(tokenizer, model.config)
     if unused:
@@ -160,10 +159,13 @@ def generate_text(
     stays loaded for the next call. assistant_model: the name of a smaller one, which drafts.
     options: stop, and the fields of GenerationConfig, such as do_sample=False.
     """
+    require_type("prompt", prompt, (str, list, tuple), "a text or a list of texts")
+    require_path("model", model)
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
     if options.get("max_new_tokens") is None:
         options["max_length"] = max_length
     if assistant_model is not None:
+        require_path("assistant_model", assistant_model)
         options["assistant_model"] = _load_assistant(assistant_model)
     sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}
     options = {"do_sample": True, **sampling, **options}
