@@ -52,7 +52,8 @@ def main():
     except click.NoSuchOption as error:
         is_text = not re.fullmatch(r"--[a-z][a-z-]*", error.option_name)
         _exit_with(
-            error.format_message() + " A text that begins with - goes behind --, as in: -- '-5 degrees'" * is_text
+            error.format_message().removesuffix(".")
+            + ". A text that begins with - goes behind --, as in: -- '-5 degrees'" * is_text
         )
     except click.ClickException as error:
         _exit_with(error.format_message())
