@@ -152,7 +152,7 @@ def _read_chunks(text_or_path):
         return
     require_path("text_or_path", text_or_path)
     try:
-        with Path(text_or_path).open(encoding="utf-8", newline="") as file:  # newline="" keeps \r\n as it is
+        with Path(text_or_path).open(encoding="utf-8-sig", newline="") as file:  # newline="" keeps \r\n as it is
             while chunk := file.read(READ_SIZE):
                 yield chunk
     except UnicodeDecodeError as error:

@@ -54,8 +54,8 @@ class Tokenizer:
         return tokenizer
 
     @classmethod
-    def of_characters(cls, characters: Iterable[str]) -> "Tokenizer":
-        """Make a tokenizer whose tokens are these characters, in sorted order."""
+    def of_characters(cls, characters: Iterable[str], special_tokens: Iterable[str] = ()) -> "Tokenizer":
+        """Make a tokenizer whose tokens are these characters, in sorted order, and then the special tokens."""
         import tokenizers
 
         characters = (
@@ -66,6 +66,7 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(sorted(characters))}))
         backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
         backend.decoder = tokenizers.decoders.Fuse()
+        backend.add_special_tokens(list_of("special_tokens", special_tokens, "a list of texts"))
         return cls(backend)
 
     def __len__(self) -> int:

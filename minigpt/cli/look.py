@@ -59,9 +59,11 @@ def info(model, offline, as_json):
 @json_option
 def tokenize(text, model, offline, as_json):
     """Show the tokens of TEXT ("-" reads it from standard input): the id and the vocabulary entry of each."""
+    from minigpt.training.pieces import chunks_of, cut_up
+
     text = read_prompt(text)
     tokenizer = load_tokenizer(model, offline=offline)
-    ids = tokenizer.encode(text)
+    ids = [i for piece in cut_up(chunks_of(text), tokenizer) for i in tokenizer.encode(piece)]
     if as_json:
         print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids)})
         return
