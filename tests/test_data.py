@@ -78,7 +78,8 @@ def test_a_line_without_spaces_comes_in_pieces(tmp_path, gpt2_tokenizer, kind, t
         tokenizer = Tokenizer.from_pretrained(tmp_path)
     (tmp_path / "text").write_text(text, encoding="utf-8")
     pieces = list(text_pieces(tmp_path / "text", tokenizer))
-    assert "".join(pieces) == text and len(pieces) > 3 and max(map(len, pieces)) <= 5 * PIECE_BYTES
+    assert "".join(pieces) == text and max(map(len, pieces)) <= 5 * PIECE_BYTES
+    assert len(pieces) > 3 or kind == "after a space"
     ids, expected = [i for piece in pieces for i in tokenizer.encode(piece)], tokenizer.encode(text)
     if kind == "after a space":  # every piece gets one where nothing else is possible
         assert abs(len(ids) - len(expected)) <= 2 * len(pieces)

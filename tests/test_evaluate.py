@@ -9,8 +9,8 @@ import pytest
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.ops.threads import set_threads
 from minigpt.training.data import end_of_text
-from minigpt.training.pieces import text_pieces
 from minigpt.training.evaluate import evaluate
+from minigpt.training.pieces import text_pieces
 
 
 @pytest.fixture(autouse=True, scope="module")

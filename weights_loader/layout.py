@@ -35,6 +35,7 @@ def weight_files(names, source):
     what was found instead.
     """
     names = set(names)
+    _refuse_adapters(names, source)
     whole = [name for name in (WEIGHTS, INT8_WEIGHTS, INT4_WEIGHTS) if name in names]
     if whole:
         weights = whole[:1]
@@ -54,9 +55,18 @@ def weight_files(names, source):
 
 def config_files(names, source):
     """Return the name of the configuration file, see weight_files. Raises CheckpointError."""
+    _refuse_adapters(names, source)
     if CONFIG not in names:
         raise CheckpointError(f"{source} has no {CONFIG}, which says what kind of model the tensors form")
     return [CONFIG]
+
+
+def _refuse_adapters(names, source):
+    if "adapter_config.json" in names and not {CONFIG, WEIGHTS, INDEX} & set(names):
+        raise CheckpointError(
+            f"{source} has LoRA adapters, which change another model, and no model. Where peft is installed, apply "
+            "them: AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER)"
+        )
 
 
 def tokenizer_files(names, source):

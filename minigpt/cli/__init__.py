@@ -58,7 +58,9 @@ def main():
     except click.ClickException as error:
         _exit_with(error.format_message())
     except ImportError as error:
-        _exit_with(f"{error}: install it, or leave out the option that needs it; --ops plain needs no Numba")
+        _exit_with(
+            f"{error}: install what is missing, or leave out the option that needs it; --ops plain needs no Numba"
+        )
     except MemoryError as error:
         _exit_with(f"not enough memory: {error}")
     except (ValueError, OSError) as error:
