@@ -197,14 +197,12 @@ class TextStream:
         self.backend = backend
         self.skip_special_tokens = skip_special_tokens
         self.stream = DecodeStream(skip_special_tokens=skip_special_tokens)
-        self.ids = []
-        self.length = 0  # of the text returned so far
+        self.context, self.ids = [], []  # the ids of the last text returned, and those since: no others are kept
         self.shown_early = ""
         for token_id in after:
             self.add(token_id)
         # The end of the earlier text may look like half a character. The stream holds it back, but it has been shown.
         self.shown_early = self.finish()
-        self.length += len(self.shown_early)
 
     def add(self, token_id: int) -> str:
         """Return the text that this id completes; "" while a character is incomplete."""
@@ -213,9 +211,13 @@ class TextStream:
         text = self.stream.step(self.backend, self.ids[-1]) or ""
         if text:
             text, self.shown_early = text.removeprefix(self.shown_early), ""
-        self.length += len(text)
+            self.context, self.ids = self.ids, []
         return text
 
     def finish(self) -> str:
         """Return the rest of the text: bytes that no id completed, as U+FFFD."""
-        return self.backend.decode(self.ids, skip_special_tokens=self.skip_special_tokens)[self.length :]
+        before, whole = (
+            self.backend.decode(ids, skip_special_tokens=self.skip_special_tokens)
+            for ids in (self.context, self.context + self.ids)
+        )
+        return whole[len(before) :].removeprefix(self.shown_early)

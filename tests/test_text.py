@@ -1,5 +1,9 @@
 """From text to text: continuations, stop strings, generate_text."""
 
+import itertools
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +89,17 @@ def test_half_a_character_at_the_end(shakespeare_tokenizer):
     ids = shakespeare_tokenizer.encode("a🤖")
     c = Continuation(shakespeare_tokenizer, [], ids[:-1], [])
     assert list(c)[-1] == "\ufffd" and c.text == "a\ufffd"
+
+
+def test_a_long_text_takes_little_memory(shakespeare_tokenizer):
+    n, ids = 30_000, shakespeare_tokenizer.encode("What light through yonder window breaks? ")
+    continued = Continuation(shakespeare_tokenizer, [], itertools.islice(itertools.cycle(ids), n), [])
+    tracemalloc.start()
+    for _ in continued:
+        pass
+    used = tracemalloc.get_traced_memory()[0] - sys.getsizeof(continued.text)
+    tracemalloc.stop()
+    assert len(continued.ids) == n and used < 12 * n  # 8 bytes an id, and what an array has in reserve
 
 
 def test_streaming_and_not_are_the_same(shakespeare, shakespeare_tokenizer):

@@ -1,5 +1,6 @@
 """From text to text: prompts in, continuations out, complete or in chunks as they are generated."""
 
+from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,9 +29,14 @@ class Continuation:
         self.stop = stop
         self.decoder = tokenizer.text_stream(after=prompt_ids)
         self.text = ""
-        self.ids = []
+        self._ids = array("q")  # a list would take four times the memory
         self.finish_reason = "length"
         self._chunks = self._decode_chunks()
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that were read so far."""
+        return self._ids.tolist()
 
     def __iter__(self) -> Iterator[str]:
         return self._chunks
@@ -38,7 +44,7 @@ class Continuation:
     def _decode_chunks(self):
         held = ""  # decoded, but possibly the beginning of a stop string
         for token_id in self.new_ids:
-            self.ids.append(int(token_id))
+            self._ids.append(int(token_id))
             held += self.decoder.add(token_id)
             stops = [held.find(s) for s in self.stop if s in held]
             if stops:
