@@ -25,9 +25,8 @@ def write_tokens(paths, tokenizer, separator, out):
                 if number and separator is not None:
                     file.write(np.array([separator], dtype))
                 for piece in text_pieces(path, tokenizer):
-                    file.write(
-                        np.array(_encode(tokenizer, piece, path), dtype)
-                    )  # unlike ndarray.tofile, it says that a disk is full
+                    ids = np.array(_encode(tokenizer, piece, path), dtype)
+                    file.write(ids)  # unlike ndarray.tofile, it says that a disk is full
 
     write_file(out, write)
 
