@@ -121,7 +121,7 @@ def read_parameters(
     before anything is read if the files do not hold these names and shapes.
     """
     folder = Path(folder)
-    with checkpoint_errors(f"{folder} cannot be read"):
+    with checkpoint_errors(str(folder)):
         return _read_parameters(folder, shapes, convert)
 
 

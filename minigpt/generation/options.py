@@ -11,6 +11,7 @@ from minigpt.config import GPT2Config
 
 FROM_CONFIG = "config"  # in place of an id: take it from the model's configuration
 DEFAULT_NEW_TOKENS = 20
+MAX_SEQUENCES = 10**5  # of beams or texts: more would exhaust the memory of any machine
 SEQUENCES = (list, tuple, np.ndarray)
 # Arguments of generate that are no options of a GenerationConfig.
 ARGUMENTS = (
@@ -87,6 +88,7 @@ class GenerationConfig:
             require_integer("max_length", self.max_length, 1)
         for name in ("num_beams", "num_return_sequences", "max_matching_ngram_size"):
             require_integer(name, getattr(self, name), 1)
+            self._require(name, getattr(self, name) <= MAX_SEQUENCES, f"at most {MAX_SEQUENCES:,}")
         if self.prompt_lookup_num_tokens is not None:
             require_integer("prompt_lookup_num_tokens", self.prompt_lookup_num_tokens, 1)
         # Beyond these bounds float32 overflows; no sensible value comes near them.
