@@ -17,7 +17,7 @@ _MODULES = {
     "Trace": "minigpt.trace",
     "generate_text": "minigpt.generation.text",
     "step": "minigpt.looking.stepping",
-    "CheckpointError": "weights_loader.tensors",
+    "CheckpointError": "weights_loader.reading",
     "ops": "minigpt.ops",
 }
 __all__ = list(_MODULES)

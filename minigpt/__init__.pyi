@@ -8,6 +8,6 @@ from minigpt.looking.stepping import step as step
 from minigpt.run import ContextLengthError as ContextLengthError
 from minigpt.tokenizer import Tokenizer as Tokenizer
 from minigpt.trace import Trace as Trace
-from weights_loader.tensors import CheckpointError as CheckpointError
+from weights_loader.reading import CheckpointError as CheckpointError
 
 __version__: str

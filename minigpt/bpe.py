@@ -21,7 +21,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from unicodedata import category
 
-from minigpt.checks import is_integer
+from minigpt.checks import is_integer, is_one_of, list_of, require, require_path, require_text, shown
 from minigpt.files import write_file
 from minigpt.tokenizer import Tokenizer
 
@@ -68,7 +68,7 @@ def pre_tokens(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Ite
 
     Special tokens stay whole; where several begin, the longest wins. Only as much of the text is held back as later
     chunks can change: a word may continue, "'" may become "'ll", "<|end" a special token. Raises ValueError for a
-    chunk that is not text.
+    chunk that is not text (TypeError if it is no str).
     """
     word, no_match = pre_token_pattern(), "(?!)"
     complete = "|".join(re.escape(s) for s in sorted(special_tokens, key=len, reverse=True)) or no_match
@@ -96,22 +96,19 @@ def pre_tokens(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Ite
         text = text[start:]
 
 
-def _checked_text(text):
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a str, not {type(text).__name__}")
-    if surrogate := re.search("[\ud800-\udfff]", text):
-        raise ValueError(
-            f"U+{ord(surrogate[0]):X} at character {surrogate.start()} is half a surrogate pair, which has no UTF-8"
-        )
+def _checked_text(text, name="text"):
+    require_text(name, text)
     return text
 
 
 def _checked_special_tokens(special_tokens):
-    special_tokens = [special_tokens] if isinstance(special_tokens, str) else list(dict.fromkeys(special_tokens or ()))
-    for special in special_tokens:
-        if len(_checked_text(special).encode()) < 2:
+    if special_tokens is None or isinstance(special_tokens, str):
+        special_tokens = [special_tokens] if special_tokens else []
+    texts = list_of("special_tokens", special_tokens, "a list of texts")
+    for special in texts:
+        if len(_checked_text(special, "special_tokens").encode()) < 2:
             raise ValueError(f"a special token must have at least two bytes (each byte is a token), not {special!r}")
-    return special_tokens
+    return list(dict.fromkeys(texts))
 
 
 def train_bpe(
@@ -135,7 +132,8 @@ def train_bpe(
     tokens = [*(special.encode() for special in special_tokens), *SINGLE_BYTES]
     if not is_integer(vocab_size) or vocab_size < len(tokens):
         smallest = f"{len(tokens)} (256 bytes, {len(special_tokens)} special tokens)"
-        raise ValueError(f"vocab_size must be an integer, at least {smallest}, not {vocab_size!r}")
+        raise ValueError(f"vocab_size must be an integer, at least {smallest}, not {shown(vocab_size)}")
+    require(is_one_of(ties, ("bytes", "tokenizers")), "ties", ties, '"bytes" or "tokenizers"')
     counts = Counter()
     for each in text_or_path if isinstance(text_or_path, list) else [text_or_path]:
         counts.update(pre_tokens(_read_chunks(each), special_tokens))
@@ -152,8 +150,9 @@ def _read_chunks(text_or_path):
             raise ValueError(f"{text_or_path!r} is a file: give pathlib.Path({text_or_path!r}) to read it")
         yield text_or_path
         return
+    require_path("text_or_path", text_or_path)
     try:
-        with Path(text_or_path).open(encoding="utf-8", newline="") as file:  # newline="" keeps \r\n as it is
+        with Path(text_or_path).open(encoding="utf-8-sig", newline="") as file:  # newline="" keeps \r\n as it is
             while chunk := file.read(READ_SIZE):
                 yield chunk
     except UnicodeDecodeError as error:
@@ -167,8 +166,6 @@ def learn_merges(counts, n_merges, ties="bytes"):
     counted once and then corrected: counting all words again for every merge would give the same result, hundreds of
     times slower.
     """
-    if ties not in ("bytes", "tokenizers"):
-        raise ValueError(f'ties must be "bytes" or "tokenizers", not {ties!r}')
     words = [[bytes([byte]) for byte in word] for word in counts]
     word_counts = list(counts.values())
     pair_counts, words_with = Counter(), defaultdict(set)
@@ -243,8 +240,12 @@ class BPE:
         merges: Iterable[tuple[bytes, bytes]],
         special_tokens: Iterable[str] | None = None,
     ):
+        is_valid = isinstance(vocab, dict) and all(is_integer(i) and isinstance(b, bytes) for i, b in vocab.items())
+        require(is_valid, "vocab", vocab, "a dict of bytes by id")
         self.vocab = dict(vocab)
-        self.merges = [tuple(pair) for pair in merges]
+        self.merges = [tuple(list_of("merges", pair, "pairs of bytes")) for pair in list_of("merges", merges, "pairs")]
+        is_valid = all(len(pair) == 2 and all(isinstance(part, bytes) for part in pair) for pair in self.merges)
+        require(is_valid, "merges", merges, "pairs of bytes")
         self.ids = {token: i for i, token in self.vocab.items()}
         self.rank = {pair: rank for rank, pair in enumerate(self.merges)}
         self.cache = {}
@@ -315,10 +316,13 @@ class BPE:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD."""
+        ids = list_of("ids", ids, "a list of ids")
+        for i in ids:
+            require(is_integer(i), "ids", i, "integers")
         try:
             return b"".join([self.vocab[int(i)] for i in ids]).decode(errors="replace")
         except KeyError as error:
-            raise ValueError(f"there is no id {error} in this vocabulary of {len(self)} tokens") from None
+            raise ValueError(f"ids: there is no id {error} in this vocabulary of {len(self)} tokens") from None
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> "BPE":

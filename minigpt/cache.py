@@ -1,11 +1,15 @@
 """The keys and values of earlier tokens, kept so that a new token does not compute the whole text again."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from minigpt.checks import require, require_integer, require_type, shown
 from minigpt.config import GPT2Config
 
 CACHE_DTYPES = ("float16", "float32", "float64")
+MAX_NUMBERS = 10**12  # in a cache: 4 TB
 
 
 class KVCache:
@@ -26,8 +30,11 @@ class KVCache:
         max_length: int | None = None,
         dtype: DTypeLike = "float32",
     ):
+        require_type("config", config, GPT2Config, "a GPT2Config")
         self.config = config
         self.max_length = config.n_positions if max_length is None else max_length
+        require_integer("max_length", self.max_length, 1)
+        require_integer("batch_size", batch_size, 1)
         self.dtype = checked_dtype(dtype)
         self.length = 0
         self.padding = None
@@ -35,9 +42,12 @@ class KVCache:
 
     def _allocate(self, batch_size):
         c = self.config
+        shape = (2, c.n_layer, batch_size, c.n_head, self.max_length, c.head_size)
+        if math.prod(shape) + batch_size**2 > MAX_NUMBERS:
+            raise ValueError(f"batch_size = {batch_size} and max_length = {self.max_length} are too much for a cache")
         self.shared = np.zeros((batch_size, batch_size), int)  # length of the prefix that sequences i and j share
         # np.empty: memory that no token fills is never touched, so it costs nothing.
-        self.k, self.v = np.empty((2, c.n_layer, batch_size, c.n_head, self.max_length, c.head_size), self.dtype)
+        self.k, self.v = np.empty(shape, self.dtype)
 
     @property
     def batch_size(self) -> int:
@@ -78,6 +88,7 @@ class KVCache:
 
     def crop(self, length: int):
         """Forget all tokens after the first `length`, as if they had never been appended."""
+        require_integer("length", length, 0)
         self.length = min(self.length, length)
         self.shared = np.minimum(self.shared, self.length)
 
@@ -87,7 +98,13 @@ class KVCache:
 
     def select(self, rows: ArrayLike):
         """Continue with sequence rows[i] as sequence i. Rows may repeat, as beams do, and may change the batch size."""
-        rows = np.asarray(rows)
+        given = rows
+        try:
+            rows = np.asarray(rows)
+        except ValueError:  # lists of different lengths
+            rows = np.empty(())
+        is_valid = rows.ndim == 1 and rows.dtype.kind in "iu" and ((rows >= 0) & (rows < self.batch_size)).all()
+        require(is_valid, "rows", given, f"places of sequences, from 0 to {self.batch_size - 1}")
         if self.padding is not None:
             self.padding = self.padding[rows]
         shared = self.shared
@@ -115,8 +132,8 @@ def checked_dtype(dtype):
     """Return the dtype of a cache as a NumPy dtype. Raises ValueError for one that a cache cannot have."""
     try:
         name = np.dtype(dtype).name
-    except TypeError:  # NumPy knows no such dtype
+    except (TypeError, ValueError):  # NumPy knows no such dtype
         name = None
     if name not in CACHE_DTYPES:
-        raise ValueError(f"the dtype of a cache must be {', '.join(CACHE_DTYPES)}, not {dtype!r}")
+        raise ValueError(f"the dtype of a cache must be {', '.join(CACHE_DTYPES)}, not {shown(dtype)}")
     return np.dtype(name)

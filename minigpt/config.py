@@ -3,7 +3,9 @@
 import math
 from dataclasses import asdict, dataclass, fields
 
-from minigpt.checks import is_integer, is_number
+import numpy as np
+
+from minigpt.checks import MAX_INTEGER, is_id, is_integer, is_number, is_one_of, require, require_type, shown
 
 ACTIVATION_FUNCTIONS = ("gelu_new", "gelu", "relu")
 # GPT-2 xl has 1.6e9 parameters in 48 layers. A configuration beyond these limits is a mistake, and is refused before
@@ -36,13 +38,16 @@ class GPT2Config:
     pad_token_id: int | None = None
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # products of np.int8 would overflow
+                object.__setattr__(self, name, value.item())
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-            _require(is_integer(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive integer")
-        _require(all(map(is_integer, self.eos_token_ids)), "eos_token_id", self, "an id, a list of ids or null")
+            _require(_is_size(getattr(self, name)), name, self, "a positive integer")
+        _require(all(map(is_id, self.eos_token_ids)), "eos_token_id", self, "an id, a list of ids or null")
         for name in ("bos_token_id", "pad_token_id"):
-            _require(getattr(self, name) is None or is_integer(getattr(self, name)), name, self, "an id or null")
+            _require(getattr(self, name) is None or is_id(getattr(self, name)), name, self, "an id or null")
         inner = self.n_inner
-        _require(inner is None or (is_integer(inner) and inner > 0), "n_inner", self, "a positive integer or null")
+        _require(inner is None or _is_size(inner), "n_inner", self, "a positive integer or null")
         for name in ("layer_norm_epsilon", "initializer_range"):
             value = getattr(self, name)
             _require(is_number(value) and 0 < value < math.inf, name, self, "a positive number")
@@ -50,7 +55,7 @@ class GPT2Config:
             if field.type is bool:
                 _require(isinstance(getattr(self, field.name), bool), field.name, self, "true or false")
         _require(
-            self.activation_function in ACTIVATION_FUNCTIONS,
+            is_one_of(self.activation_function, ACTIVATION_FUNCTIONS),
             "activation_function",
             self,
             f"one of {', '.join(ACTIVATION_FUNCTIONS)}",
@@ -75,10 +80,8 @@ class GPT2Config:
 
         folder = bundled_folder(name) or weights_loader.locate_config(name, revision, local_files_only)
         values = weights_loader.read_config(folder)
-        try:
+        with weights_loader.checkpoint_errors(f"{folder}: config.json"):
             return cls.from_dict(values)
-        except ValueError as error:
-            raise weights_loader.CheckpointError(f"{folder}: config.json: {error}") from error
 
     @classmethod
     def from_dict(cls, values):
@@ -86,15 +89,16 @@ class GPT2Config:
 
         Raises ValueError for a setting that could change the result and that minigpt does not know.
         """
+        require_type("values", values, dict, "the dict of a config.json")
         kind = values.get("model_type", "gpt2")
         if kind != "gpt2":
-            raise ValueError(f"this is a model of type {kind!r}, not a GPT-2")
+            raise ValueError(f"this is a model of type {shown(kind)}, not a GPT-2")
         known = {field.name for field in fields(cls)}
         for name, value in values.items():
             # A setting that is empty, false or null is switched off.
             if value and name not in known and name not in SETTINGS_WITHOUT_EFFECT:
                 raise ValueError(
-                    f"unknown setting {name!r}: {value!r}; minigpt does not honour it. "
+                    f"unknown setting {shown(name)}: {shown(value)}; minigpt does not honour it. "
                     "If it does not change the model's output, delete it from the file"
                 )
         return cls(**{name: value for name, value in values.items() if name in known})
@@ -175,8 +179,11 @@ class GPT2Config:
 
 
 def _require(condition, name, config, expected):
-    if not condition:
-        raise ValueError(f"{name} must be {expected}, not {getattr(config, name)!r}")
+    require(condition, name, getattr(config, name), expected)
+
+
+def _is_size(value):
+    return is_integer(value) and 0 < value <= MAX_INTEGER
 
 
 # Settings of real config.json files that do not change what the forward pass computes: bookkeeping, dropout (which is

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from minigpt import summary
 from minigpt.bundled import bundled_folder
 from minigpt.cache import KVCache
+from minigpt.checks import require, require_bool, require_integer, require_path, require_type
 from minigpt.config import ACTIVATION_FUNCTIONS, GPT2Config
 from minigpt.generation.output import GenerateOutput
 from minigpt.generation.search import generate, stream
@@ -29,6 +30,8 @@ class GPT2:
     """
 
     def __init__(self, config: GPT2Config, params: dict, ops: str | Operations = "plain", name: str | None = None):
+        require_type("config", config, GPT2Config, "a GPT2Config")
+        require_type("params", params, dict, "a parameter tree")
         self.config = config
         self.params = params
         self.ops = choose_ops(ops, config)
@@ -43,7 +46,9 @@ class GPT2:
         ops: str | Operations = "auto",
     ) -> "GPT2":
         """Return an untrained GPT-2, with parameters drawn as in the paper. config defaults to GPT-2 small."""
-        config = config or GPT2Config()
+        config = GPT2Config() if config is None else config
+        require_type("config", config, GPT2Config, "a GPT2Config")
+        require_integer("seed", seed, 0)
         return cls(config, random_params(config, seed, checked_format(dtype)[0]), ops)
 
     @classmethod
@@ -89,6 +94,12 @@ class GPT2:
         quantized model becomes model.int8.safetensors or model.int4.safetensors, which only minigpt reads. Raises
         ValueError for numbers too large for float16.
         """
+        require_path("folder", folder)
+        require_bool("half", half)
+        is_valid = metadata is None or (
+            isinstance(metadata, dict) and all(isinstance(text, str) for item in metadata.items() for text in item)
+        )
+        require(is_valid, "metadata", metadata, "a dict of texts")
         write_params(folder, self.config, self.params, metadata, half)
 
     def with_ops(self, **functions: Callable) -> "GPT2":

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minigpt.checks import is_one_of, require
 from minigpt.ops.packed import BFloat16Matrix, Int4Matrix, Int8Matrix, PackedMatrix, transposed_copy
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -52,12 +53,7 @@ def read_params(folder, config, dtype=None, quantize=None, activations=None):
             return _as_stored(tensor)
         return _in_format(tensor.name, tensor.read("float64" if form == "float64" else "float32"), form)
 
-    try:
-        arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
-    except weights_loader.CheckpointError:
-        raise
-    except ValueError as error:
-        raise weights_loader.CheckpointError(f"{folder}: {error}") from error
+    arrays = weights_loader.read_parameters(folder, config.shapes(), convert)
     if activations:
         matrices = [array for array in arrays.values() if isinstance(array, PACKED_FORMATS[activations])]
         if not matrices:
@@ -93,14 +89,12 @@ def write_params(folder, config, params, metadata=None, half=False):
 def checked_format(dtype, quantize=None, activations=None):
     """Return dtype, by its name or None, and quantize, if the three can be combined. Raises ValueError."""
     name = dtype if dtype is None else str(getattr(dtype, "__name__", dtype))  # "float32", np.float32, np.dtype(...)
-    if name not in (None, *DTYPES):
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
-    if quantize not in (None, *QUANTIZED):
-        raise ValueError(f"quantize must be None, {' or '.join(QUANTIZED)}, not {quantize!r}")
+    require(name in (None, *DTYPES), "dtype", name, f"one of {', '.join(DTYPES)}")
+    require(is_one_of(quantize, (None, *QUANTIZED)), "quantize", quantize, f"None, {' or '.join(QUANTIZED)}")
     if quantize and name not in (None, "float32"):  # integers are computed in float32
         raise ValueError(f"quantize and dtype say different things: choose {quantize} or {name}")
-    if activations not in (None, *ACTIVATIONS):
-        raise ValueError(f"activations must be None, {' or '.join(ACTIVATIONS)}, not {activations!r}")
+    is_valid = is_one_of(activations, (None, *ACTIVATIONS))
+    require(is_valid, "activations", activations, f"None, {' or '.join(ACTIVATIONS)}")
     return name, quantize
 
 

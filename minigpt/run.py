@@ -10,6 +10,8 @@ from functools import partial
 import numpy as np
 
 from minigpt.activations import activation_names
+from minigpt.cache import KVCache
+from minigpt.checks import require, require_bool, require_type
 from minigpt.model import attention
 from minigpt.ops import formulas, plain
 from minigpt.ops.operations import untapped
@@ -86,12 +88,19 @@ class Run:
     def begin(cls, model, shape, attention_mask=None, cache=None, trace=None, edit=None, last_only=False):
         """Return the run of model(ids, ...) for ids of shape [B, T]. Raises ContextLengthError, ValueError."""
         config, (B, T) = model.config, shape
+        require_type("cache", cache, KVCache | None, "a KVCache")
         padding = left_padding(attention_mask, shape)
         n_tokens = T if cache is None else cache.length + T
         if n_tokens > config.n_positions:
             raise ContextLengthError(
                 f"{n_tokens} tokens, but the model has {config.n_positions} positions: shorten the text"
             )
+        if edit is not None:
+            require_type("edit", edit, dict, "a dict of functions by the names of activations")
+            for function in edit.values():
+                require(callable(function), "edit", function, "a dict of functions")
+        require_type("trace", trace, dict | None, "a dict")
+        require_bool("last_only", last_only)
         if edit or isinstance(trace, Trace):
             names = activation_names(config.n_layer)
             unknown = [*(set(edit or ()) - set(names)), *(trace.unknown(names) if isinstance(trace, Trace) else ())]
@@ -133,8 +142,7 @@ def left_padding(attention_mask, shape):
     """Return how many zeros each row of a mask [B, T] starts with: int [B], or None if no row has any."""
     if attention_mask is None:
         return None
-    mask = np.asarray(attention_mask) != 0
-    mask = mask[None] if mask.ndim == 1 else mask
+    mask = checked_mask(attention_mask)
     if mask.shape != shape:
         raise ValueError(f"attention_mask has shape {mask.shape}, the ids have {shape}")
     padding = (~mask).sum(axis=1)
@@ -143,6 +151,17 @@ def left_padding(attention_mask, shape):
             "each row of attention_mask must be zeros and then ones, at least one: padding stands at the left"
         )
     return padding if padding.any() else None
+
+
+def checked_mask(attention_mask):
+    """Return a mask as an array of bools [B, T]. Raises ValueError unless it has nothing but 0 and 1."""
+    try:
+        mask = np.asarray(attention_mask)
+    except ValueError:  # rows of different lengths
+        mask = np.empty(())
+    is_valid = mask.ndim in (1, 2) and mask.dtype.kind in "biuf" and ((mask == 0) | (mask == 1)).all()
+    require(is_valid, "attention_mask", attention_mask, "an array [B, T] of 0 and 1")
+    return np.atleast_2d(mask) != 0
 
 
 def checked_ids(ids, config):

@@ -3,6 +3,7 @@
 The library is imported inside functions: importing minigpt must stay fast.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,11 +13,17 @@ import numpy as np
 
 import weights_loader
 from minigpt.bundled import bundled_folder
-from minigpt.checks import is_integer
+from minigpt.checks import is_integer, list_of, require_bool, require_integer, require_path, require_text, shown
 from minigpt.files import write_file
+from minigpt.tokenizer_files import read_backend
+from weights_loader import CheckpointError, checkpoint_errors
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+class UnknownCharacterError(ValueError):
+    """A character of the text has no token."""
 
 
 class Tokenizer:
@@ -40,21 +47,26 @@ class Tokenizer:
         GPT-2 models). Raises weights_loader.CheckpointError.
         """
         folder = bundled_folder(name) or weights_loader.locate_tokenizer(name, revision, local_files_only)
-        try:
-            return cls(_read_backend(Path(folder)))
-        except weights_loader.CheckpointError:
-            raise
-        except Exception as error:  # the library raises plain Exception for anything wrong in a file
-            raise weights_loader.CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
+        with checkpoint_errors(f"the tokenizer in {folder} cannot be read"):
+            tokenizer = cls(read_backend(Path(folder)))
+            with contextlib.suppress(UnknownCharacterError):
+                tokenizer.decode(tokenizer.encode("a b"))  # some faults show only now
+        return tokenizer
 
     @classmethod
-    def of_characters(cls, characters: Iterable[str]) -> "Tokenizer":
-        """Make a tokenizer whose tokens are these characters, in sorted order."""
+    def of_characters(cls, characters: Iterable[str], special_tokens: Iterable[str] = ()) -> "Tokenizer":
+        """Make a tokenizer whose tokens are these characters, in sorted order, and then the special tokens."""
         import tokenizers
 
+        characters = (
+            list(characters) if isinstance(characters, str) else list_of("characters", characters, "characters")
+        )
+        for character in characters:
+            require_text("characters", character)
         backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(sorted(characters))}))
         backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
         backend.decoder = tokenizers.decoders.Fuse()
+        backend.add_special_tokens(list_of("special_tokens", special_tokens, "a list of texts"))
         return cls(backend)
 
     def __len__(self) -> int:
@@ -71,7 +83,7 @@ class Tokenizer:
         if isinstance(text, str):
             ids = self.encode(text, add_special_tokens)
             return {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        rows = [self.encode(each, add_special_tokens) for each in text]
+        rows = [self.encode(each, add_special_tokens) for each in list_of("text", text, "a str or a list of texts")]
         return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
 
     @property
@@ -99,26 +111,36 @@ class Tokenizer:
         none in GPT-2). Raises ValueError for a character that a tokenizer of characters does not have, TypeError for
         what is no text.
         """
-        if not isinstance(text, str):
+        if isinstance(text, list | tuple):
             raise TypeError(f"text must be a str, not {type(text).__name__}; tokenizer([...]) takes several texts")
+        require_text("text", text)
+        require_bool("add_special_tokens", add_special_tokens)
         try:
-            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        except Exception as error:  # the library raises plain Exception here, too
+            with checkpoint_errors("the tokenizer's files may be damaged: this text cannot be encoded"):
+                return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        except CheckpointError as error:
             unknown = next((c for c in text if self.backend.token_to_id(c) is None), None)
             if "[UNK]" not in str(error) or unknown is None:
                 raise
-            raise ValueError(f"the tokenizer has no token for the character {unknown!r}") from error
+            raise UnknownCharacterError(f"the tokenizer has no token for the character {unknown!r}") from error
 
     def decode(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
         """Return the text of ids. Bytes that are not valid UTF-8, such as half a character, become U+FFFD.
 
         Raises ValueError for what is no id of this vocabulary.
         """
-        return self.backend.decode(self._checked_ids(ids), skip_special_tokens=skip_special_tokens)
+        ids = self._checked_ids(ids)
+        require_bool("skip_special_tokens", skip_special_tokens)
+        with checkpoint_errors("the tokenizer's files may be damaged: these ids cannot be decoded"):
+            return self.backend.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def token_text(self, token_id: int) -> str:
+        """Return the text of one id; for an id without a token, as a padded vocabulary has, ""."""
+        return self.backend.decode([int(token_id)], skip_special_tokens=False)
 
     def batch_decode(self, rows: np.ndarray | Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return the texts of several rows of ids, [N, T] or a list of lists."""
-        return [self.decode(row, skip_special_tokens) for row in rows]
+        return [self.decode(row, skip_special_tokens) for row in list_of("rows", rows, "several rows of ids")]
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> str | list[str]:
         """Return an id's entry in the vocabulary, as it is written there (in byte-level BPE a space is Ġ), or several.
@@ -130,17 +152,18 @@ class Tokenizer:
 
     def _checked_ids(self, ids):
         """Return ids as a list of ints. Raises ValueError unless each is in the vocabulary."""
-        ids = [ids] if is_integer(ids) else list(ids)
+        ids = [ids] if is_integer(ids) else list_of("ids", ids, "an id or a list of ids")
         for i in ids:
             if not is_integer(i):
-                hint = "; batch_decode takes several rows" if np.ndim(i) else ""
-                raise ValueError(f"ids must be integers, not {i!r}{hint}")
+                hint = "; batch_decode takes several rows" if isinstance(i, list | tuple | np.ndarray) else ""
+                raise ValueError(f"ids must be integers, not {shown(i)}{hint}")
             if not 0 <= i < 2**32 or self.backend.id_to_token(int(i)) is None:
-                raise ValueError(f"the vocabulary of {len(self)} tokens has no id {i}")
+                raise ValueError(f"ids: the vocabulary of {len(self)} tokens has no id {shown(i)}")
         return [int(i) for i in ids]
 
     def token_id(self, piece: str) -> int | None:
         """Return the id of an entry of the vocabulary, or None."""
+        require_text("piece", piece)
         return self.backend.token_to_id(piece)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -149,6 +172,7 @@ class Tokenizer:
         tokenizer_config.json tells transformers to take it as it is: by the model's kind, it would expect byte-level
         BPE, and give other ids for any other tokenizer.
         """
+        require_path("folder", folder)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if self.eos_token_id is not None:
             config["eos_token"] = "<|endoftext|>"
@@ -173,84 +197,27 @@ class TextStream:
         self.backend = backend
         self.skip_special_tokens = skip_special_tokens
         self.stream = DecodeStream(skip_special_tokens=skip_special_tokens)
-        self.ids = []
-        self.length = 0  # of the text returned so far
+        self.context, self.ids = [], []  # the ids of the last text returned, and those since: no others are kept
         self.shown_early = ""
         for token_id in after:
             self.add(token_id)
         # The end of the earlier text may look like half a character. The stream holds it back, but it has been shown.
         self.shown_early = self.finish()
-        self.length += len(self.shown_early)
 
     def add(self, token_id: int) -> str:
         """Return the text that this id completes; "" while a character is incomplete."""
+        require_integer("token_id", token_id, 0, 2**32 - 1)
         self.ids.append(int(token_id))
         text = self.stream.step(self.backend, self.ids[-1]) or ""
         if text:
             text, self.shown_early = text.removeprefix(self.shown_early), ""
-        self.length += len(text)
+            self.context, self.ids = self.ids, []
         return text
 
     def finish(self) -> str:
         """Return the rest of the text: bytes that no id completed, as U+FFFD."""
-        return self.backend.decode(self.ids, skip_special_tokens=self.skip_special_tokens)[self.length :]
-
-
-def _read_backend(folder):
-    import tokenizers
-
-    if (folder / "tokenizer.json").exists():
-        backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        backend.no_truncation()
-        backend.no_padding()
-        return backend
-    options = _read_json(folder / "tokenizer_config.json")
-    if (folder / "vocab.json").exists():
-        backend = _byte_level_bpe(folder, options)
-        specials = ["<|endoftext|>"]
-    else:
-        backend = _word_piece(folder, options)
-        specials = ["[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]"]
-    # A special token in the text stands for itself and is never split.
-    backend.add_special_tokens([piece for piece in specials if backend.token_to_id(piece) is not None])
-    added = sorted(_read_json(folder / "added_tokens.json").items(), key=lambda item: item[1])
-    for piece, token_id in added:
-        if piece not in specials:  # adding a special token once more would make it an ordinary one
-            backend.add_tokens([piece])
-        if backend.token_to_id(piece) != token_id:
-            raise ValueError(f"added_tokens.json gives {piece!r} the id {token_id}, but the next free id is another")
-    return backend
-
-
-def _byte_level_bpe(folder, options):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    files = str(folder / "vocab.json"), str(folder / "merges.txt")
-    backend = Tokenizer(models.BPE.from_file(*files, continuing_subword_prefix="", end_of_word_suffix=""))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=options.get("add_prefix_space", False))
-    backend.decoder = decoders.ByteLevel()
-    backend.post_processor = processors.ByteLevel(trim_offsets=False)
-    return backend
-
-
-def _word_piece(folder, options):
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
-    backend = Tokenizer(models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(
-        lowercase=options.get("do_lower_case", True),
-        strip_accents=options.get("strip_accents"),
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    ends = [(piece, backend.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
-    for piece, token_id in ends:
-        if token_id is None:
-            raise ValueError(f"vocab.txt has no {piece}")
-    backend.post_processor = processors.BertProcessing(*ends)
-    backend.decoder = decoders.WordPiece()
-    return backend
-
-
-def _read_json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before, whole = (
+            self.backend.decode(ids, skip_special_tokens=self.skip_special_tokens)
+            for ids in (self.context, self.context + self.ids)
+        )
+        return whole[len(before) :].removeprefix(self.shown_early)

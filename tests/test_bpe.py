@@ -338,11 +338,11 @@ BYTES = dict(enumerate(SINGLE_BYTES))
         (lambda: train_bpe("a", 256), "vocab_size must be an integer, at least 257 (256 bytes, 1 special tokens)"),
         (lambda: train_bpe("a", "many"), "vocab_size must be an integer"),
         (lambda: train_bpe("a", 300, ties="random"), 'ties must be "bytes" or "tokenizers", not \'random\''),
-        (lambda: train_bpe("a\ud800", 300), "U+D800 at character 1 is half a surrogate pair"),
+        (lambda: train_bpe("a\ud800", 300), "text has U+D800 at character 1: half a surrogate pair"),
         (lambda: train_bpe("a", 300, ["x"]), "a special token must have at least two bytes"),
         (lambda: train_bpe(str(HELDOUT), 300), "is a file: give pathlib.Path("),
         (lambda: BPE(BYTES, []).encode("a\udc00"), "U+DC00 at character 1"),
-        (lambda: BPE(BYTES, []).encode_iterable([b"a"]).__next__(), "a text must be a str, not bytes"),
+        (lambda: BPE(BYTES, []).encode_iterable([b"a"]).__next__(), "text must be a str, not bytes"),
         (lambda: BPE(BYTES, []).decode([256]), "there is no id 256 in this vocabulary of 256 tokens"),
         (lambda: BPE(BYTES | {256: b"a"}, []), "the same bytes under two ids"),
         (lambda: BPE({0: b"a"}, []), "it needs every byte and every merge's result"),
@@ -351,7 +351,7 @@ BYTES = dict(enumerate(SINGLE_BYTES))
     ],
 )
 def test_bad_arguments(call, sentence):
-    with pytest.raises(ValueError, match=re.escape(sentence)):
+    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)):
         call()
 
 
@@ -361,7 +361,7 @@ def test_bad_files(tmp_path):
         train_bpe(tmp_path / "latin", 300)
     vocab, merges = tmp_path / "vocab.json", tmp_path / "merges.txt"
     for bad_vocab, bad_merges, error, sentence in (
-        ("[]", "", CheckpointError, "the tokenizer in .* cannot be read"),
+        ("[]", "", CheckpointError, "vocab.json must hold a JSON object, not a list"),
         ('{"a": 0}', "a b c\n", CheckpointError, "the tokenizer in .* cannot be read"),
         ('{"a": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),
         ('{"a": 0, "b": 0}', "", ValueError, "is not byte-level BPE like GPT-2's: the vocabulary lacks"),

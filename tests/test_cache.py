@@ -178,3 +178,10 @@ def test_a_mask_in_the_middle_of_a_cached_text_is_refused(model):
     model([[1, 2]], cache=cache)
     with pytest.raises(ValueError, match="belongs to the first call"):
         model([[1, 2]], cache=cache, attention_mask=[[0, 1]])
+
+
+@pytest.mark.parametrize("rows", [[9], [-1], [0.5], "a", None, [[0]], [[0], [0, 1]]])
+def test_rows_that_a_cache_does_not_have(rows):
+    cache = KVCache(TINY, 2)
+    with pytest.raises(ValueError, match="rows must be places of sequences, from 0 to 1, not"):
+        cache.select(rows)

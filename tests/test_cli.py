@@ -34,6 +34,28 @@ def test_without_the_kernels(tmp_path):
     fails_with("--ops plain needs no Numba", "generate", "Once", "--ops", "jit", env=environment)
 
 
+def test_with_a_switched_off_compiler():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "MINIGPT_OPS": ""}
+    assert run("generate", "Once", "--max-new-tokens", "3", env=environment).returncode == 0
+    fails_with("NUMBA_DISABLE_JIT switches off the compiler", "generate", "Once", "--ops", "jit", env=environment)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to one process")
+def test_ctrl_c_while_modules_are_imported():
+    code = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from minigpt.__main__ import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 130 and result.stderr == ""
+
+
 @pytest.mark.parametrize("command", [[], ["generate"], ["info"], ["tokenize"], ["bench"]])
 def test_help_imports_nothing_heavy(command):
     code = """
@@ -74,7 +96,8 @@ def test_without_arguments_there_is_help():
         ("does not exist", ["bench", "--text", "nowhere"]),
         ("Missing argument 'PROMPT'", ["generate"]),
         ("No such option", ["generate", "x", "--nonsense"]),
-        ("No such option '-5'. A text that begins with - goes behind --", ["generate", "-5 degrees"]),
+        ("-5", ["generate", "-5 degrees"]),
+        (". A text that begins with - goes behind --", ["generate", "-5 degrees"]),
         ("A text that begins with - goes behind --", ["generate", "- one"]),
         ("A text that begins with - goes behind --", ["tokenize", "--- x"]),
         ("No such command 'sing'", ["sing"]),

@@ -8,8 +8,9 @@ import pytest
 
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.ops.threads import set_threads
-from minigpt.training.data import end_of_text, text_pieces
+from minigpt.training.data import end_of_text
 from minigpt.training.evaluate import evaluate
+from minigpt.training.pieces import text_pieces
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,7 +56,7 @@ def test_tokens_that_begin_and_end_texts(tmp_path, eos, first):
 def test_bytes_are_counted_as_they_are(tmp_path, shakespeare, shakespeare_tokenizer):
     path = tmp_path / "text.txt"
     path.write_bytes("To be,\r\nor not 汉字\r\n".encode() * 50)
-    result = evaluate(shakespeare, shakespeare_tokenizer, text_pieces(path, 7))
+    result = evaluate(shakespeare, shakespeare_tokenizer, text_pieces(path, shakespeare_tokenizer, 7))
     assert result.n_bytes == path.stat().st_size
     assert result == evaluate(shakespeare, shakespeare_tokenizer, path.read_bytes().decode())
     # Without a token that begins texts the first character's bytes are not predicted, though one may be a token.

@@ -1,5 +1,6 @@
 """The real download code against a hub on the loopback interface."""
 
+import gzip
 import hashlib
 import http.server
 import json
@@ -50,6 +51,10 @@ class Hub(http.server.ThreadingHTTPServer):
         self.break_after = None  # bytes of a large file after which the connection breaks, once
         self.stay_broken = self.dead = False  # whether the network is dead from then on
         self.corrupt = self.silent = False
+        self.headers = {}  # of files, in place of the true ones
+        self.api_padding = b""  # before the true answer, which stays JSON with spaces
+        self.is_packed = False  # whether API answers are compressed
+        self.slow = ""  # "api" or "file": whose bytes come one by one
         self.vanished = set()  # files that are listed but cannot be fetched
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -89,19 +94,21 @@ class Answer(http.server.BaseHTTPRequestHandler):
         commit = COMMIT if revision == "main" else revision
         if api:
             siblings = [{"rfilename": name} for name in hub.repos[repo]]
-            return self.answer(200, json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode(), {})
+            data = hub.api_padding + json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
+            headers = {"Content-Encoding": "gzip"} if hub.is_packed else {}
+            return self.answer(200, gzip.compress(data) if hub.is_packed else data, headers, is_slow=hub.slow == "api")
         name = file[3]
         if name not in hub.repos[repo] or name in hub.vanished:
             return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         data = hub.repos[repo][name]
         large = name.endswith(".safetensors")
         etag = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(data).hexdigest()
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"} | hub.headers
         if large and hub.corrupt and self.command == "GET":
             data = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
-        self.answer(200, data, headers, break_after=hub.break_after if large else None)
+        self.answer(200, data, headers, break_after=hub.break_after if large else None, is_slow=hub.slow == "file")
 
-    def answer(self, status, data, headers, break_after=None):
+    def answer(self, status, data, headers, break_after=None, is_slow=False):
         start = 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if asked and status == 200:
@@ -121,7 +128,10 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.server.dead = self.server.stay_broken
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self.wfile.write(data[start:])
+        for byte in data[start:] if is_slow else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.1)
+        self.wfile.write(b"" if is_slow else data[start:])
 
 
 @pytest.fixture
@@ -243,6 +253,58 @@ def test_a_file_that_is_listed_but_missing(hub, run):
     assert "user/tiny lists model.safetensors, but does not deliver it" in run(load("user/tiny")).stdout
 
 
+@pytest.mark.parametrize("header", ["ETag", "X-Linked-ETag", "X-Repo-Commit"])
+@pytest.mark.parametrize("value", ["../../../../outside", '".."'])
+def test_names_that_lead_out_of_the_cache(hub, run, tmp_path, header, value):
+    hub.headers = {header: value}
+    result = run(load("user/tiny"))
+    assert f"the hub's answer has an {header} that is no name of a file" in result.stdout, result.stderr
+    cached = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
+    assert cached <= {".gitignore", "CACHEDIR.TAG"} and {path.name for path in tmp_path.iterdir()} <= {"cache"}
+
+
+def test_a_listed_name_that_leads_out_of_the_cache(hub, run, tmp_path):
+    tiny = dict(hub.repos["user/tiny"])
+    weights = tiny.pop("model.safetensors")
+    index = b'{"weight_map": {"wte.weight": "x.safetensors"}}'
+    hub.repos["user/tiny"] = tiny | {"model.safetensors.index.json": index, "../../../x.safetensors": weights}
+    assert "but not x.safetensors, which it names" in run(load("user/tiny")).stdout
+    assert "x.safetensors" not in hub.fetched() and not list(tmp_path.rglob("x.safetensors"))
+
+
+def test_an_answer_that_is_too_large(hub, run):
+    hub.api_padding = b" " * (2**26 + 1)
+    result = run(load("user/tiny"))
+    assert "CheckpointError: the hub's answer is larger than 64 MB" in result.stdout, result.stderr
+    hub.is_packed = True  # 65 kB, which unpack to as much
+    assert "CheckpointError: the hub's answer is compressed, though" in run(load("user/tiny")).stdout
+
+
+@pytest.mark.parametrize("what", ["api", "file"])
+def test_an_answer_that_comes_byte_by_byte(hub, run, what):
+    hub.slow, impatient = what, "import weights_loader.answers as a; a.PATIENCE_SECONDS = 1\n"
+    start = time.monotonic()
+    result = run(impatient + load("user/tiny"))
+    assert time.monotonic() - start < 20
+    assert re.search(r"CheckpointError: the hub sent \d+ bytes in [12] seconds", result.stdout), result.stderr
+
+
+def test_cached_files_are_verified_again(hub, run, tmp_path):
+    code = "import sys; sys.argv = ['minigpt', 'info', {!r}, '--verify']; from minigpt.cli import main; main()"
+    assert "is not in the local cache" in run(code.format("user/tiny")).stderr
+    run(load("user/tiny"))
+    found = run(code.format("user/tiny")).stdout
+    assert re.search(r"model.safetensors +1.9 MB, its sha256 is right\n", found) and "config.json" in found, found
+    (path,) = tmp_path.glob("cache/**/model.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # as a disk that forgets
+    path.write_bytes(data)
+    result = run(code.format("user/tiny"))
+    assert result.returncode == 2 and "model.safetensors arrived damaged or altered" in result.stderr, result.stderr
+    assert not list(tmp_path.glob("cache/**/model.safetensors"))
+    assert "only files of the hub have a sha256" in run(code.format(SHAKESPEARE)).stderr
+
+
 @pytest.fixture
 def large(hub, tmp_path):
     """Serve a model of 30 MB. huggingface_hub keeps what has arrived in pieces of 10 MB."""
@@ -339,6 +401,7 @@ except ValueError as error:
 
 def test_interrupted_while_verifying(hub, run, tmp_path):
     code = """
+import gzip
 import hashlib
 def interrupted(*arguments):
     raise KeyboardInterrupt

@@ -18,7 +18,7 @@ ROOMS = (
     ("minigpt.trace", "minigpt.cache", "minigpt.params", "minigpt.activations"),
     ("minigpt.config",),
     ("minigpt.ops",),
-    ("minigpt.model", "minigpt.bundled", "minigpt.checks", "minigpt.files"),
+    ("minigpt.model", "minigpt.bundled", "minigpt.checks", "minigpt.files", "minigpt.tokenizer_files"),
     ("weights_loader",),
 )
 

@@ -269,6 +269,7 @@ def test_bad_json(model, tmp_path, text, sentence):
             (["config.json", file], f"only as {file}, which minigpt does not open")
             for file in ("tf_model.h5", "flax_model.msgpack", "model.ckpt", "model.pt", "model.pth")
         ),
+        (["adapter_config.json", "adapter_model.safetensors"], "has LoRA adapters, which change another model"),
         (["model.safetensors"], "has no config.json"),
         (["config.json", "model.safetensors.index.json"], "must have a weight_map"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import transformers
 from reference import lively_model
+from transformers import TextStreamer
 from transformers_generation import TINY_CONFIG
 
 from minigpt import GenerationConfig, GPT2Config
@@ -44,7 +45,13 @@ def model():
         ({"use_cache": False}, "generation always keeps keys and values .use_cache=True.; model.ids. computes without"),
         ({"output_scores": True}, "output_scores and output_logits need return_dict_in_generate=True"),
         ({"output_scores": True, "return_dict_in_generate": True, "num_beams": 2}, "scores are kept in greedy search"),
-        ({"streamer": print, "num_beams": 2}, "a streamer cannot show beams"),
+        ({"streamer": print}, "streamer must be an object with put and end, not <built-in function print>"),
+        ({"streamer": TextStreamer(None), "num_beams": 2}, "a streamer cannot show beams"),
+        ({"eos_token_id": 2**70}, "eos_token_id must be an id, a list of ids or None"),
+        ({"top_p": 0.5j}, "top_p must be a number from 0 to 1, or None, not 0.5j"),
+        ({"epsilon_cutoff": 10**400}, "epsilon_cutoff must be a number from 0 to 1, or None, not 1000.* [.]{3} 0000"),
+        ({"attention_mask": [["a", "b"]]}, "attention_mask must be an array .B, T. of 0 and 1, not"),
+        ({"attention_mask": [[np.nan, 1.0]]}, "attention_mask must be an array .B, T. of 0 and 1, not"),
         (
             {"temperature": 0.0},
             "temperature must be a number from 1e-6 to 1e6 .greedy search is do_sample=False., not 0.0",

@@ -1,5 +1,8 @@
 """The data of a training in its folder."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from reference import SHAKESPEARE
@@ -25,6 +28,21 @@ def test_the_token_file_is_the_text(tmp_path, training_text):
     # Every place can be drawn, the last one too.
     batches = TextBatches(np.arange(20), 4, 16, 0)
     assert {row[0] for number in range(30) for row in batches.draw(number)[0]} == {0, 1, 2, 3}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_disk_that_is_full_while_tokens_are_written(tmp_path, training_text):
+    code = f"""
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+sys.argv = ["minigpt", "train", "--text", {str(training_text)!r}, "--out", {str(tmp_path / "out")!r}, "--block-size", "16"]
+from minigpt.cli import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2 and "minigpt: [Errno 27] File too large: " in result.stderr, result.stderr
+    assert "tokens.bin" in result.stderr and not list((tmp_path / "out").glob(".*"))
 
 
 def test_resuming_pairs_needs_nothing_outside_the_folder(tmp_path):

@@ -1,5 +1,9 @@
 """From text to text: continuations, stop strings, generate_text."""
 
+import itertools
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +89,17 @@ def test_half_a_character_at_the_end(shakespeare_tokenizer):
     ids = shakespeare_tokenizer.encode("a🤖")
     c = Continuation(shakespeare_tokenizer, [], ids[:-1], [])
     assert list(c)[-1] == "\ufffd" and c.text == "a\ufffd"
+
+
+def test_a_long_text_takes_little_memory(shakespeare_tokenizer):
+    n, ids = 30_000, shakespeare_tokenizer.encode("What light through yonder window breaks? ")
+    continued = Continuation(shakespeare_tokenizer, [], itertools.islice(itertools.cycle(ids), n), [])
+    tracemalloc.start()
+    for _ in continued:
+        pass
+    used = tracemalloc.get_traced_memory()[0] - sys.getsizeof(continued.text)
+    tracemalloc.stop()
+    assert len(continued.ids) == n and used < 12 * n  # 8 bytes an id, and what an array has in reserve
 
 
 def test_streaming_and_not_are_the_same(shakespeare, shakespeare_tokenizer):
@@ -179,7 +194,7 @@ def test_stop_as_one_text_or_several(shakespeare, shakespeare_tokenizer):
         return continue_text(shakespeare, shakespeare_tokenizer, "ROMEO:\n", max_new_tokens=30, stop=stop)[0].text
 
     assert text("lord") == text(["lord"]) != text(list("lord"))
-    with pytest.raises(ValueError, match="a stop text must not be empty"):
+    with pytest.raises(ValueError, match="stop must be a text or a list of texts, none of them empty"):
         text([""])
 
 

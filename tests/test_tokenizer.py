@@ -155,6 +155,58 @@ def test_added_tokens(tmp_path):
         Tokenizer.from_pretrained(tmp_path)
 
 
+def gpt2_files(folder, **files):
+    """Write GPT-2's vocab.json and merges.txt into a folder, and other files as JSON."""
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).write_bytes((GPT2_FILES / name).read_bytes())
+    for name, values in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
+def test_files_as_editors_on_windows_write_them(gpt2, tmp_path):
+    gpt2_files(tmp_path, tokenizer_config={"add_prefix_space": False}, added_tokens={"<pad>": 50257})
+    for path in list(tmp_path.iterdir()):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    text = "Hello world's  \r\n 汉字 🤖<|endoftext|>"
+    assert Tokenizer.from_pretrained(tmp_path).encode(text + "<pad>") == [*gpt2.encode(text), 50257]
+    gpt2.save_pretrained(tmp_path / "json")
+    for path in (tmp_path / "json").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert Tokenizer.from_pretrained(tmp_path / "json").encode(text) == gpt2.encode(text)
+
+
+PAD = {"content": "<pad>", "lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
+END = {"50256": {**PAD, "content": "<|endoftext|>", "special": True}}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"special_tokens_map": {"pad_token": "<pad>", "bos_token": {**PAD, "content": "<bos>", "lstrip": True}}},
+        {"special_tokens_map": {"eos_token": " the"}},
+        {"special_tokens_map": {"additional_special_tokens": ["< b >"]}, "added_tokens": {"<a>": 50258, "<pad>": 50257}},
+        {"tokenizer_config": {"added_tokens_decoder": END | {"50257": {**PAD, "special": True}}}},
+        {"tokenizer_config": {"added_tokens_decoder": END | {"50257": {**PAD, "special": False}}, "pad_token": "<pad>"}},
+        {"tokenizer_config": {"added_tokens_decoder": {**END, "50257": {**PAD, "lstrip": True}}}},
+        {"tokenizer_config": {"added_tokens_decoder": {**END, "50257": {**PAD, "rstrip": True, "special": True}}}},
+        {"tokenizer_config": {"added_tokens_decoder": {**END, "50257": {**PAD, "single_word": True}}}},
+        {"tokenizer_config": {"added_tokens_decoder": END, "mask_token": "<mask>", "image_token": "<bos>"},
+         "special_tokens_map": {"pad_token": "<pad>"}},
+        {"tokenizer_config": {"pad_token": {**PAD, "__type": "AddedToken"}, "extra_special_tokens": {"a_token": "<a>"}}},
+        {"added_tokens": {"<pad>": 50258, "<bos>": 50257}, "special_tokens_map": {"pad_token": "<pad>"}},
+    ],
+)  # fmt: skip
+def test_added_and_special_tokens_are_those_of_transformers(tmp_path, files):
+    ours, theirs = Tokenizer.from_pretrained(gpt2_files(tmp_path, **files)), GPT2Tokenizer.from_pretrained(tmp_path)
+    for token in ("<pad>", "<bos>", "<a>", "< b >", "<mask>", " the", "<|endoftext|>"):
+        for text in (f"x{token}y", f"x {token} y", f"{token}{token}", f"  {token}  z"):
+            ids = theirs.encode(text)
+            assert ours.encode(text) == ids
+            for skip in (False, True):
+                assert ours.decode(ids, skip) == theirs.decode(ids, skip_special_tokens=skip)
+
+
 @pytest.mark.parametrize("kind", ["characters", "word pieces", "bytes", "bytes after a space", "trained"])
 def test_what_is_saved_gives_the_same_ids_in_transformers(gpt2, wordpiece, tmp_path, kind):
     if kind == "bytes after a space":
@@ -273,9 +325,15 @@ def test_an_emoji_of_several_tokens_waits_until_it_is_whole(gpt2):
         ({"vocab.json": "{}"}, "has no tokenizer"),
         ({"tokenizer.json": "{"}, "the tokenizer in .* cannot be read"),
         ({"tokenizer.json": "[]"}, "the tokenizer in .* cannot be read"),
-        ({"vocab.json": "{", "merges.txt": ""}, "the tokenizer in .* cannot be read"),
+        ({"vocab.json": "{", "merges.txt": ""}, "vocab.json is not valid JSON"),
         ({"vocab.json": '{"a": 0}', "merges.txt": "#version: 0.2\na b\n"}, "the tokenizer in .* cannot be read"),
-        ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": "{"}, "the tokenizer in .* cannot be read"),
+        ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": "{"}, "tokenizer_config.json is not valid JSON"),
+        ({"vocab.txt": "[CLS]\n[SEP]\n"}, r"the tokenizer in .* cannot be read: vocab.txt has no \[UNK\]"),
+        (
+            {"vocab.json": '{"a": 2147483647}', "merges.txt": ""},
+            "has the number 2147483647; ids .* may be at most 10,000",
+        ),
+        ({"tokenizer.json": '{"model": {"vocab": {"a": 2147483647}}}'}, "has the number 2147483647; ids and sizes may"),
         ({"vocab.txt": "[UNK]\n[CLS]\n"}, r"the tokenizer in .* cannot be read: vocab.txt has no \[SEP\]"),
     ],
 )

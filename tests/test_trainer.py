@@ -137,6 +137,92 @@ def test_ctrl_c(tmp_path, training_text):
     assert Training.resume(tmp_path / "out").step == saved
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_end_save_the_step(tmp_path, training_text, number):
+    training = Training.start(tmp_path / "out", small_settings(training_text))
+    step, handlers = training.train_step, [signal.getsignal(each) for each in (signal.SIGINT, number)]
+
+    def train_step():
+        if training.step == 1:
+            os.kill(os.getpid(), number)
+        return step()
+
+    training.train_step = train_step
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, number)]
+    assert Training.resume(tmp_path / "out").step == 2
+
+
+def test_nohup_stays(tmp_path, training_text):
+    training = Training.start(tmp_path / "out", small_settings(training_text, steps=1))
+    step, before = training.train_step, signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    training.train_step = lambda: os.kill(os.getpid(), signal.SIGHUP) or step()
+    try:
+        training.run()
+    finally:
+        assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
+    assert training.step == 1 and not training.stop_requested.is_set()
+
+
+def test_two_trainings_in_one_folder(tmp_path, training_text):
+    folder, options = tmp_path / "out", options_of(SMALL_SETTINGS | {"steps": 100_000})
+    arguments = ["--text", training_text, "--out", folder, *options]
+    process = subprocess.Popen([*MINIGPT, "train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout.readline().startswith(b"step ")
+    with pytest.raises(ValueError, match="another training is running in .*out: wait for it, or stop it"):
+        Training.resume(folder)
+    process.kill()
+    process.communicate()
+    Training.resume(folder)  # the lock of a killed one is gone with it
+
+
+def test_a_finished_training_goes_on(tmp_path, training_text):
+    Training.start(tmp_path / "short", small_settings(training_text, min_lr=1e-3)).run()
+    longer = Training.resume(tmp_path / "short", steps=20)
+    assert longer.step == 12 and longer.optimizer.t == 12 and longer.changed == {"steps": [12, 20]}
+    longer.run()
+    # With a constant learning rate it is the training that was as long from the beginning.
+    Training.start(tmp_path / "long", small_settings(training_text, min_lr=1e-3, steps=20)).run()
+    log = (tmp_path / "short" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert lines[12].pop("changed") == {"steps": [12, 20]} and not any("changed" in line for line in lines)
+    (tmp_path / "short" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert_same_state(tmp_path / "short", tmp_path / "long")
+    assert Training.resume(tmp_path / "short").settings.steps == 20
+    other = Training.resume(tmp_path / "short", steps=24, lr=1e-4)
+    assert other.changed == {"steps": [20, 24], "lr": [1e-3, 1e-4], "min_lr": [1e-3, 1e-5]}
+    assert other.train_step()["lr"] < 1e-4
+    with pytest.raises(ValueError, match="steps must be at least 20, which are done, not 5"):
+        Training.resume(tmp_path / "short", steps=5)
+
+
+def test_the_separator_is_one_token_of_characters(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab<|endoftext|>ba<|end " * 5000 + "<|endoftext|>", encoding="utf-8-sig")
+    training = Training.start(tmp_path / "out", small_settings(path))
+    assert sorted(training.tokenizer.get_vocab()) == sorted({*"ab<|end ", "<|endoftext|>"})
+    end = training.tokenizer.eos_token_id
+    assert (np.concatenate([training.batches.tokens, training.validation.tokens]) == end).sum() == 5001
+    assert training.model.config.eos_token_id == end == training.batches.tokens[2]
+
+
+@pytest.mark.parametrize("name", ["text", "validation", "data"])
+def test_a_pipe_is_refused(tmp_path, training_text, name):
+    os.mkfifo(tmp_path / "pipe")
+    settings = {
+        "text": [str(training_text)],
+        name: [str(tmp_path / "pipe")] if name == "text" else str(tmp_path / "pipe"),
+    }
+    settings |= {"text": ()} if name == "data" else {}
+    with pytest.raises(
+        ValueError, match="pipe is no regular file: write the text to one, as it is read more than once"
+    ):
+        Training.start(tmp_path / "out", small_settings(training_text, **settings))
+    with pytest.raises(ValueError, match="folder must be a folder's name, not ''"):
+        Training.start("", small_settings(training_text))
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path, training_text):
     training = Training.start(tmp_path / "out", small_settings(training_text))
 

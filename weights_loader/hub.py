@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weights_loader.answers import bounded_answers
 from weights_loader.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, config_files, tokenizer_files, weight_files
-from weights_loader.tensors import CheckpointError
+from weights_loader.reading import CheckpointError, checkpoint_errors
 
 TIMEOUT_SECONDS = 10  # how long to wait for an answer from the hub
 LOCAL_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}  # not the network's fault
@@ -69,8 +70,10 @@ def locate_tokenizer(name: str | os.PathLike, revision: str | None = None, local
 
 def _locate(name, revision, local_files_only, required_files):
     """Return the folder that has all the files that required_files(names, source) picks from a source's file names."""
-    folder = Path(name).expanduser()
-    if str(name) and folder.is_dir():
+    with checkpoint_errors(f"{name} is no name of a folder"):  # it may be too long for one
+        folder = Path(name).expanduser()
+        is_folder = str(name) and folder.is_dir()
+    if is_folder:
         required_files([path.name for path in folder.iterdir()], folder)
         return folder
     name = str(name)
@@ -81,8 +84,7 @@ def _locate(name, revision, local_files_only, required_files):
         raise CheckpointError(
             f"there is no folder or model {name!r}; official models are {known}, others are named user/model"
         )
-    by_repo = {model.repo: model for model in OFFICIAL_MODELS.values()}
-    model = OFFICIAL_MODELS.get(name) or by_repo.get(name) or HubModel(name, "main")
+    model = _model_of(name)
     revision = revision or model.revision
     cached = _cached_folder(model.repo, revision, required_files)
     if cached:
@@ -135,18 +137,12 @@ def _cached_folder(repo, revision, required_files):
 
 def _download(model, revision, required_files):
     """Download the files of a model at a revision and return their folder in the cache. Raises CheckpointError."""
-    import huggingface_hub
     from huggingface_hub import errors
 
     repo = model.repo
     try:
-        info = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_SECONDS)
-        files = required_files([sibling.rfilename for sibling in info.siblings or ()], f"{repo} on the hub")
-        for file in files:
-            cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=info.sha)
-            path = huggingface_hub.hf_hub_download(repo, file, revision=revision, etag_timeout=TIMEOUT_SECONDS)
-            if not isinstance(cached, str):
-                _verify(Path(path), model.sha256.get(file) if revision == model.revision else None)
+        with bounded_answers():
+            return _download_files(model, revision, required_files)
     except CheckpointError:
         raise
     except errors.GatedRepoError as error:
@@ -157,30 +153,68 @@ def _download(model, revision, required_files):
         raise CheckpointError(f"the hub has no model {repo!r} (or it is private: run `hf auth login`)") from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{repo} has no revision {revision!r}") from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise CheckpointError(f"{repo} lists {file}, but does not deliver it") from error
     except Exception as error:  # network failures have many types, some of them the HTTP library's
         if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRORS:
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CheckpointError(
-            f"{repo} could not be downloaded ({type(error).__name__}: {reason}). Files that arrived whole are kept: "
-            f"try again later. {_download_by_hand(repo)}"
+            f"{repo} could not be downloaded ({type(error).__name__}: {_first_line(error)}). Files that arrived "
+            f"whole are kept: try again later. {_download_by_hand(repo)}"
         ) from error
+
+
+def _download_files(model, revision, required_files):
+    import huggingface_hub
+
+    repo = model.repo
+    info = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_SECONDS)
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    files = required_files([name for name in names if Path(name).name == name], f"{repo} on the hub")
+    for file in files:
+        cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=info.sha)
+        try:
+            path = huggingface_hub.hf_hub_download(repo, file, revision=revision, etag_timeout=TIMEOUT_SECONDS)
+        except huggingface_hub.errors.RemoteEntryNotFoundError as error:
+            raise CheckpointError(f"{repo} lists {file}, but does not deliver it") from error
+        if not isinstance(cached, str):
+            _verify(Path(path), model.sha256.get(file) if revision == model.revision else None)
     return Path(path).parent
+
+
+def verify_cached(name: str | os.PathLike) -> list[str]:
+    """Compare the files of a model in the local cache with their sha256 again; return the names of those that have one.
+
+    name: an official name or one of the hub. A file that differs is removed. Raises CheckpointError, also for a model
+    that is not in the cache, or in a folder of its own, whose sums nobody has published.
+    """
+    name = str(name)
+    folder = locate_config(name, local_files_only=True)
+    if Path(name).expanduser().is_dir():
+        raise CheckpointError(f"{name} is a folder: only files of the hub have a sha256 to compare them with")
+    published = _model_of(name).sha256
+    return [path.name for path in sorted(folder.iterdir()) if _verify(path, published.get(path.name))]
+
+
+def _model_of(name):
+    by_repo = {model.repo: model for model in OFFICIAL_MODELS.values()}
+    return OFFICIAL_MODELS.get(name) or by_repo.get(name) or HubModel(name, "main")
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0]
 
 
 def _verify(path, sha256):
     """Compare a downloaded file with its sha256 and remove it if it differs. Raises CheckpointError.
 
-    sha256: the published one. If None, the hub's own, by which the cache names a large file.
+    sha256: the published one. If None, the hub's own, by which the cache names a large file. Return whether there is
+    one.
     """
     import hashlib  # here, because it is slow to import and only a download needs it
 
     blob = path.resolve()
     expected = sha256 or (blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None)
     if expected is None:
-        return
+        return False
     found = None
     try:
         with open(blob, "rb") as data:
@@ -193,3 +227,4 @@ def _verify(path, sha256):
         raise CheckpointError(
             f"{path.name} arrived damaged or altered (sha256 {found}, expected {expected}) and was removed: try again"
         )
+    return True

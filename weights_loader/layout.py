@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from weights_loader.files import write_file
-from weights_loader.tensors import CheckpointError, StoredTensor, stored_tensors, write_tensors
+from weights_loader.reading import CheckpointError, checkpoint_errors, read_json
+from weights_loader.tensors import StoredTensor, stored_tensors, write_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -24,7 +25,7 @@ INDEX = "model.safetensors.index.json"
 PREFIXES = re.compile(r"(transformer\.|_orig_mod\.|module\.)*")
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # old files store the causal masks, too
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # in order of preference
-TOKENIZER_EXTRAS = ("tokenizer_config.json", "added_tokens.json")
+TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def weight_files(names, source):
@@ -34,6 +35,7 @@ def weight_files(names, source):
     what was found instead.
     """
     names = set(names)
+    _refuse_adapters(names, source)
     whole = [name for name in (WEIGHTS, INT8_WEIGHTS, INT4_WEIGHTS) if name in names]
     if whole:
         weights = whole[:1]
@@ -53,9 +55,18 @@ def weight_files(names, source):
 
 def config_files(names, source):
     """Return the name of the configuration file, see weight_files. Raises CheckpointError."""
+    _refuse_adapters(names, source)
     if CONFIG not in names:
         raise CheckpointError(f"{source} has no {CONFIG}, which says what kind of model the tensors form")
     return [CONFIG]
+
+
+def _refuse_adapters(names, source):
+    if "adapter_config.json" in names and not {CONFIG, WEIGHTS, INDEX} & set(names):
+        raise CheckpointError(
+            f"{source} has LoRA adapters, which change another model, and no model. Where peft is installed, apply "
+            "them: AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER)"
+        )
 
 
 def tokenizer_files(names, source):
@@ -83,7 +94,7 @@ def _shards(names, source):
 
 def _weight_map(folder):
     """Return {tensor name: file name} of the index in a folder. Raises CheckpointError."""
-    weight_map = _read_json(folder / INDEX).get("weight_map")
+    weight_map = read_json(folder / INDEX).get("weight_map")
     is_valid = isinstance(weight_map, dict) and all(
         isinstance(file, str) and Path(file).name == file and file.endswith(".safetensors")
         for file in weight_map.values()
@@ -95,17 +106,7 @@ def _weight_map(folder):
 
 def read_config(folder: str | Path) -> dict:
     """Return config.json as a dict. Raises CheckpointError."""
-    return _read_json(Path(folder) / CONFIG)
-
-
-def _read_json(path):
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not a {type(values).__name__}")
-    return values
+    return read_json(Path(folder) / CONFIG)
 
 
 def read_parameters(
@@ -120,6 +121,11 @@ def read_parameters(
     before anything is read if the files do not hold these names and shapes.
     """
     folder = Path(folder)
+    with checkpoint_errors(str(folder)):
+        return _read_parameters(folder, shapes, convert)
+
+
+def _read_parameters(folder, shapes, convert):
     files = weight_files((path.name for path in folder.iterdir()), folder)
     stored = _stored_in_shards(folder) if INDEX in files else stored_tensors(folder / files[-1])
     stored = _with_scales(_official_names(stored, folder), shapes, folder)
@@ -145,7 +151,7 @@ def read_parameters(
     finally:
         pool.shutdown(cancel_futures=True)
     if absent:
-        warnings.warn(f"{folder} has no biases: all of them are zero", stacklevel=4)
+        warnings.warn(f"{folder} has no biases: all of them are zero", stacklevel=5)
     return arrays | {name: np.zeros(shape, arrays["ln_f.weight"].dtype) for name, shape in absent.items()}
 
 

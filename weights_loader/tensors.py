@@ -11,15 +11,12 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from weights_loader.files import write_file
+from weights_loader.reading import CheckpointError, checkpoint_errors, require_file
 
 # NumPy has no bfloat16. Its 16 bits are the upper half of a float32; this dtype marks an array of such halves.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
 # The stored types that weights can have; I8 and U8, two integers of 4 bits, need a scale beside them.
 STORED_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "F64": "<f8", "I8": "<i1", "U8": "<u1"}
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: the message says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class StoredTensor:
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Return the texts in the header of a safetensors file. Raises CheckpointError."""
     stored_tensors(path)
-    with safe_open(path, framework="numpy") as file:
+    with checkpoint_errors(f"{path} cannot be read"), safe_open(path, framework="numpy") as file:
         return file.metadata() or {}
 
 
@@ -107,15 +104,20 @@ def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
     Raises CheckpointError for a file that is damaged, cut off, or does not hold what its header says.
     """
     path = Path(path)
-    try:
-        with safe_open(path, framework="numpy"):  # checks dtypes, shapes and offsets against the file's length
-            pass
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not an intact safetensors file ({error}); it may be cut off or damaged: fetch or copy it again"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    require_file(path)
+    with checkpoint_errors(f"{path} cannot be read"):
+        try:
+            with safe_open(path, framework="numpy"):  # checks dtypes, shapes and offsets against the file's length
+                pass
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{path} is not an intact safetensors file ({error}); "
+                "it may be cut off or damaged: fetch or copy it again"
+            ) from error
+        return _listed_tensors(path)
+
+
+def _listed_tensors(path):
     # We read the header ourselves, because the package does not report where a tensor begins. A tensor can then be read
     # straight into its own array, or be a view of the file, which the package's are not.
     with open(path, "rb") as file:

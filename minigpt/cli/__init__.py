@@ -52,12 +52,15 @@ def main():
     except click.NoSuchOption as error:
         is_text = not re.fullmatch(r"--[a-z][a-z-]*", error.option_name)
         _exit_with(
-            error.format_message() + " A text that begins with - goes behind --, as in: -- '-5 degrees'" * is_text
+            error.format_message().removesuffix(".")
+            + ". A text that begins with - goes behind --, as in: -- '-5 degrees'" * is_text
         )
     except click.ClickException as error:
         _exit_with(error.format_message())
     except ImportError as error:
-        _exit_with(f"{error}: install it, or leave out the option that needs it; --ops plain needs no Numba")
+        _exit_with(
+            f"{error}: install what is missing, or leave out the option that needs it; --ops plain needs no Numba"
+        )
     except MemoryError as error:
         _exit_with(f"not enough memory: {error}")
     except (ValueError, OSError) as error:

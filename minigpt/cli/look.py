@@ -20,14 +20,16 @@ from minigpt.cli.output import human_size, print_json, progress, write
 
 @click.command()
 @model_argument
+@click.option("--verify", is_flag=True, help="Compare the files of a hub model in the cache with their sha256 again.")
 @offline_option
 @json_option
-def info(model, offline, as_json):
+def info(model, verify, offline, as_json):
     """Show the configuration and size of MODEL, and where its files are. Downloads no weights."""
     import weights_loader
     from minigpt import GPT2Config
     from minigpt.bundled import bundled_folder
 
+    verified = weights_loader.verify_cached(model) if verify else []
     folder = bundled_folder(model) or weights_loader.locate_config(model, local_files_only=offline)
     config = GPT2Config.from_pretrained(folder)
     parameters = config.parameter_count()
@@ -35,7 +37,7 @@ def info(model, offline, as_json):
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.suffix in suffixes}
     memory = {"float32": 4 * parameters, "full_cache": 2 * config.n_layer * config.n_positions * config.n_embd * 4}
     if as_json:
-        fields = {"model": model, "folder": str(folder), "files": files, "parameters": parameters}
+        fields = {"model": model, "folder": str(folder), "files": files, "verified": verified, "parameters": parameters}
         print_json(fields | {"memory": memory, "config": config.to_dict()})
         return
     write(f"{model}: {parameters:,} parameters\n\n")
@@ -47,7 +49,7 @@ def info(model, offline, as_json):
     )
     write(f"folder: {folder}\n")
     for name, size in files.items():
-        write(f"  {name:32}{human_size(size)}\n")
+        write(f"  {name:32}{human_size(size)}{', its sha256 is right' * (name in verified)}\n")
     if not any(name.endswith(".safetensors") for name in files):
         write("  (no weights here yet: those of a hub model are downloaded when a command needs them)\n")
 
@@ -59,9 +61,11 @@ def info(model, offline, as_json):
 @json_option
 def tokenize(text, model, offline, as_json):
     """Show the tokens of TEXT ("-" reads it from standard input): the id and the vocabulary entry of each."""
+    from minigpt.training.pieces import chunks_of, cut_up
+
     text = read_prompt(text)
     tokenizer = load_tokenizer(model, offline=offline)
-    ids = tokenizer.encode(text)
+    ids = [i for piece in cut_up(chunks_of(text), tokenizer) for i in tokenizer.encode(piece)]
     if as_json:
         print_json({"model": model, "text": text, "ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids)})
         return

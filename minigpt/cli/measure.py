@@ -68,10 +68,11 @@ def bench(model, text, plot, offline, as_json, **run_options):
 def evaluate(model, text, stride, offline, as_json, **run_options):
     """Measure how well MODEL predicts a text: loss, perplexity, bits per byte."""
     from minigpt.training import evaluate as evaluation
-    from minigpt.training.data import text_pieces
+    from minigpt.training.pieces import text_pieces
 
     gpt2 = load_model(model, offline=offline, **run_options)
-    result = evaluation.evaluate(gpt2, load_tokenizer(model, offline=offline), text_pieces(text), stride)
+    tokenizer = load_tokenizer(model, offline=offline)
+    result = evaluation.evaluate(gpt2, tokenizer, text_pieces(text, tokenizer), stride)
     if as_json:
         fields = {"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte}
         print_json({"model": model, "tokens": result.tokens, "bytes": result.n_bytes} | fields)

@@ -5,9 +5,11 @@ from typing import get_args, get_origin
 
 import click
 
-from minigpt.cli.options import with_options
+from minigpt.cli.options import refuse, with_options
 from minigpt.cli.output import require_plottable, write
 from minigpt.training.settings import PRESETS, RANDOM_MODEL_SETTINGS, Settings
+
+RESUMED_WITH = ("steps", "lr")  # settings that --resume can change
 
 
 def option_of(field):
@@ -29,7 +31,11 @@ def option_of(field):
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False), help="The folder of the new training.")
-@click.option("--resume", type=click.Path(file_okay=False), help="Continue the training in this folder.")
+@click.option(
+    "--resume",
+    type=click.Path(file_okay=False),
+    help="Continue the training in this folder; with --steps or --lr, also a finished one.",
+)
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS]),
@@ -42,8 +48,12 @@ def train(out, resume, preset, plot, **settings):
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if (out is None) == (resume is None):
         raise click.UsageError("give either --out FOLDER, for a new training, or --resume FOLDER")
-    if resume and (given or preset):
-        raise click.UsageError("--resume keeps the settings that the training began with: it takes no others")
+    if resume:
+        refuse(
+            click.get_current_context(),
+            ["preset", *(name for name in settings if name not in RESUMED_WITH)],
+            "has no effect with --resume: of its settings, a training can change --steps and --lr",
+        )
     if plot:
         require_plottable(plot)
     from minigpt.training.trainer import Training
@@ -52,7 +62,11 @@ def train(out, resume, preset, plot, **settings):
         for name in RANDOM_MODEL_SETTINGS:
             if name in given:
                 raise click.UsageError(f"--{name.replace('_', '-')} has no effect with --init")
-    training = Training.resume(resume) if resume else Training.start(out, Settings.from_preset(preset, **given))
+    training = (
+        Training.resume(resume, **given) if resume else Training.start(out, Settings.from_preset(preset, **given))
+    )
+    for name, (old, new) in training.changed.items():
+        click.echo(f"from step {training.step + 1:,} on: {name} {new:g}, until now {old:g}", err=True)
     run_with_progress(training)
     if plot:
         from minigpt.looking import loss_curves

@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from minigpt.checks import is_integer, is_number, list_functions, require_integer
+from minigpt.checks import is_id, is_integer, is_one_of, list_functions, require, require_integer, require_number
 from minigpt.config import GPT2Config
 
 FROM_CONFIG = "config"  # in place of an id: take it from the model's configuration
 DEFAULT_NEW_TOKENS = 20
+MAX_SEQUENCES = 10**5  # of beams or texts: more would exhaust the memory of any machine
 SEQUENCES = (list, tuple, np.ndarray)
 # Arguments of generate that are no options of a GenerationConfig.
 ARGUMENTS = (
@@ -88,6 +89,7 @@ class GenerationConfig:
             require_integer("max_length", self.max_length, 1)
         for name in ("num_beams", "num_return_sequences", "max_matching_ngram_size"):
             require_integer(name, getattr(self, name), 1)
+            self._require(name, getattr(self, name) <= MAX_SEQUENCES, f"at most {MAX_SEQUENCES:,}")
         if self.prompt_lookup_num_tokens is not None:
             require_integer("prompt_lookup_num_tokens", self.prompt_lookup_num_tokens, 1)
         # Beyond these bounds float32 overflows; no sensible value comes near them.
@@ -99,26 +101,28 @@ class GenerationConfig:
                 self._require_number(name, 0, 1, "from 0 to 1, or None")
         self._require("top_k", _is_none_or_count(self.top_k), "an integer, at least 0 (0 or None: off)")
         self._require("seed", _is_none_or_count(self.seed), "an integer, at least 0, or None")
-        is_valid = isinstance(self.early_stopping, bool) or self.early_stopping == "never"
+        is_valid = isinstance(self.early_stopping, bool) or is_one_of(self.early_stopping, ["never"])
         self._require("early_stopping", is_valid, 'True, False or "never"')
-        self._require("cache_dtype", self.cache_dtype in (None, "float16"), '"float16", or None (the model\'s dtype)')
+        self._require(
+            "cache_dtype", is_one_of(self.cache_dtype, (None, "float16")), '"float16", or None (the model\'s dtype)'
+        )
         for name in ("do_sample", "slide", "renormalize_logits"):
             self._require(name, isinstance(getattr(self, name), bool), "True or False")
         is_valid = self.suppress_tokens is None or _are_ids(self.suppress_tokens)
         self._require("suppress_tokens", is_valid, "a list of ids, or None")
         words = [] if self.bad_words_ids is None else self.bad_words_ids
-        is_valid = isinstance(words, SEQUENCES) and all(_are_ids(word) and len(word) for word in words)
+        is_valid = isinstance(words, SEQUENCES) and all(_are_ids(word) and len(word) for word in _as_list(words))
         self._require("bad_words_ids", is_valid, "a list of lists of ids, such as [[15496, 995]], or None")
         functions = list_functions("logits_processor", self.logits_processor)
         object.__setattr__(self, "logits_processor", tuple(functions))  # which keeps the options hashable
         is_valid = (
             self.eos_token_id is None
             or _is_from_config(self.eos_token_id)
-            or all(map(is_integer, _as_list(self.eos_token_id)))
+            or all(map(is_id, _as_list(self.eos_token_id)))
         )
         expected = 'an id, a list of ids or None (nothing ends a text); "config" takes the model\'s'
         self._require("eos_token_id", is_valid, expected)
-        self._require("pad_token_id", _is_from_config(self.pad_token_id) or is_integer(self.pad_token_id), "an id")
+        self._require("pad_token_id", _is_from_config(self.pad_token_id) or is_id(self.pad_token_id), "an id")
         if self.num_return_sequences > 1:
             if self.num_beams == 1 and not self.do_sample:
                 raise ValueError("greedy search has one result: num_return_sequences > 1 needs do_sample or num_beams")
@@ -128,12 +132,10 @@ class GenerationConfig:
                 )
 
     def _require_number(self, name, low, high, expected):
-        value = getattr(self, name)
-        self._require(name, is_number(value) and low <= value <= high, f"a number {expected}")
+        require_number(name, getattr(self, name), low, high, f"a number {expected}")
 
     def _require(self, name, condition, expected):
-        if not condition:
-            raise ValueError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+        require(condition, name, getattr(self, name), expected)
 
     @classmethod
     def of(cls, options: dict) -> "GenerationConfig":
@@ -159,7 +161,9 @@ class GenerationConfig:
         most = DEFAULT_NEW_TOKENS if most is None else most
         least = max(self.min_new_tokens, self.min_length - n_prompt)
         if least > most:
-            raise ValueError(f"at least {least} new tokens are asked for, and at most {most}")
+            raise ValueError(
+                f"min_new_tokens or min_length: at least {least} new tokens are asked for, and at most {most}"
+            )
         return replace(self, max_new_tokens=most, min_new_tokens=least)
 
     def with_ids_from(self, config: GPT2Config) -> "GenerationConfig":
@@ -174,8 +178,8 @@ class GenerationConfig:
             pad = config.first_in_vocabulary(config.pad_token_id, *eos, 0)
         if config.first_in_vocabulary(pad) is None:
             raise ValueError(f"pad_token_id must be an id in the vocabulary of {config.vocab_size}, not {pad!r}")
-        suppressed = [] if self.suppress_tokens is None else [int(i) for i in self.suppress_tokens]
-        words = [] if self.bad_words_ids is None else [[int(i) for i in word] for word in self.bad_words_ids]
+        suppressed = [] if self.suppress_tokens is None else [int(i) for i in _as_list(self.suppress_tokens)]
+        words = [] if self.bad_words_ids is None else [[int(i) for i in word] for word in _as_list(self.bad_words_ids)]
         for name, ids in (("suppress_tokens", suppressed), *(("bad_words_ids", word) for word in words)):
             for i in ids:
                 if config.first_in_vocabulary(i) is None:
@@ -193,8 +197,10 @@ def _is_from_config(value):
 
 
 def _are_ids(ids):
-    return isinstance(ids, SEQUENCES) and all(map(is_integer, ids))
+    return isinstance(ids, SEQUENCES) and all(map(is_id, _as_list(ids)))
 
 
 def _as_list(ids):
-    return list(ids) if np.ndim(ids) else [ids]
+    if isinstance(ids, np.ndarray):
+        return np.atleast_1d(ids).tolist()
+    return list(ids) if isinstance(ids, list | tuple) else [ids]

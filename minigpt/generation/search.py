@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minigpt.checks import require, shown
 from minigpt.generation.beams import beam_search
 from minigpt.generation.observed import ObservedModel
 from minigpt.generation.options import GenerationConfig
@@ -72,6 +73,10 @@ def generate(
         if options.num_beams > 1 or drafter is not None:
             raise ValueError("scores are kept in greedy search and sampling only; watch shows those of beams")
         recorder = Recorder(output_scores, output_logits)
+    if streamer is not None:
+        require(
+            hasattr(streamer, "put") and hasattr(streamer, "end"), "streamer", streamer, "an object with put and end"
+        )
     if options.num_beams > 1:
         if streamer is not None:
             raise ValueError("a streamer cannot show beams: they change until the end")
@@ -173,7 +178,9 @@ def _prepare(model, ids, attention_mask, options):
         mask[i, longest - len(prompt) :] = True
     if attention_mask is not None:
         if not mask.all():
-            if [list(row) for row in attention_mask] != [[1] * len(prompt) for prompt in prompts]:
+            rows = attention_mask if _is_nested(attention_mask) else ()
+            lengths = [len(row) for row in rows if np.array_equal(row, np.ones(len(row)))]
+            if lengths != [len(prompt) for prompt in prompts]:
                 raise ValueError("attention_mask is for an array [B, T]; prompts of different lengths need none")
         else:
             mask = attention_mask
@@ -192,12 +199,24 @@ def _prepare(model, ids, attention_mask, options):
 
 def _list_prompts(ids):
     """Return one prompt, a batch, or a list of prompts of any lengths as a list of arrays. Raises ValueError."""
-    is_list = isinstance(ids, list | tuple)
-    nested = len(ids) > 0 and np.ndim(ids[0]) > 0 if is_list else np.ndim(ids) > 1
-    prompts = [np.asarray(prompt) for prompt in (ids if nested else [ids])]
+    prompts = [_as_array(prompt) for prompt in (ids if _is_nested(ids) else [ids])]
     if not prompts or any(prompt.size == 0 for prompt in prompts):
         raise ValueError("a prompt is empty: give at least one token, such as the end-of-text token")
     for prompt in prompts:
         if prompt.ndim != 1 or not np.issubdtype(prompt.dtype, np.integer):
             raise ValueError(f"a prompt must be a list of integers, not {prompt.dtype} of shape {prompt.shape}")
     return prompts
+
+
+def _is_nested(rows):
+    """Return whether there are several rows: a list of lists or arrays, or an array of two dimensions."""
+    if isinstance(rows, list | tuple):
+        return len(rows) > 0 and all(isinstance(row, list | tuple | np.ndarray) for row in rows)
+    return isinstance(rows, np.ndarray) and rows.ndim > 1
+
+
+def _as_array(prompt):
+    try:
+        return np.asarray(prompt)
+    except ValueError as error:  # lists of different lengths inside
+        raise ValueError(f"a prompt must be a list of integers, not {shown(prompt)}") from error

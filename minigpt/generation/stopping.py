@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 
-from minigpt.checks import list_functions
+from minigpt.checks import list_functions, list_texts
 
 
 def finished_rows(sequences, options, stopping_criteria=()):
@@ -21,11 +21,9 @@ def list_criteria(stopping_criteria=None, stop_strings=None, tokenizer=None):
     stopping_criteria: a function or several. stop_strings: a text or several, which end a text that contains them.
     """
     criteria = [_of_sequences(criterion) for criterion in list_functions("stopping_criteria", stopping_criteria)]
-    if stop_strings is None:
+    strings = list_texts("stop_strings", stop_strings)
+    if not strings:
         return criteria
-    strings = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
-    if not all(isinstance(string, str) and string for string in strings):
-        raise ValueError(f"stop_strings must be a text or a list of texts, none of them empty, not {stop_strings!r}")
     if tokenizer is None:
         raise ValueError("stop_strings need the tokenizer, too: generate(ids, stop_strings=..., tokenizer=tokenizer)")
     return [*criteria, ends_with_a_string(strings, tokenizer)]

@@ -1,11 +1,13 @@
 """From text to text: prompts in, continuations out, complete or in chunks as they are generated."""
 
+from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from minigpt.bundled import DEFAULT_MODEL
+from minigpt.checks import list_texts, require_path, require_type
 from minigpt.config import GPT2Config
 from minigpt.generation.options import GenerationConfig
 from minigpt.generation.search import generate, stream
@@ -27,9 +29,14 @@ class Continuation:
         self.stop = stop
         self.decoder = tokenizer.text_stream(after=prompt_ids)
         self.text = ""
-        self.ids = []
+        self._ids = array("q")  # a list would take four times the memory
         self.finish_reason = "length"
         self._chunks = self._decode_chunks()
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that were read so far."""
+        return self._ids.tolist()
 
     def __iter__(self) -> Iterator[str]:
         return self._chunks
@@ -37,7 +44,7 @@ class Continuation:
     def _decode_chunks(self):
         held = ""  # decoded, but possibly the beginning of a stop string
         for token_id in self.new_ids:
-            self.ids.append(int(token_id))
+            self._ids.append(int(token_id))
             held += self.decoder.add(token_id)
             stops = [held.find(s) for s in self.stop if s in held]
             if stops:
@@ -98,9 +105,7 @@ def continue_text(
     stop: strings before which the text ends. An empty prompt becomes the model's beginning-of-text token. With
     streaming, the list has one Continuation, which computes while you iterate over it. assistant_model: see generate.
     """
-    stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    if "" in stop:
-        raise ValueError("a stop text must not be empty")
+    stop = list_texts("stop", stop)
     prompt_ids = encode_prompt(tokenizer, prompt, model.config)
     unused = ids_without_a_token(tokenizer, model.config)
     if unused:
@@ -160,10 +165,13 @@ def generate_text(
     stays loaded for the next call. assistant_model: the name of a smaller one, which drafts.
     options: stop, and the fields of GenerationConfig, such as do_sample=False.
     """
+    require_type("prompt", prompt, (str, list, tuple), "a text or a list of texts")
+    require_path("model", model)
     gpt2, tokenizer = _load_model(model), _load_tokenizer(model)
     if options.get("max_new_tokens") is None:
         options["max_length"] = max_length
     if assistant_model is not None:
+        require_path("assistant_model", assistant_model)
         options["assistant_model"] = _load_assistant(assistant_model)
     sampling = {"top_k": top_k, "top_p": top_p, "num_return_sequences": num_return_sequences}
     options = {"do_sample": True, **sampling, **options}

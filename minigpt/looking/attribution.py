@@ -155,8 +155,8 @@ def attributions(numbers: PassNumbers, logits: list[tuple[int, int, int | None]]
         explained = wte + wpe + bias + heads[n].sum() + biases[n].sum() + mlps[n].sum()
         found.append(
             Attribution(
-                numbers.tokenizer.decode([token_id]),
-                None if other_id is None else numbers.tokenizer.decode([other_id]),
+                numbers.tokenizer.token_text(token_id),
+                None if other_id is None else numbers.tokenizer.token_text(other_id),
                 position,
                 values[n],
                 wte,

@@ -18,7 +18,7 @@ def single_token_id(tokenizer, text, argument):
     ids = tokenizer.encode(text)
     if len(ids) == 1:
         return ids[0]
-    tokens = ", ".join(repr(tokenizer.decode([token_id])) for token_id in ids) or "nothing"
+    tokens = ", ".join(repr(tokenizer.token_text(token_id)) for token_id in ids) or "nothing"
     hint = ""
     if text and len(tokenizer.encode(f" {text}")) == 1:
         hint = f"; {' ' + text!r}, with the space before it, is one"

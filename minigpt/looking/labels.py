@@ -3,7 +3,7 @@
 
 def token_texts(tokenizer, ids):
     """Return the text of each id, a list. Half a character is U+FFFD."""
-    return [tokenizer.decode([token_id]) for token_id in ids]
+    return [tokenizer.token_text(token_id) for token_id in ids]
 
 
 def token_label(text):

@@ -37,7 +37,7 @@ class LogitLens:
         return [self._most_probable(row, k) for row in softmax(self.logits[:, position])]
 
     def _most_probable(self, probs, k):
-        return [(self.tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, k)]
+        return [(self.tokenizer.token_text(i), float(probs[i])) for i in top_indices(probs, k)]
 
     def plot(self, last: int = 10) -> Figure:
         """Draw the most probable next token after each of the last positions, coloured by its probability.

@@ -114,7 +114,7 @@ class Steering:
         """Return the k next tokens whose probability changes most, (text, before, after), the largest change first."""
         before, after = np.exp(self.logprobs), np.exp(self.steered_logprobs)
         best = top_indices(np.abs(after - before), min(k, len(before)))
-        return [(self.tokenizer.decode([i]), float(before[i]), float(after[i])) for i in best]
+        return [(self.tokenizer.token_text(i), float(before[i]), float(after[i])) for i in best]
 
     def plot(self, k: int = 10) -> Figure:
         """Draw the k next tokens whose probability changes most, before and after."""

@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 
 from minigpt.activations import find_activation
-from minigpt.checks import require_integer
+from minigpt.checks import require_integer, require_path, require_type, shown
 from minigpt.generation.sampling import top_indices
 from minigpt.gpt2 import GPT2
 from minigpt.looking.attribution import Attribution, attribution
@@ -267,8 +267,12 @@ def step(model, tokenizer=None, text=None, *, edit=None):
     if text is None:
         tokenizer, text = None, tokenizer
     if not isinstance(text, str):
-        raise ValueError(f"text must be a string, not {text!r}: step takes (model, tokenizer, text) or (model, text)")
+        raise ValueError(
+            f"text must be a string, not {shown(text)}: step takes (model, tokenizer, text) or (model, text)"
+        )
+    require_type("tokenizer", tokenizer, Tokenizer | None, "a Tokenizer")
     if not isinstance(model, GPT2):
+        require_path("model", model)
         model = GPT2.from_pretrained(model)
     if tokenizer is None:
         if model.name is None:
@@ -283,7 +287,7 @@ def step(model, tokenizer=None, text=None, *, edit=None):
         for name, array in trace.items()
     ]
     probs = softmax(logits[-1])
-    next_tokens = [(tokenizer.decode([i]), float(probs[i])) for i in top_indices(probs, min(5, len(probs)))]
+    next_tokens = [(tokenizer.token_text(i), float(probs[i])) for i in top_indices(probs, min(5, len(probs)))]
     return Steps(steps, next_tokens, numbers)
 
 

@@ -113,8 +113,8 @@ def token_attribution(
     bias = sum(run.biases)
     edges = [largest_edge(candidates) for candidates in zip(*run.edges, strict=True)]
     return TokenAttribution(
-        numbers.tokenizer.decode([token_id]),
-        None if other_id is None else numbers.tokenizer.decode([other_id]),
+        numbers.tokenizer.token_text(token_id),
+        None if other_id is None else numbers.tokenizer.token_text(other_id),
         position,
         logit,
         by_token,

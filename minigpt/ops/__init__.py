@@ -12,6 +12,7 @@ process.py      settings of the whole process, made only on request
 
 import os
 
+from minigpt.checks import require, shown
 from minigpt.ops import plain
 from minigpt.ops.auto import MIN_KERNEL_PARAMETERS, AutoOperations
 from minigpt.ops.operations import Operations
@@ -33,6 +34,7 @@ def choose_ops(ops, config):
     """
     if isinstance(ops, Operations):
         return ops
+    require(isinstance(ops, str), "ops", ops, '"plain", "jit" or "auto"')
     choice = (os.environ.get("MINIGPT_OPS") or "auto") if ops == "auto" else ops
     if choice == "auto":
         return AutoOperations(config) if config.parameter_count() >= MIN_KERNEL_PARAMETERS else formulas
@@ -42,4 +44,6 @@ def choose_ops(ops, config):
         from minigpt.ops import jit  # here, because importing Numba takes half a second
 
         return Operations.of_module("jit", jit, compiled=True)
-    raise ValueError(f'{"ops" if choice == ops else "MINIGPT_OPS"} must be "plain", "jit" or "auto", not {choice!r}')
+    raise ValueError(
+        f'{"ops" if choice == ops else "MINIGPT_OPS"} must be "plain", "jit" or "auto", not {shown(choice)}'
+    )

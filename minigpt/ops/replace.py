@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from minigpt.checks import require, shown
 from minigpt.ops import plain
 from minigpt.ops.operations import RESULT_SHAPES, Operations, untapped
 
@@ -20,6 +21,7 @@ def replace_ops(ops, **functions):
     wrong shape.
     """
     for name in functions:
+        require(callable(functions[name]), name, functions[name], "a function")
         if name not in RESULT_SHAPES:
             raise ValueError(f"there is no operation {name!r}; the operations are {', '.join(RESULT_SHAPES)}")
     if functions and {"softmax", "attention"} <= {*functions, *ops.replaced}:
@@ -38,7 +40,7 @@ def checked_result(source, result, shape, dtype):
     """Return the result of a user's function in the model's dtype. Raises ValueError for another shape."""
     found = getattr(result, "shape", None)
     if found != shape:
-        found = repr(result) if found is None else f"an array of shape {found}"
+        found = shown(result) if found is None else f"an array of shape {found}"
         raise ValueError(f"{source} must return an array of shape {shape}, not {found}")
     # A factor such as 1 / np.sqrt(K) turns float32 into float64; the model goes on in its own dtype.
     return np.asarray(result, dtype)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigpt.checks import is_integer
+from minigpt.checks import is_integer, shown
 
 _chosen = []  # the number that set_threads set last; empty before its first call
 
@@ -19,7 +19,7 @@ def set_threads(n: int | None = None) -> None:
     """Use n threads from now on, in the whole process; by default, default_threads(). Raises ValueError."""
     usable = usable_cpus()
     if n is not None and not (is_integer(n) and 1 <= n <= usable):
-        raise ValueError(f"threads must be an integer from 1 to {usable}, the number of usable CPUs, not {n!r}")
+        raise ValueError(f"threads must be an integer from 1 to {usable}, the number of usable CPUs, not {shown(n)}")
     _chosen[:] = [default_threads() if n is None else int(n)]
     blas = openblas()
     if blas is not None:

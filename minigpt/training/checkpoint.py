@@ -4,6 +4,7 @@
     FOLDER/training.json                                     the settings; written last: from then on it can be resumed
     FOLDER/tokens.bin, validation.bin                        the texts as ids, or
     FOLDER/data.jsonl, validation.jsonl                      copies of the pairs (stored_data.py)
+    FOLDER/training.lock                                     locked while a process trains here
     FOLDER/log.jsonl                                         one line per step
     FOLDER/last/                                             the model as it was last saved
     FOLDER/last/optimizer-STEP.safetensors                   the state of its AdamW
@@ -12,15 +13,32 @@ Every file appears by rename, and the header of last/model.safetensors says whic
 renamed, the old pair of model and optimizer is valid, from then on the new one.
 """
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from minigpt.files import write_file
 from minigpt.training.settings import Settings
 from weights_loader import CheckpointError, read_metadata, stored_tensors, write_tensors
 
-SETTINGS_FILE = "training.json"
+SETTINGS_FILE, LOCK_FILE = "training.json", "training.lock"
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Let no other process train in this folder meanwhile. Raises ValueError if one does.
+
+    The system holds the lock, so that of a killed training is gone with it.
+    """
+    try:
+        lock = FileLock(Path(folder) / LOCK_FILE).acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"another training is running in {folder}: wait for it, or stop it") from error
+    with lock:
+        yield
 
 
 def has_training(folder):

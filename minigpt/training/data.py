@@ -4,43 +4,15 @@ A batch is inputs and targets, both [B, T]: targets[b, t] is the token after inp
 the step's number alone decide which tokens a step gets, so a resumed training continues with the same ones.
 """
 
-import codecs
 import json
 
 import numpy as np
 
 from minigpt.files import write_file
 from minigpt.training.loss import IGNORED
+from minigpt.training.pieces import require_no_utf16, text_pieces
 
-PIECE_BYTES = 2**16  # bytes of a text to read at a time: with a megabyte the tokenizer is half as fast
 SCANNED_TOKENS = 2**16  # tokens to search for separators at a time
-
-
-def text_pieces(path, n_bytes=PIECE_BYTES):
-    """Yield the text of a file in pieces that can be encoded one by one. Raises ValueError if it is not UTF-8.
-
-    A piece ends before a space or a newline that follows another character: no token crosses it.
-    """
-    decoder, rest, n_read = codecs.getincrementaldecoder("utf-8")(), "", 0
-    with open(path, "rb") as file:
-        chunk = None
-        while chunk != b"":
-            chunk = file.read(n_bytes)
-            try:
-                text = decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                # error.object is this chunk, after what the decoder kept of earlier ones.
-                wrong = n_read + len(chunk) - len(error.object) + error.start
-                raise ValueError(f"{path} is not UTF-8 text (byte {wrong})") from error
-            n_read += len(chunk)
-            rest += text
-            for cut in range(len(rest) - 1, max(0, len(rest) - len(text) - 1), -1):
-                if rest[cut] in " \n" and not rest[cut - 1].isspace():
-                    yield rest[:cut]
-                    rest = rest[cut:]
-                    break
-    if rest:
-        yield rest
 
 
 def write_tokens(paths, tokenizer, separator, out):
@@ -51,9 +23,10 @@ def write_tokens(paths, tokenizer, separator, out):
         with open(partial, "wb") as file:
             for number, path in enumerate(paths):
                 if number and separator is not None:
-                    np.array([separator], dtype).tofile(file)
-                for piece in text_pieces(path):
-                    np.array(_encode(tokenizer, piece, path), dtype).tofile(file)
+                    file.write(np.array([separator], dtype))
+                for piece in text_pieces(path, tokenizer):
+                    ids = np.array(_encode(tokenizer, piece, path), dtype)
+                    file.write(ids)  # unlike ndarray.tofile, it says that a disk is full
 
     write_file(out, write)
 
@@ -113,8 +86,14 @@ def read_pairs(path, tokenizer, end, block_size, beginning=None, display_name=No
     with open(path, "rb") as file:
         path = display_name or path
         for number, line in enumerate(file, 1):
+            if number == 1:
+                require_no_utf16(path, line)
             if not line.strip():
                 continue
+            if not pairs and line.lstrip()[:1] == b"[":
+                raise ValueError(
+                    f'{path} is a JSON array: write its pairs {{"prompt": ...}} one a line, without commas'
+                )
             try:
                 pair = json.loads(line)
             except (ValueError, RecursionError) as error:

@@ -57,7 +57,7 @@ class Evaluation:
 def evaluate(model: GPT2, tokenizer: Tokenizer, text: str | Iterable[str], stride: int | None = None) -> Evaluation:
     """Measure how well a model predicts a text. Raises ValueError.
 
-    The text (a string, or its pieces as data.text_pieces cuts them) is read through a window of the model's whole
+    The text (a string, or its pieces as pieces.text_pieces cuts them) is read through a window of the model's whole
     context, which moves by `stride` tokens. Each window counts only the tokens that no earlier window had: except at
     the beginning, each follows at least n_positions - stride others. A smaller stride takes longer and gives tokens
     more context; the default is half the window. The first token is predicted from the token that begins texts

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minigpt.checks import is_number, is_one_of, require, require_number, require_type, shown
 from minigpt.gpt2 import GPT2
 from minigpt.model import gpt2
 from minigpt.ops.auto import MIN_KERNEL_PARAMETERS
@@ -35,9 +36,15 @@ def loss_and_grads(
     by default they have the model's dtype. Raises ValueError for ids or targets that the model does not have, and for
     replaced operations, which have no backward.
     """
-    if dtype not in (None, "float32", "bfloat16") or (dtype and model.dtype != np.float32):
+    require_type("model", model, GPT2, "a GPT2")
+    require_type("grads", grads, dict | None, "the tree that an earlier call returned")
+    require_number("scale", scale, -1e30, 1e30, "a number")
+    require(is_number(dropout) and 0 <= dropout < 1, "dropout", dropout, "from 0 to below 1")
+    if dropout:
+        require_type("rng", rng, np.random.Generator, "a numpy Generator, as dropout draws")
+    if not is_one_of(dtype, (None, "float32", "bfloat16")) or (dtype and model.dtype != np.float32):
         raise ValueError(
-            f"dtype must be 'float32' or 'bfloat16', for a model in float32: not {dtype!r} for {model.dtype}"
+            f"dtype must be 'float32' or 'bfloat16', for a model in float32: not {shown(dtype)} for {model.dtype}"
         )
     inputs, targets = checked_batch(model, inputs, targets)
     if model.ops.replaced:
@@ -45,6 +52,8 @@ def loss_and_grads(
             f"minigpt has no backward pass for the replaced {', '.join(model.ops.replaced)}: train without with_ops"
         )
     grads = zeros_like(model.params) if grads is None else grads
+    if flatten(grads).keys() != flatten(model.params).keys():
+        raise ValueError("grads must be a tree like model.params")
     count = max(1, int((targets != IGNORED).sum()))
     ops = model.ops.ready()
     forward, backward = step_operations(ops, dtype, dropout)
@@ -79,7 +88,11 @@ def checked_batch(model, inputs, targets):
         not isinstance(array, np.ndarray) for array in flatten(model.params).values()
     ):
         raise ValueError("weights of 4, 8 or 16 bits cannot be trained: load the model with dtype='float32'")
-    inputs, targets = checked_ids(inputs, model.config), np.asarray(targets)
+    inputs = checked_ids(inputs, model.config)
+    try:
+        targets = np.asarray(targets)
+    except ValueError as error:
+        raise ValueError("targets have rows of different lengths") from error
     if not np.issubdtype(targets.dtype, np.integer):
         raise ValueError(f"targets must be integers, not {targets.dtype}")
     if inputs.shape != targets.shape:

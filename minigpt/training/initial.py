@@ -8,7 +8,10 @@ from minigpt.bpe import BPE, train_bpe
 from minigpt.config import GPT2Config
 from minigpt.gpt2 import GPT2
 from minigpt.tokenizer import Tokenizer
-from minigpt.training.data import end_of_text, text_pieces
+from minigpt.training.data import end_of_text
+from minigpt.training.pieces import text_pieces
+
+SEPARATOR = "<|endoftext|>"  # between texts, one token in every tokenizer
 
 
 def initial_model(settings):
@@ -53,13 +56,19 @@ def _new_tokenizer(settings):
     if not settings.text:
         raise ValueError("pairs need a model to begin with (init), or the tokenizer gpt2")
     if kind == "char":
-        characters = set()
+        characters, has_separator = set(), False
         for path in settings.text:
+            before = ""
             for piece in text_pieces(path):
-                characters.update(piece)
+                texts = (before + piece).split(SEPARATOR)
+                has_separator |= len(texts) > 1
+                before = texts.pop()
+                characters.update(*texts, before[: 1 - len(SEPARATOR)])
+                before = before[1 - len(SEPARATOR) :]  # may be the beginning of a separator
+            characters.update(before)
         if not characters:
             raise ValueError(f"{', '.join(settings.text)}: there is no text")
-        return Tokenizer.of_characters(characters)
+        return Tokenizer.of_characters(characters, [SEPARATOR] if has_separator else [])
     with tempfile.TemporaryDirectory() as folder:
         BPE(*train_bpe([Path(path) for path in settings.text], int(size))).save_pretrained(folder)
         return Tokenizer.from_pretrained(folder)

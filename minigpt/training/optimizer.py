@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minigpt.checks import is_number, require, require_number, require_type
 from minigpt.ops import Operations, formulas
 from minigpt.params import flatten, zeros_like
 from minigpt.training.backend import training_operations
@@ -29,6 +30,14 @@ class AdamW:
         weight_decay: float = 0.01,
         ops: Operations = formulas,
     ):
+        require_type("params", params, (dict, list), "a tree of arrays")
+        require_number("lr", lr, 0, 1e30, "a number, at least 0")
+        require_number("eps", eps, 0, 1, "a number from 0 to 1")
+        require_number("weight_decay", weight_decay, 0, 1e30, "a number, at least 0")
+        is_valid = (
+            isinstance(betas, tuple | list) and len(betas) == 2 and all(is_number(b) and 0 <= b < 1 for b in betas)
+        )
+        require(is_valid, "betas", betas, "two numbers from 0 to below 1")
         self.params = flatten(params)
         for name, p in self.params.items():
             if not isinstance(p, np.ndarray) or p.dtype.kind != "f":
@@ -63,7 +72,10 @@ def clip_by_global_norm(grads: dict | list, max_norm: float) -> float:
 
     norm = sqrt(sum of the squares of all gradients): the direction stays (Pascanu et al. 2013, algorithm 1).
     """
+    require_number("max_norm", max_norm, 0, 1e30, "a number, at least 0")
     arrays = flatten(grads).values()
+    for array in arrays:
+        require(isinstance(array, np.ndarray) and array.dtype.kind == "f", "grads", array, "a tree of arrays of floats")
     # BLAS sums each array in its own dtype. order="K" makes a view in memory order, not a copy.
     norm = math.sqrt(sum(float(np.dot(a, a)) for a in (array.ravel(order="K") for array in arrays)))
     if norm > max_norm:

@@ -3,7 +3,9 @@
 It imports nothing slow: `minigpt train --help` reads this file.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+
+from minigpt.checks import is_id, is_number, require
 
 
 def _setting(default, help, **option):
@@ -58,6 +60,8 @@ class Settings:
     ops: str = _setting("jit", "plain: NumPy formulas; jit (default): compiled kernels.", choices=("plain", "jit"))
 
     def __post_init__(self):
+        for each in fields(self):
+            self._require_kind(each.name, each.type, getattr(self, each.name))
         if bool(self.text) == bool(self.data):
             raise ValueError("a training needs either text or data, pairs of prompt and completion")
         positive = ("n_layer", "n_head", "n_embd", "block_size", "batch_size", "steps", "grad_accum", "eval_every")
@@ -72,6 +76,19 @@ class Settings:
                 raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr, the learning rate at the end, is {self.min_lr}: above lr, {self.lr}")
+
+    @staticmethod
+    def _require_kind(name, kind, value):
+        """Raise ValueError unless a setting's value is of its field's type."""
+        if kind is int or (kind == int | None and value is not None):
+            require(is_id(value), name, value, "an integer")
+        elif kind is float:
+            require(is_number(value), name, value, "a number")
+        elif kind is str or (kind == str | None and value is not None):
+            require(isinstance(value, str), name, value, "a text")
+        elif kind == tuple[str, ...]:
+            is_valid = isinstance(value, tuple | list) and all(isinstance(text, str) for text in value)
+            require(is_valid, name, value, "a list of texts")
 
     @classmethod
     def from_preset(cls, preset: str | None = None, **options) -> "Settings":

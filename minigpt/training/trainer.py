@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigpt.checks import is_number, require, require_path
 from minigpt.gpt2 import GPT2
 from minigpt.ops import get_threads, tune_process
 from minigpt.params import flatten, zeros_like
@@ -56,12 +57,18 @@ class Training:
         self.batches, self.validation = open_batches(self.folder, settings, model, tokenizer)
         self.step = 0
         self.best = math.inf
+        self.changed = {}
         self.stop_requested = threading.Event()
 
     @classmethod
     def start(cls, folder: str | Path, settings: Settings) -> "Training":
         """Start a training in a folder that has none. Raises ValueError, OSError, weights_loader.CheckpointError."""
+        require_path("folder", folder)
+        require(str(folder), "folder", folder, "a folder's name")
         folder = Path(folder)
+        for path in filter(None, (*settings.text, settings.data, settings.validation)):
+            if Path(path).exists() and not Path(path).is_file():
+                raise ValueError(f"{path} is no regular file: write the text to one, as it is read more than once")
         if checkpoint.has_training(folder):
             raise ValueError(f"{folder} has a training already: resume it, or choose another folder")
         # A training killed during its start has stored its data before its model, so the model is its own.
@@ -69,6 +76,11 @@ class Training:
         if (folder / "config.json").exists() and not killed_start:
             raise ValueError(f"{folder} has a model, which training would overwrite: choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
+        with checkpoint.locked(folder):
+            return cls._start(folder, settings)
+
+    @classmethod
+    def _start(cls, folder, settings):
         tune_process(settings.threads, training=True)
         settings = replace(settings, threads=get_threads())
         model, tokenizer = initial_model(settings)
@@ -83,13 +95,30 @@ class Training:
         return training
 
     @classmethod
-    def resume(cls, folder: str | Path) -> "Training":
+    def resume(cls, folder: str | Path, *, steps: int | None = None, lr: float | None = None) -> "Training":
         """Return the training of a folder as it was last saved.
 
-        Raises ValueError, OSError, weights_loader.CheckpointError.
+        steps: make it as long as this, also a finished one. lr: another highest learning rate, with a tenth of it at
+        the end. The schedule is then that of a training with these settings from the beginning; AdamW's state stays.
+        The log's next line has "changed", a dict of the old and new values. Raises ValueError, OSError,
+        weights_loader.CheckpointError.
         """
+        require_path("folder", folder)
         folder = Path(folder)
-        settings = checkpoint.load_settings(folder)
+        before = checkpoint.load_settings(folder)
+        changes = {} if steps is None else {"steps": steps}
+        changes |= {} if lr is None else {"lr": lr, "min_lr": lr / 10 if is_number(lr) else lr}
+        settings = replace(before, **changes)
+        with checkpoint.locked(folder):
+            training = cls._resume(folder, settings)
+            changed = {name: [getattr(before, name), value] for name, value in changes.items()}
+            training.changed = {name: values for name, values in changed.items() if values[0] != values[1]}
+            if training.changed:
+                checkpoint.save_settings(folder, settings)
+        return training
+
+    @classmethod
+    def _resume(cls, folder, settings):
         try:
             tune_process(settings.threads, training=True)
         except ValueError as error:
@@ -98,6 +127,8 @@ class Training:
         model = GPT2.from_pretrained(str(folder / "last"), ops=settings.ops, dtype="float32")
         training = cls(folder, settings, model, Tokenizer.from_pretrained(str(folder / "last")))
         training.step, training.best = checkpoint.load_last(folder, model, training.optimizer)
+        if settings.steps < training.step:
+            raise ValueError(f"steps must be at least {training.step}, which are done, not {settings.steps}")
         checkpoint.remove_partial_files(folder)
         checkpoint.truncate_log(folder, training.step)
         return training
@@ -105,11 +136,12 @@ class Training:
     def run(self, report: Callable[[dict], object] = lambda line: None) -> None:
         """Train to the last step. Calls report(line) with every line of the log, a dict.
 
-        Ctrl-C stops it after the current step, which is saved; a second Ctrl-C stops it at once. Raises NotFiniteError,
-        KeyboardInterrupt, OSError.
+        Ctrl-C, or a signal to end, stops it after the current step, which is saved; a second one stops it at once.
+        Raises NotFiniteError, KeyboardInterrupt, OSError, and ValueError while another process trains in the folder.
         """
         # Each step checks for numbers that are not finite, so NumPy need not warn of them.
-        with self._delayed_ctrl_c(), np.errstate(all="ignore"), open(self.folder / "log.jsonl", "a") as log:
+        lock = checkpoint.locked(self.folder)
+        with lock, self._delayed_signals(), np.errstate(all="ignore"), open(self.folder / "log.jsonl", "a") as log:
             try:
                 self._run(log, report)
             except OSError as error:
@@ -122,6 +154,8 @@ class Training:
             line = self.train_step()
             if self.step % s.eval_every == 0 or self.step == s.steps:
                 line["validation_loss"] = self.evaluate()
+            if self.changed:
+                line["changed"], self.changed = self.changed, {}
             log.write(json.dumps(line) + "\n")
             log.flush()  # before the checkpoint: to resume, the log must have all lines up to the saved step
             if "validation_loss" in line or self.stop_requested.is_set():
@@ -188,21 +222,27 @@ class Training:
         )
 
     @contextlib.contextmanager
-    def _delayed_ctrl_c(self):
-        """Let the first Ctrl-C only request a stop. Only the main thread can handle signals."""
+    def _delayed_signals(self):
+        """Let the first Ctrl-C, SIGTERM or SIGHUP only request a stop. Only the main thread can handle signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def request_stop(*_):
             self.stop_requested.set()
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
-        before = signal.signal(signal.SIGINT, request_stop)
+        signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {each: signal.getsignal(each) for each in signals}
+        before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}  # nohup
+        for each in before:
+            signal.signal(each, request_stop)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 def _is_folder(name, folder):

@@ -121,5 +121,5 @@ class GradientNumbers(PassNumbers):
         if name not in self.params:
             return super().where(name, index)
         if name in ("wte.weight", "lm_head.weight"):
-            return f'the row of "{token_label(self.tokenizer.decode([index[0]]))}"'
+            return f'the row of "{token_label(self.tokenizer.token_text(index[0]))}"'
         return f"position {index[0]}" if name == "wpe.weight" else ""

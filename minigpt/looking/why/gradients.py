@@ -33,7 +33,7 @@ def logits(at, t, v):
     terms = [at.term(Factor("constant", "p", float(softmax(row)[v])), count, position=t)]
     if v == at.targets[t]:
         terms.append(at.term(Factor("constant", "-1", -1.0), count, position=t))
-    note = f'The target after token {t} is "{token_label(at.tokenizer.decode([at.targets[t]]))}".'
+    note = f'The target after token {t} is "{token_label(at.tokenizer.token_text(at.targets[t]))}".'
     formula = "d logits[t, v] = (p - (1 if v is the target, else 0)) / T, p = softmax(logits[t])[v]"
     return Sum(formula, terms, [at.activation("logits", t, v)], note)
 

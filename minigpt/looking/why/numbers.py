@@ -132,7 +132,7 @@ class PassNumbers:
         if axes == "HTK":
             return f"head {index[0]}, token {token(index[1])}"
         if axes == "TV":
-            text = token_label(self.tokenizer.decode([index[1]]))
+            text = token_label(self.tokenizer.token_text(index[1]))
             return f'after token {token(index[0])}, how well "{text}" fits'
         return f"token {token(index[0])}"
 

@@ -9,6 +9,9 @@ import numba
 
 from minigpt.ops.jit import dot_products
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT switches off the compiler of the kernels")
+
 # What LLVM may do with floats. NaN and inf keep their meaning; only sums that may be reordered are vectorised.
 FIXED_ORDER = {"nsz", "contract"}
 ANY_ORDER = FIXED_ORDER | {"reassoc"}
