@@ -93,6 +93,12 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def softmax_in_steps(x):
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
+
+
 @exercise.mistake(
     "This is right for small numbers, but exp(1000) is inf, and inf / inf is NaN. Subtract the maximum m of each row "
     "before exp: exp(x_i - m) / sum_j exp(x_j - m) is the same fraction."
