@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from minigpt.exercises.exercise import Mistake
-from minigpt.exercises.rules import MODULES, OTHER_FUNCTIONS, RARE, RULES, Place, formula
+from minigpt.exercises.patterns import MODULES, formula
+from minigpt.exercises.rules import COMMON, OTHER_FUNCTIONS, RULES, Place
 
 MAX_ITERATIONS = 10_000  # of all while loops in one call of a mutant, which may have lost its way out
 MAX_ALIKE = 9  # places where a rule is applied at once
@@ -40,7 +41,7 @@ class Rewriting:
 
     @property
     def is_rare(self):
-        return RULES[self.rank] in RARE
+        return self.rank >= len(COMMON)
 
     @contextlib.contextmanager
     def applied(self):
@@ -135,7 +136,8 @@ class Program:
         """Return which step of the program a place of the function `name` is in, in words."""
         targets = getattr(place.statement, "targets", ())
         step = formula(targets[0]) if targets else "the result"
-        return step if name == self.name else f"{step} in {name}" if targets else name
+        name = name.removesuffix("_in_steps")
+        return step if name == self.name.removesuffix("_in_steps") else f"{step} in {name}" if targets else name
 
     def _places(self):
         """Yield every Place of the program, with the name of its function."""
@@ -163,7 +165,7 @@ class Mutant:
         """The Mistake that it is."""
         steps = dict.fromkeys(self.program.step(name, place) for name, place, _ in self.rewriting.replacements)
         hint = f"{self.rewriting.hint} Look at {' and '.join(steps)}."
-        return Mistake(self.function, hint.replace("_in_steps", ""), self.rewriting.line.replace("_in_steps", ""))
+        return Mistake(self.function, hint, self.rewriting.line)
 
 
 def _nodes(parent, statement=None):
