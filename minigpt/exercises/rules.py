@@ -37,6 +37,7 @@ SIMILAR = (  # functions that are mistaken for each other
 )
 AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the last axis but one"}
 HALF = "without brackets `** 1/2` is first a power of 1, then a division by 2. The root is the power 1/2."
+NEVER = "That may still count. Only -inf never does."
 BRACKETS = "Your brackets are missing, or closed elsewhere: "
 
 
@@ -107,7 +108,6 @@ POWERS = rows(
     ("a**b", "a ** (b - 1)", "Your power of {a} is one too low. It is {0}."),
     ("a**2", "np.abs(a)", "You take the size of {a}. Take its square."),
     ("a - b**c", "(a - b) ** c", "You take the power of {a} - {b}. Only {b} has the exponent: {0}."),
-    ("a + b**c", "(a + b) ** c", "You take the power of {a} + {b}. Only {b} has the exponent: {0}."),
     ("a * b**c", "(a * b) ** c", "You take the power of {a} * {b}. Only {b} has the exponent: {0}."),
 )
 FORGOTTEN = rows(
@@ -123,8 +123,6 @@ FORGOTTEN = rows(
     ("a / b", "1 / b", "The factor {a} is missing."),
     ("-a", "a", "The minus sign of {0} is missing."),
     ("np.where(a, b, c)", "b", "You leave out the condition {a}."),
-    ("a and b", "a", "The condition {b} is missing."),
-    ("a and b", "b", "The condition {a} is missing."),
     ("a and b and c", "b and c", "The condition {a} is missing."),
     ("a and b and c", "a and c", "The condition {b} is missing."),
     ("a and b and c", "a and b", "The condition {c} is missing."),
@@ -136,7 +134,6 @@ CHANGED_PLACES = rows(
     ("a if b else c", "c if b else a", "You exchange the cases of {b}."),
     ("a < b", "a <= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
     ("a <= b", "a < b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
-    ("a > b", "a >= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
     ("a >= b", "a > b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
     *(
         (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
@@ -162,34 +159,28 @@ CHANGED_PLACES = rows(
     ),
     ("np.where(a, b, c)", "np.where(a, c, b)", "You hide what should be seen, and the reverse."),
     *(
-        (f"np.where(a, b, {wrong})", f"np.where(a, b, {hidden})", f"You have {words}, which may still count. {remedy}")
-        for wrong, remedy in (("-np.inf", "Only -inf never does."),)
-        for words, hidden in (
-            ("0 where something is hidden", "0"),
-            *((f"{low} where something is hidden", low) for low in ("-1", "-100", "-1e4", "-1e9")),
-            *((f"{low} added where something is hidden", f"b + {low}") for low in ("-1", "-100", "-1e4", "-1e9")),
-        )
+        ("np.where(a, b, -np.inf)", f"np.where(a, b, {low})", f"You have {low} where something is hidden. {NEVER}")
+        for low in ("0", "-1", "-100", "-1e4", "-1e9")
+    ),
+    *(
+        ("np.where(a, b, -np.inf)", f"np.where(a, b, b + {low})", f"You add {low} where something is hidden. {NEVER}")
+        for low in ("-1", "-100", "-1e4", "-1e9")
     ),
 )
-ALL_OF = BRACKETS + "{x} meets only a part of what it should: {0}."
 OTHER_BRACKETS = rows(
-    *((f"(a {s} b) {p} x", f"a {s} b {p} x", ALL_OF) for s in "+-" for p in "*/@"),
-    *((f"x {p} (a {s} b)", f"x {p} a {s} b", ALL_OF) for s in "+-" for p in "*/@"),
-    *((f"(a {s} b) / (c {z} d)", f"a {s} b / c {z} d", BRACKETS + "{0}.") for s in "+-" for z in "+-"),
-    *((f"(a {s} b) / (c {z} d)", f"a {s} b / (c {z} d)", BRACKETS + "{0}.") for s in "+-" for z in "+-"),
-    *(
-        (f"a {p} b {s} c", f"a {p} (b {s} c)", BRACKETS + "{c} comes after the rest of {0}.")
-        for s in "+-"
-        for p in "*/@"
-    ),
-    *(
-        (f"a {s} b {p} c", f"(a {s} b) {p} c", BRACKETS + "{a} is not a part of the product in {0}.")
-        for s in "+-"
-        for p in "*/@"
-    ),
-    ("a / (b * c)", "a / b * c", BRACKETS + "divide by all of {b} * {c}."),
-    ("a - (b + c)", "a - b + c", BRACKETS + "subtract all of {b} + {c}."),
-    ("a - (b - c)", "a - b - c", BRACKETS + "subtract all of {b} - {c}."),
+    ("(a - b) * c", "a - b * c", BRACKETS + "{c} belongs to all of {a} - {b}."),
+    ("(a - b) / c", "a - b / c", BRACKETS + "{c} divides all of {a} - {b}."),
+    ("a * (b + c)", "a * b + c", BRACKETS + "{a} belongs to all of {b} + {c}."),
+    ("a / (b + c)", "a / b + c", BRACKETS + "divide by all of {b} + {c}."),
+    ("a * (b - c)", "a * b - c", BRACKETS + "{a} belongs to all of {b} - {c}."),
+    ("a / (b - c)", "a / b - c", BRACKETS + "divide by all of {b} - {c}."),
+    ("(a - b) / (c - d)", "a - b / c - d", BRACKETS + "both differences in {0} are computed first."),
+    ("(a - b) / (c - d)", "a - b / (c - d)", BRACKETS + "all of {a} - {b} is divided."),
+    ("a * b + c", "a * (b + c)", BRACKETS + "{c} is added last, not to {b}."),
+    ("a @ b + c", "a @ (b + c)", BRACKETS + "{c} is added last, not to {b}."),
+    ("a * b - c", "a * (b - c)", BRACKETS + "{c} is subtracted last, not from {b}."),
+    ("a + b * c", "(a + b) * c", BRACKETS + "{c} belongs to {b} alone."),
+    ("a - b * c", "(a - b) * c", BRACKETS + "{c} belongs to {b} alone."),
     ("a / b * c + d", "(a * c + d) / b", BRACKETS + "only {a} is divided by {b} in {0}."),
 )
 OPERATORS = rows(
