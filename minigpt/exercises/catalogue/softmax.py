@@ -107,12 +107,20 @@ def maximum_not_subtracted(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
-@exercise.mistake(
+ONE_SUM = (
     "You divide by the sum over the whole array. Every row has a sum of its own: the sum over j runs along the last "
     "axis."
 )
+
+
+@exercise.mistake(ONE_SUM)
 def over_the_whole_array(x):
     return plain.softmax(x, axis=None)
+
+
+@exercise.mistake(ONE_SUM)
+def over_the_whole_array_without_maximum(x):
+    return np.exp(x) / np.exp(x).sum()
 
 
 @exercise.mistake(
