@@ -9,6 +9,7 @@ from class_helpers import RIGHT, open_text, passed, verdicts
 from helpers import fails_with, notebook, run, run_here
 
 from minigpt.classroom import workbook
+from minigpt.classroom.progress import progress
 from minigpt.classroom.workbook import check_workbook, open_workbook
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
@@ -116,8 +117,25 @@ def test_the_command_check(tmp_path):
     fails_with("does not exist", "exercises", "check", tmp_path / "nowhere.py", run=run_here)
 
 
+def test_the_command_progress(tmp_path):
+    assert run_here("exercises", "progress", tmp_path).stdout.endswith("\n0 of 31 solved; next: bpe_merge\n")
+    (tmp_path / "notes.py").write_text("x = 3\n")
+    (tmp_path / "wrong.py").write_text("def softmax(x):\n    return x\n")
+    unwritten = "def scores(q, k):\n    raise NotImplementedError"
+    (tmp_path / "mine.ipynb").write_text(notebook(RIGHT, "def linear(x, weight, bias):\n    return x", unwritten))
+    result = run_here("exercises", "progress", tmp_path)
+    assert result.returncode == 0 and result.stdout.endswith("\n2 of 31 solved; next: bpe_merge\n")
+    row = next(line for line in result.stdout.splitlines() if line.startswith("03_attention"))
+    assert "✓ softmax" in row and "✓ merge_heads" in row and "· scores" in row
+    assert "✗ linear" in result.stdout
+    panel = progress(tmp_path)._repr_html_()
+    assert "✓ softmax" in panel and "2 of 31 solved" in panel
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys, minigpt.cli; print([m for m in ('numpy', 'hypothesis', 'minigpt.exercises', 'tqdm') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
     result = run("exercises", "--help")
-    assert result.returncode == 0 and all(name in result.stdout for name in ("start", "list", "check", "grade"))
+    assert result.returncode == 0 and all(
+        name in result.stdout for name in ("start", "list", "check", "progress", "grade")
+    )

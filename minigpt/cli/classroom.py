@@ -5,7 +5,8 @@ import sys
 import click
 
 from minigpt.cli.options import refuse_empty
-from minigpt.cli.output import progress, write
+from minigpt.cli.output import progress as with_progress
+from minigpt.cli.output import write
 
 MAX_VERDICT_CHARS = 90  # in a line of the table; a longer verdict is printed in full below it
 
@@ -74,6 +75,15 @@ def check(file, only):
 
 
 @exercises.command()
+@click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False))
+def progress(folder):
+    """Show which exercises the notebooks and .py files in FOLDER solve, and what is left. Only definitions run."""
+    from minigpt.classroom.progress import progress
+
+    write(f"{progress(folder)}\n")
+
+
+@exercises.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option("--csv", "out", required=True, type=click.Path(), help="Write the table to this file.")
 @click.option(
@@ -104,7 +114,7 @@ def grade(folder, out, time, memory):
     submissions = find_submissions(folder)
     grading.require_writable(out)
     grades = []
-    for submission in progress(submissions, len(submissions), "submission"):
+    for submission in with_progress(submissions, len(submissions), "submission"):
         grades.append(grading.grade(submission, time, memory))
         grading.write_csv(grades, out)
     write(grading.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")

@@ -12,7 +12,10 @@ checking.py      check: run on drawn inputs, one mechanism at a time
 trial.py         one input, and what a function returns for it
 shrinking.py     the smallest input that goes wrong
 comparing.py     how a result differs from the expected one
-recognising.py   which known mistake explains the results
+recognising.py   which mistake explains the results: a known one, one that the rules make, or two together
+mutants.py       right solutions rewritten into wrong ones
+rules.py         the rules that rewrite them, each with its sentence
+patterns.py      pieces of Python as patterns and as formulas
 in_model.py      check.in_model: inside a GPT-2, in place of minigpt's own
 calling.py       calls of functions that somebody else wrote
 result.py        what a check found, as text and as a panel

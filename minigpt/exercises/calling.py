@@ -25,6 +25,7 @@ import numpy as np
 
 from minigpt.exercises.formatting import truncate
 
+UNWRITTEN = "it is not written yet"
 SWITCHED_OFF = "it calls sys.setprofile, which switches off the check of what it calls"
 STILL_RUNS = "It still runs: restart Python (in a notebook, the kernel), or everything that follows is slow"
 CALL_SECONDS = 5.0  # time limit of one call; the inputs are tiny
@@ -99,7 +100,7 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
         except TimeUpError:
             return
         except NotImplementedError:
-            outcome = Outcome(problem="unwritten", message="it is not written yet")
+            outcome = Outcome(problem="unwritten", message=UNWRITTEN)
         except BaseException as error:  # SystemExit too: no function may end the check
             outcome = Outcome(problem="crash", message=describe_error(error))
         else:

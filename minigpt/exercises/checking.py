@@ -13,7 +13,7 @@ from minigpt.exercises.catalogue import find_exercise
 from minigpt.exercises.drawing import drawn_inputs
 from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
-from minigpt.exercises.recognising import describe_unfinished, recognise, recognise_in_a_probe
+from minigpt.exercises.recognising import describe_unfinished, recognise_known, recognise_made
 from minigpt.exercises.result import Result
 from minigpt.exercises.shrinking import smallest_wrong
 from minigpt.exercises.trial import try_input
@@ -23,27 +23,32 @@ class NotPassedError(AssertionError):
     """Raised by check under nbgrader, which gives a cell its points if it raises nothing."""
 
 
-def check(exercise: str | Exercise, function: Callable) -> Result:
+def check(exercise: str | Exercise, function: Callable, hint: int = 1) -> Result:
     """Return a Result that says whether `function` solves an exercise, or what is wrong with it.
 
     >>> check("softmax", lambda x: np.exp(x) / np.exp(x).sum())
 
-    exercise: its name, or an Exercise of your own. In a notebook the result shows itself; `print` it elsewhere.
-    `.passed` is True or False. Raise ValueError if no exercise has that name.
+    exercise: its name, or an Exercise of your own. hint: how much is said of a wrong function. 0: where to look, and an
+    input; 1: also the mistake, if it is recognised; 2: also the line of the formula that it concerns. In a notebook the
+    result shows itself; `print` it elsewhere. `.passed` is True or False. Raise ValueError if no exercise has that
+    name, and for another hint.
     """
     exercise = find_exercise(exercise)
+    if hint not in (0, 1, 2):
+        raise ValueError(f"hint must be 0, 1 or 2, not {hint!r}")
     if not callable(function):
         return Result(exercise.name, False, f"{exercise.name} must be a function, not {function!r}")
-    result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses))
+    result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses), hint=hint)
     if not result.passed and any(map(os.environ.get, ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING"))):
         raise NotPassedError(str(result))
     return result
 
 
-def examine(exercise, run, shrink=True):
+def examine(exercise, run, shrink=True, hint=1):
     """Return the Result of an exercise. run(arguments) calls the function and returns its Outcome.
 
-    shrink: look for a smaller input that goes wrong, which takes many calls. Without it the first one is shown.
+    shrink: look for a smaller input that goes wrong, which takes many calls. Without it the first one is shown. hint:
+    how much is said, see check.
     """
     trials = []
     for probe, arguments in drawn_inputs(exercise):
@@ -52,25 +57,27 @@ def examine(exercise, run, shrink=True):
             break
     wrong = next((trial for trial in trials if trial.is_wrong), None)
     if wrong is not None:
-        return _failed(exercise, run, trials, wrong, shrink)
+        return _failed(exercise, run, trials, wrong, shrink, hint)
     changed = max(trials, key=lambda trial: len(trial.outcome.changed))
     if changed.outcome.changed:
         return _changes_arguments(exercise, changed)
     return Result(exercise.name, True, f"right, on {len(trials)} inputs")
 
 
-def _failed(exercise, run, trials, wrong, shrink):
+def _failed(exercise, run, trials, wrong, shrink, hint):
     """Return the Result of a function whose first wrong trial is `wrong`."""
     if wrong.outcome.problem in ("unwritten", "minigpt"):
         return Result(exercise.name, False, wrong.outcome.message)
     is_lost = wrong.outcome.problem in ("time", "death")  # another call would be lost too
     smallest = smallest_wrong(exercise, wrong, run) if shrink and not is_lost else wrong
-    mistake = recognise(exercise, trials)
+    mistake = recognise_known(exercise, trials) if hint else None
     unfinished = "" if mistake else describe_unfinished(exercise, trials)
-    if not mistake and not unfinished:
-        mistake = recognise_in_a_probe(exercise, trials, wrong.probe, smallest)
+    if hint and not mistake and not unfinished:
+        mistake = recognise_made(exercise, trials)
     verdict = mistake.hint if mistake else unfinished or smallest.sentence
     details = [] if is_lost else [("where to look", wrong.probe.shows)]
+    if hint > 1:
+        details.append(("the formula", mistake.line if mistake and mistake.line else exercise.task))
     details.append(("smallest input" if shrink else "on the input", _format_inputs(exercise, smallest.arguments)))
     if not smallest.outcome.problem:
         result, expected = format_pair(smallest.outcome.value, smallest.expected)

@@ -13,11 +13,13 @@ TOLERANCE_NEAR_1000 = 5e-4  # in single precision m + log(sum(exp(x - m))) keeps
 class Mistake:
     """A wrong solution that people write. If a student's results equal its results, the verdict is its hint.
 
-    The hint says in words what was done, and which line of mathematics says otherwise. It never gives code.
+    The hint says in words what was done, and which line of mathematics says otherwise. It never gives code. line: the
+    line of the formula that the mistake changes, where it is known.
     """
 
     function: Callable
     hint: str
+    line: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class Exercise:
     several. uses: functions of minigpt that a solution may call, such as "minigpt.ops.plain.softmax"; none by default.
     notebook and order: the notebook that sets the exercise, and its number there. in_model: puts a function in the
     place of the exercise inside a GPT-2 (placing.py), if it has one. mistakes: the known wrong solutions, which the
-    decorator `mistake` adds.
+    decorator `mistake` adds. formulations: right solutions in small steps, which `formulation` adds; mutants.py makes
+    mistakes from them, or from the reference if there are none.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Exercise:
     order: int = 0
     in_model: Callable | None = None
     mistakes: list[Mistake] = field(default_factory=list, init=False, repr=False)
+    formulations: list[Callable] = field(default_factory=list, init=False, repr=False)
 
     def mistake(self, hint: str) -> Callable[[Callable], Callable]:
         """Return a decorator that adds a wrong function, with its hint, to the known mistakes.
@@ -71,6 +75,11 @@ class Exercise:
             return function
 
         return add
+
+    def formulation(self, function: Callable) -> Callable:
+        """Add a right solution, written step by step as the task says it, and return it."""
+        self.formulations.append(function)
+        return function
 
     @property
     def parameter_names(self):

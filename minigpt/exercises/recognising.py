@@ -1,42 +1,73 @@
 """Find the known mistake that explains the results of a function."""
 
+import itertools
+import warnings
+
 import numpy as np
 
 from minigpt.exercises.calling import call_unwatched
 from minigpt.exercises.comparing import as_array, difference
+from minigpt.exercises.mutants import mutants, pairs
+
+MAX_PAIRS = 2000  # rewritings of mistakes to try
+OUTCOMES = {}  # of mutants, by (function, id of a drawn input): inputs and mutants live as long as the process
 
 
-def recognise(exercise, trials):
-    """Return the first Mistake that gives the same results as all trials, or None.
+def recognise_known(exercise, trials):
+    """Return the first known Mistake of an exercise that gives the same results as all trials, or None."""
+    trials = _wrong_first(trials)
+    return next((mistake for mistake in exercise.mistakes if _explains(exercise, mistake.function, trials)), None)
 
-    If none does, trials that crashed or returned NaN are left out.
+
+def recognise_made(exercise, trials):
+    """Return the simplest Mistake that the rules make (mutants.py) and that gives the same results as all trials.
+
+    If there is none, a pair of mistakes may. Otherwise return None.
     """
-    returned = [trial for trial in trials if not trial.outcome.problem]
-    sound = [trial for trial in returned if not _has_nan(trial.outcome.value)]
-    for some in (trials, sound):
-        if returned and any(trial.is_wrong for trial in some):
-            for mistake in _explanations(exercise, some):
-                return mistake
+    if all(trial.outcome.problem for trial in trials):
+        return None
+    trials = _wrong_first(trials)
+    fits = [each for each in mutants(exercise) if _explains(exercise, each.function, trials)]
+    return min(fits, key=lambda each: each.rewriting.rank).mistake if fits else _pair(exercise, trials)
+
+
+def _wrong_first(trials):
+    """Return the trials in an order in which a mistake that explains nothing differs early."""
+    return sorted(trials, key=lambda trial: not trial.is_wrong)
+
+
+def _pair(exercise, trials):
+    """Return a Mistake that two mistakes make together, or None.
+
+    The probes isolate mechanisms, so one of the two explains all results of a probe alone: the others are not tried.
+    """
+    by_probe = {}
+    for trial in trials:
+        by_probe.setdefault(trial.probe, []).append(trial)
+    failed = [some for some in by_probe.values() if sum(trial.is_wrong for trial in some) > 1]  # one could be chance
+    known = [
+        each for each in exercise.mistakes if any(_explains_part(exercise, each.function, some) for some in failed)
+    ]
+    made = [each for each in mutants(exercise) if failed and _explains_part(exercise, each.function, failed[0])]
+    ones = known + made
+    for function, mistake in itertools.islice(
+        itertools.chain.from_iterable(pairs(exercise, one) for one in ones), MAX_PAIRS
+    ):
+        if _explains(exercise, function, trials, keep=False):
+            return mistake
     return None
 
 
-def recognise_in_a_probe(exercise, trials, first_wrong, smallest):
-    """Return the one Mistake that explains all results of a probe, or None. Call it if no mistake explains them all.
-
-    The student may have made two mistakes at once. The first wrong probe is preferred; if several mistakes explain it,
-    none is returned. One wrong result is not enough, because that could be chance. The mistake must also explain the
-    result of the smallest input, which is the one that is shown.
-    """
-    for probe in (first_wrong, *exercise.probes):
-        some = [trial for trial in trials if trial.probe is probe]
-        if sum(trial.is_wrong for trial in some) < 2 or any(trial.outcome.problem for trial in some):
-            continue
-        explanations = list(_explanations(exercise, [*some, smallest]))
-        if len(explanations) == 1:
-            return explanations[0]
-        if explanations and probe is first_wrong:
-            return None
-    return None
+def _explains_part(exercise, function, trials):
+    """Return whether a function gives the results of all trials of a probe, in the part that the probe compares."""
+    for trial in trials:
+        outcome, probe = _outcome(function, trial), trial.probe
+        if outcome.problem or trial.outcome.problem:
+            return False
+        found, expected = trial.outcome.value, outcome.value
+        if difference(found, expected, probe.part, exercise.returns, probe.tolerance, nan_is_wrong=False):
+            return False
+    return True
 
 
 def describe_unfinished(exercise, trials):
@@ -54,21 +85,29 @@ def describe_unfinished(exercise, trials):
     return ""
 
 
-def _explanations(exercise, trials):
-    """Yield the known mistakes that give the same results as these trials."""
-    for mistake in exercise.mistakes:
-        is_wrong = False  # a mistake that is right on all these inputs explains nothing
-        for trial in trials:
-            outcome, probe = call_unwatched(mistake.function, trial.arguments), trial.probe
-            if not _is_same_outcome(trial.outcome, outcome, probe.tolerance):
-                break
-            is_wrong = is_wrong or bool(
-                outcome.problem
-                or difference(outcome.value, trial.expected, probe.part, exercise.returns, probe.tolerance)
-            )
-        else:
-            if is_wrong:
-                yield mistake
+def _explains(exercise, function, trials, keep=True):
+    """Return whether a function gives the same results as these trials, and is wrong for one of them."""
+    is_wrong = False  # a mistake that is right on all these inputs explains nothing
+    for trial in trials:
+        outcome, probe = _outcome(function, trial, keep), trial.probe
+        if not _is_same_outcome(trial.outcome, outcome, probe.tolerance):
+            return False
+        is_wrong = is_wrong or bool(
+            outcome.problem or difference(outcome.value, trial.expected, probe.part, exercise.returns, probe.tolerance)
+        )
+    return is_wrong
+
+
+def _outcome(function, trial, keep=True):
+    """Return the Outcome of a mistake for a trial's arguments, which is computed once if it is kept."""
+    key = function, id(trial.arguments)
+    if key in OUTCOMES:
+        return OUTCOMES[key]
+    with warnings.catch_warnings(action="ignore"):
+        outcome = call_unwatched(function, trial.arguments)
+    if keep:
+        OUTCOMES[key] = outcome
+    return outcome
 
 
 def _is_same_outcome(students, mistakes, tolerance):
@@ -82,12 +121,6 @@ def _is_same_outcome(students, mistakes, tolerance):
         return False
     pairs = zip(found, expected, strict=True)
     return all(not difference(x, y, tolerance=tolerance, nan_is_wrong=False) for x, y in pairs)
-
-
-def _has_nan(value):
-    parts = value if isinstance(value, tuple) else (value,)
-    arrays = map(as_array, parts)
-    return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.isnan(a).any() for a in arrays)
 
 
 def _numbers(value):

@@ -102,6 +102,16 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def accept_in_steps(p, q, token, u):
+    if u[0] < p[token] / q[token]:
+        return token
+    missing = np.maximum(p - q, 0)
+    probabilities = missing / missing.sum()
+    sums = np.cumsum(probabilities)
+    return int(np.argmax(sums > u[1]))
+
+
 @exercise.mistake(
     "You always keep the drafted token. Then tokens come with the probabilities q of the small model: keep it with "
     "probability min(1, p / q) only."

@@ -90,6 +90,17 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def adamw_in_steps(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * grad
+    v = beta2 * v + (1 - beta2) * grad**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    step = m_hat / (np.sqrt(v_hat) + eps)
+    w = w - lr * weight_decay * w - lr * step
+    return w, m, v
+
+
 @exercise.mistake(
     "You use m and v as they are in the step. They began at 0 and are too small at first: use the corrected ones, m^ "
     "and v^."
@@ -208,3 +219,32 @@ def adamw_eps_before_correction(w, grad, m, v, t, lr, beta1, beta2, eps, weight_
 @exercise.mistake("eps is missing in the divisor sqrt(v^) + eps.")
 def adamw_without_eps(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw(w, grad, m, v, t, lr, beta1, beta2, 0.0, weight_decay)
+
+
+@exercise.mistake("You add up all squares in v, as Adagrad does. Here v forgets: beta2 v + (1 - beta2) grad^2.")
+def adamw_like_adagrad(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    return with_second_moment(v + grad**2, w, grad, m, t, lr, beta1, beta2, eps, weight_decay)
+
+
+@exercise.mistake(
+    "You keep the largest v, as AMSGrad does. AdamW takes the running mean as it is: beta2 v + (1 - beta2) grad^2."
+)
+def adamw_like_amsgrad(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    largest = np.maximum(v, moments(grad, m, v, beta1, beta2)[1])
+    return with_second_moment(largest, w, grad, m, t, lr, beta1, beta2, eps, weight_decay)
+
+
+@exercise.mistake(
+    "You keep the largest size of the gradient in v, as AdaMax does. Here v is the running mean of its square, and the "
+    "root of v^ divides."
+)
+def adamw_like_adamax(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m, v = moments(grad, m, v, beta1, beta2)[0], np.maximum(beta2 * v, np.abs(grad))
+    return w * (1 - lr * weight_decay) - lr * m / (1 - beta1**t) / (v + eps), m, v
+
+
+def with_second_moment(new_v, w, grad, m, t, lr, beta1, beta2, eps, weight_decay):
+    """A step with another v."""
+    m = moments(grad, m, new_v, beta1, beta2)[0]
+    step = m / (1 - beta1**t) / (np.sqrt(new_v / (1 - beta2**t)) + eps)
+    return w * (1 - lr * weight_decay) - lr * step, m, new_v

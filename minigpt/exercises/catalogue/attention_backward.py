@@ -110,6 +110,23 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def attention_backward_in_steps(dheads, q, k, v):
+    B, H, T, K = q.shape  # noqa: RUF059 (the rules put one size for another)
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(K)
+    visible = np.tri(T, dtype=bool)
+    masked = np.where(visible, scores, -np.inf)
+    exps = np.exp(masked - masked.max(axis=-1, keepdims=True))
+    weights = exps / exps.sum(axis=-1, keepdims=True)
+    dv = weights.swapaxes(-1, -2) @ dheads
+    dweights = dheads @ v.swapaxes(-1, -2)
+    total = (dweights * weights).sum(axis=-1, keepdims=True)
+    dscores = weights * (dweights - total)
+    dq = dscores @ k / np.sqrt(K)
+    dk = dscores.swapaxes(-1, -2) @ q / np.sqrt(K)
+    return dq, dk, dv
+
+
 @exercise.mistake(
     "The scale is missing on the way back. The scores are q k^T divided by sqrt(K), so divide dq and dk by it, too."
 )

@@ -94,6 +94,16 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def beam_step_in_steps(scores, logprobs, n):
+    V = logprobs.shape[1]
+    sums = scores[:, None] + logprobs
+    places = np.argsort(-sums.ravel())[:n]
+    beam = places // V
+    token = places % V
+    return beam, token, sums.ravel()[places]
+
+
 @exercise.mistake(
     "You add probabilities to scores that are logarithms. Add the log-probabilities themselves: log(a b) = log a + log "
     "b."

@@ -113,6 +113,20 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def bpe_merge_in_steps(ids, pair, new_id):
+    left, right = pair
+    merged, i = [], 0
+    while i < len(ids):
+        if i + 1 < len(ids) and ids[i] == left and ids[i + 1] == right:
+            merged.append(new_id)
+            i = i + 2
+        else:
+            merged.append(ids[i])
+            i = i + 1
+    return merged
+
+
 @exercise.mistake("You replace only the first occurrence of the pair. Continue to the end of the list.")
 def merge_first_only(ids, pair, new_id):
     for i, neighbours in enumerate(pairwise(ids)):

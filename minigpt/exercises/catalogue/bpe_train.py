@@ -131,6 +131,19 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def bpe_train_in_steps(ids, n_merges):
+    merges, ids = [], list(ids)
+    while len(merges) < n_merges:
+        counts = Counter(pairwise(ids))
+        pair = max(counts, key=lambda pair: (counts[pair], pair), default=(0, 0))
+        if counts[pair] < 2:
+            break
+        ids = bpe_merge(ids, pair, 256 + len(merges))
+        merges.append(pair)
+    return merges
+
+
 @exercise.mistake("On a tie you merge the smallest of the most frequent pairs. Merge the greatest.")
 def train_ties_smallest(ids, n_merges):
     return learn(ids, n_merges, order=lambda pair: (-pair[0], -pair[1]))[0]

@@ -57,6 +57,13 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def causal_mask_in_steps(T):
+    t = np.arange(T)[:, None]
+    s = np.arange(T)
+    return s <= t
+
+
 @exercise.mistake(
     "Your mask is off by one: position t also sees t + 1, the very token that it must predict. The mask is True where "
     "s <= t."

@@ -73,6 +73,12 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def embeddings_in_steps(ids, wte, wpe):
+    positions = np.arange(len(ids))
+    return wte[ids] + wpe[positions]
+
+
 @exercise.mistake(
     "You look up the tokens only. Add the vector of each position: without it the model could not tell the order of "
     "the tokens."

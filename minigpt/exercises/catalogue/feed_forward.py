@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt.exercises.catalogue.gelu import gelu_by_sigmoid
+from minigpt.exercises.catalogue.gelu import gelu, gelu_by_sigmoid
 from minigpt.exercises.drawing import arrays, generators, random_linear, sizes, whole_numbers
 from minigpt.exercises.exercise import Exercise, Probe
 from minigpt.exercises.placing import part_of_blocks
@@ -27,7 +27,7 @@ def streams_and_layers(draw, far_right=False, projected=True):
     x, c_fc = draw(arrays(B, T, D, elements=whole_numbers(-2, 2))), random_linear(rng, D, F)
     if far_right:
         x, c_fc["weight"] = np.abs(x), np.abs(c_fc["weight"])
-        c_fc["bias"] += draw(st.sampled_from([8, 40]))
+        c_fc["bias"] += draw(st.sampled_from([24, 40]))
     c_proj = random_linear(rng, F, D) if projected else {"weight": np.eye(D), "bias": np.zeros(D)}
     return x, c_fc, c_proj
 
@@ -73,6 +73,13 @@ exercise = Exercise(
         lambda function, x, block, n_head: function(x, block["mlp"]["c_fc"], block["mlp"]["c_proj"]),
     ),
 )
+
+
+@exercise.formulation
+def feed_forward_in_steps(x, c_fc, c_proj):
+    pre = x @ c_fc["weight"] + c_fc["bias"]
+    act = gelu(pre)
+    return act @ c_proj["weight"] + c_proj["bias"]
 
 
 @exercise.mistake("The function between your layers is a ReLU. GPT-2 has GELU there.")

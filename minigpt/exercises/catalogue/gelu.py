@@ -54,6 +54,12 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def gelu(x):
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    return 0.5 * x * (1 + np.tanh(u))
+
+
 @exercise.mistake(
     "You use the formula with erf, which differs from this one in the fourth decimal. GPT-2 was trained with "
     "tanh(sqrt(2/pi) (x + 0.044715 x^3))."

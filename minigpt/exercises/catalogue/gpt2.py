@@ -10,9 +10,11 @@ from minigpt.exercises.catalogue.self_attention import multi_head_overflows, mul
 from minigpt.exercises.catalogue.transformer_block import (
     HEADS,
     norm,
+    norm_in_steps,
     random_block,
     random_norm,
     transformer_block,
+    transformer_block_in_steps,
     with_sharp_attention,
 )
 from minigpt.exercises.drawing import (
@@ -155,6 +157,21 @@ exercise = Exercise(
     ),
     in_model=gpt2_in_model,
 )
+
+
+@exercise.formulation
+def gpt2_in_steps(ids, params, n_head):
+    wte = params["wte"]["weight"]
+    wpe = params["wpe"]["weight"]
+    x = wte[ids] + wpe[: len(ids)]
+    for block in params["h"]:
+        x = block_in_steps(x, block, n_head)
+    x = norm_in_steps(x, params["ln_f"])
+    return x @ wte.swapaxes(-1, -2)
+
+
+def block_in_steps(x, block, n_head):
+    return transformer_block_in_steps(x[None], **block, n_head=n_head)[0]
 
 
 @exercise.mistake("The last layer norm is missing: apply ln_f between the last block and the head.")

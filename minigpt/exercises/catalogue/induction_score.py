@@ -82,6 +82,22 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def induction_score_in_steps(weights):
+    n = weights.shape[1] // 2
+    t = np.arange(n, 2 * n)
+    found = weights[:, t, t - n + 1]
+    return found.mean(axis=-1)
+
+
+@exercise.formulation
+def induction_score_by_sum(weights):
+    n = weights.shape[1] // 2
+    t = np.arange(n, 2 * n)
+    found = weights[:, t, t - n + 1]
+    return found.sum(axis=-1) / n
+
+
 @exercise.mistake(
     "You take the weight given to the first copy of the token itself, at t - n. That is the score of a duplicate-token "
     "head. An induction head looks one token further, at what followed the first copy."

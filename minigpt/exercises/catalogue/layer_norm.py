@@ -73,6 +73,21 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def layer_norm_in_steps(x, weight, bias, eps):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+    n = (x - mean) / np.sqrt(variance + eps)
+    return n * weight + bias
+
+
+@exercise.formulation
+def layer_norm_with_squares(x, weight, bias, eps):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + eps) * weight + bias
+
+
 def centred(x):
     return x - x.mean(axis=-1, keepdims=True)
 

@@ -103,6 +103,22 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def layer_norm_backward_in_steps(dy, x, weight, eps):
+    s = np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    n = (x - x.mean(axis=-1, keepdims=True)) / s
+    dn = dy * weight
+    mean_dn = dn.mean(axis=-1, keepdims=True)
+    mean_dn_n = (dn * n).mean(axis=-1, keepdims=True)
+    dx = (dn - mean_dn - n * mean_dn_n) / s
+    dweight = (dy * n).sum(axis=0)
+    dbias = dy.sum(axis=0)
+    return dx, dweight, dbias
+
+
+exercise.formulation(layer_norm_backward)
+
+
 @exercise.mistake(
     "You treat the mean as a constant. Every x of a row changes the mean, and with it all n of the row: the term "
     "-mean(dn) is missing."

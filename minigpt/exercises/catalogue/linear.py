@@ -66,6 +66,11 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def linear_in_steps(x, weight, bias):
+    return x @ weight + bias
+
+
 @exercise.mistake(
     "You use weight transposed. GPT-2 stores weights as [in, out], so the product is x weight; PyTorch's Linear stores "
     "them as [out, in]."

@@ -95,6 +95,15 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def logit_attribution_in_steps(parts, ln_f, direction, eps):
+    x = parts.sum(axis=0)
+    sigma = np.sqrt(x.var(axis=-1) + eps)
+    centred = parts - parts.mean(axis=-1, keepdims=True)
+    scaled = centred / sigma * ln_f["weight"]
+    return scaled @ direction
+
+
 @exercise.mistake(
     "You apply the layer norm to each part by itself. Its sigma is held: every part is divided by that of the whole "
     "stream, or else the attributions do not add up to the logit."

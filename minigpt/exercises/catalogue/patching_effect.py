@@ -86,6 +86,14 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def patching_effect_in_steps(clean, corrupted, patched, answer, wrong):
+    clean_difference = clean[-1, answer] - clean[-1, wrong]
+    corrupted_difference = corrupted[-1, answer] - corrupted[-1, wrong]
+    patched_difference = patched[:, -1, answer] - patched[:, -1, wrong]
+    return (patched_difference - corrupted_difference) / (clean_difference - corrupted_difference)
+
+
 @exercise.mistake(
     "You return the difference of the patched run alone. Say where it lies between the corrupted run, 0, and the clean "
     "one, 1."

@@ -64,6 +64,12 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def scores_in_steps(q, k):
+    T, K = q.shape  # noqa: RUF059 (the rules put one size for another)
+    return q @ k.swapaxes(-1, -2) / np.sqrt(K)
+
+
 @exercise.mistake("You do not divide q k^T by sqrt(K). A sum of K products grows with K, and the division undoes that.")
 def scores_not_scaled(q, k):
     return q @ k.T

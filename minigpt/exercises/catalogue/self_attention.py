@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt.exercises.catalogue.attention import scaled_by_D, scaled_by_H
+from minigpt.exercises.catalogue.attention import attention_in_steps, scaled_by_D, scaled_by_H
 from minigpt.exercises.catalogue.attention_head import (
     mask_forgotten,
     not_scaled,
@@ -128,6 +128,20 @@ exercise = Exercise(
         lambda function, x, block, n_head: function(x, block["attn"]["c_attn"], block["attn"]["c_proj"], n_head),
     ),
 )
+
+
+@exercise.formulation
+def self_attention_in_steps(x, c_attn, c_proj, n_head):
+    B, T, D = x.shape
+    K = D // n_head
+    qkv = x @ c_attn["weight"] + c_attn["bias"]
+    q, k, v = qkv[..., :D], qkv[..., D : 2 * D], qkv[..., 2 * D :]
+    q = q.reshape(B, T, n_head, K).swapaxes(1, 2)
+    k = k.reshape(B, T, n_head, K).swapaxes(1, 2)
+    v = v.reshape(B, T, n_head, K).swapaxes(1, 2)
+    heads = attention_in_steps(q, k, v)
+    merged = heads.swapaxes(1, 2).reshape(B, T, D)
+    return merged @ c_proj["weight"] + c_proj["bias"]
 
 
 def attended(q, k, v, c_proj, n_head):

@@ -93,6 +93,12 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def softmax_in_steps(x):
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
+
+
 @exercise.mistake(
     "This is right for small numbers, but exp(1000) is inf, and inf / inf is NaN. Subtract the maximum m of each row "
     "before exp: exp(x_i - m) / sum_j exp(x_j - m) is the same fraction."
@@ -101,12 +107,20 @@ def maximum_not_subtracted(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
-@exercise.mistake(
+ONE_SUM = (
     "You divide by the sum over the whole array. Every row has a sum of its own: the sum over j runs along the last "
     "axis."
 )
+
+
+@exercise.mistake(ONE_SUM)
 def over_the_whole_array(x):
     return plain.softmax(x, axis=None)
+
+
+@exercise.mistake(ONE_SUM)
+def over_the_whole_array_without_maximum(x):
+    return np.exp(x) / np.exp(x).sum()
 
 
 @exercise.mistake(

@@ -85,6 +85,17 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def softmax_backward_in_steps(dy, y):
+    total = (dy * y).sum(axis=-1, keepdims=True)
+    return y * (dy - total)
+
+
+@exercise.formulation
+def softmax_backward_multiplied_out(dy, y):
+    return dy * y - y * (dy * y).sum(axis=-1, keepdims=True)
+
+
 @exercise.mistake(
     "You compute dy y and subtract nothing. A probability that rises takes from all others: the terms -y_j y_i dy_j, "
     "for all j, are missing."

@@ -25,9 +25,9 @@ def logits_and_temperature(draw, temperatures, elements=None):
 
 
 @st.composite
-def distant_logits_and_temperature(draw):
+def distant_logits_and_temperature(draw, temperatures=POWERS_OF_2):
     """Draw logits near -1000, 0 and 1000, and t."""
-    logits, t = draw(logits_and_temperature(POWERS_OF_2))
+    logits, t = draw(logits_and_temperature(temperatures))
     return logits + draw(arrays(len(logits), elements=st.sampled_from([0.0, 1000.0, -1000.0]))), t
 
 
@@ -71,9 +71,29 @@ exercise = Exercise(
             distant_logits_and_temperature(),
             tolerance=TOLERANCE_NEAR_1000,
         ),
+        Probe(
+            "The temperature is so high that even a token whose own probability is rounded to 0 has a share: "
+            "divide the logits. A power of the probabilities cannot bring back what is lost.",
+            distant_logits_and_temperature(st.sampled_from([256.0, 1024.0])),
+            tolerance=TOLERANCE_NEAR_1000,
+        ),
         Probe("Any logits and any temperature.", logits_and_temperature(numbers(0, 4).map(lambda t: t + 0.125))),
     ),
 )
+
+
+@exercise.formulation
+def temperature_in_steps(logits, t):
+    scaled = logits / t
+    exps = np.exp(scaled - scaled.max())
+    return exps / exps.sum()
+
+
+@exercise.formulation
+def temperature_after_the_maximum(logits, t):
+    shifted = logits - logits.max()
+    exps = np.exp(shifted / t)
+    return exps / exps.sum()
 
 
 @exercise.mistake(
@@ -91,12 +111,21 @@ def temperature_after_softmax(logits, t):
 
 
 @exercise.mistake(
-    "The temperature has no effect: you divide the probabilities by t and then by their sum, which restores them. "
-    "Divide the logits, before the softmax."
+    "The temperature has no effect on your result: what is added to all logits, or multiplies all exponentials, "
+    "cancels. Divide the logits, before the softmax."
 )
 def temperature_without_effect(logits, t):
     scaled = softmax(logits) / t
     return scaled / scaled.sum()
+
+
+@exercise.mistake(
+    "You take a power of the probabilities, p_i^(1 / t), and divide by the sum. On paper that is the same, but a "
+    "probability that was rounded to 0 stays 0: divide the logits, before the softmax."
+)
+def power_of_probabilities(logits, t):
+    powers = softmax(logits) ** (1 / t)
+    return powers / powers.sum()
 
 
 @exercise.mistake("You return the logits divided by t. Return probabilities: the softmax of that.")

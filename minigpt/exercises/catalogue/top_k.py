@@ -71,14 +71,33 @@ exercise = Exercise(
 )
 
 
-@exercise.mistake(
+@exercise.formulation
+def top_k_in_steps(logits, k):
+    ordered = np.sort(logits)[::-1]
+    lowest = ordered[min(k, len(ordered)) - 1]
+    return np.where(logits >= lowest, logits, -np.inf)
+
+
+EXACTLY_K = (
     "You keep exactly k tokens. Remove only those below the k-th highest logit: all tokens that are equal to it stay."
 )
-def top_k_breaks_ties(logits, k):
+
+
+def at_places(places, logits):
+    """Return the logits at these places, and -inf elsewhere."""
     kept = np.full_like(logits, -np.inf)
-    best = np.argsort(-logits, kind="stable")[:k]
-    kept[best] = logits[best]
+    kept[places] = logits[places]
     return kept
+
+
+@exercise.mistake(EXACTLY_K)
+def top_k_keeps_first_of_ties(logits, k):
+    return at_places(np.argsort(-logits, kind="stable")[:k], logits)
+
+
+@exercise.mistake(EXACTLY_K)
+def top_k_keeps_last_of_ties(logits, k):
+    return at_places(np.argsort(logits, kind="stable")[::-1][:k], logits)
 
 
 @exercise.mistake("You keep the logits above the k-th highest, but not the k-th itself. Remove only what is below it.")
@@ -93,7 +112,7 @@ def top_k_one_more(logits, k):
 
 @exercise.mistake("You keep the k lowest logits. Check which end of your sorted list has the highest.")
 def top_k_lowest(logits, k):
-    return -top_k(-logits, k) if k < len(logits) else logits.copy()
+    return np.where(-logits >= kth_highest(-logits, k), logits, -np.inf)
 
 
 @exercise.mistake(

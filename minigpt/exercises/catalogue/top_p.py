@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigpt.exercises.catalogue.temperature import temperature_mean_subtracted, temperature_minimum_subtracted
+from minigpt.exercises.catalogue.top_k import top_k
 from minigpt.exercises.drawing import arrays, distinct, sizes, whole_numbers
 from minigpt.exercises.exercise import Exercise, Probe
 from minigpt.ops.plain import softmax
@@ -92,6 +93,32 @@ exercise = Exercise(
 )
 
 
+@exercise.formulation
+def top_p_in_steps(logits, p):
+    exps = np.exp(logits - logits.max())
+    probabilities = exps / exps.sum()
+    order = np.argsort(-probabilities)
+    sums = np.cumsum(probabilities[order])
+    before = sums - probabilities[order]
+    kept = order[before < p]
+    result = np.full(len(logits), -np.inf)
+    result[kept] = logits[kept]
+    return result
+
+
+@exercise.formulation
+def top_p_by_number(logits, p):
+    exps = np.exp(logits - logits.max())
+    probabilities = exps / exps.sum()
+    order = np.argsort(probabilities)[::-1]
+    sums = np.cumsum(probabilities[order])
+    n = np.searchsorted(sums, p) + 1
+    kept = order[:n]
+    result = np.full(len(logits), -np.inf)
+    result[kept] = logits[kept]
+    return result
+
+
 @exercise.mistake(
     "You remove the token that makes the sum reach p. Without it the set holds less than p: a token stays if the sum "
     "before it, not including it, is below p."
@@ -113,6 +140,51 @@ def top_p_may_keep_none(logits, p):
 @exercise.mistake("You keep one token too many: the sum had already reached p before it.")
 def top_p_one_more(logits, p):
     return kept_tokens(logits, softmax(logits), lambda before, mass: np.append(True, before[:-1] < p))
+
+
+OF_NUMBER = (
+    "You keep p of the number of tokens. p is a share of the probability: keep the most probable tokens until their "
+    "probabilities sum to p, however many that are."
+)
+
+
+@exercise.mistake(OF_NUMBER)
+def top_p_of_number_rounded_up(logits, p):
+    return top_k(logits, int(np.ceil(p * len(logits))))
+
+
+@exercise.mistake(OF_NUMBER)
+def top_p_of_number_rounded_down(logits, p):
+    return top_k(logits, max(1, int(p * len(logits))))
+
+
+@exercise.mistake(OF_NUMBER)
+def top_p_of_number_rounded(logits, p):
+    return top_k(logits, max(1, round(p * len(logits))))
+
+
+LEAST_REMOVED = (
+    "You remove the least probable tokens until what is removed sums to p. It is what stays that must sum to p: begin "
+    "with the most probable token, and keep."
+)
+
+
+@exercise.mistake(LEAST_REMOVED)
+def top_p_removes_until_p(logits, p):
+    return kept_tokens(logits, softmax(logits), lambda before, mass: mass[-1] - mass >= p)
+
+
+@exercise.mistake(LEAST_REMOVED)
+def top_p_removes_at_most_p(logits, p):
+    return kept_tokens(logits, softmax(logits), lambda before, mass: mass[-1] - before > p)
+
+
+@exercise.mistake(
+    "You compare each token's own probability with p. Sum them, from the most probable token on: a token stays if the "
+    "sum before it is below p."
+)
+def top_p_each_against_p(logits, p):
+    return np.where(softmax(logits) >= p, logits, -np.inf)
 
 
 @exercise.mistake("You sum from the least probable token up. Begin with the most probable one.")

@@ -5,8 +5,13 @@ from functools import partial
 import numpy as np
 from hypothesis import strategies as st
 
-from minigpt.exercises.catalogue.feed_forward import feed_forward
-from minigpt.exercises.catalogue.self_attention import multi_head_overflows, multi_head_without_mask, self_attention
+from minigpt.exercises.catalogue.feed_forward import feed_forward, feed_forward_in_steps
+from minigpt.exercises.catalogue.self_attention import (
+    multi_head_overflows,
+    multi_head_without_mask,
+    self_attention,
+    self_attention_in_steps,
+)
 from minigpt.exercises.drawing import (
     arrays,
     generators,
@@ -150,6 +155,20 @@ exercise = Exercise(
         ),
     ),
 )
+
+
+@exercise.formulation
+def transformer_block_in_steps(x, ln_1, attn, ln_2, mlp, n_head):
+    normed = norm_in_steps(x, ln_1)
+    x = x + self_attention_in_steps(normed, attn["c_attn"], attn["c_proj"], n_head)
+    normed = norm_in_steps(x, ln_2)
+    return x + feed_forward_in_steps(normed, mlp["c_fc"], mlp["c_proj"])
+
+
+def norm_in_steps(x, ln):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5) * ln["weight"] + ln["bias"]
 
 
 @exercise.mistake(

@@ -1,0 +1,244 @@
+"""Mistakes made from right solutions: the formulations of an exercise, rewritten by the rules of rules.py.
+
+They are made when the first solution that no known mistake explains asks for them, and kept. None is run on all inputs:
+most differ from a student's results at the first.
+"""
+
+import ast
+import contextlib
+import inspect
+import re
+import textwrap
+import types
+from dataclasses import dataclass
+from functools import cache
+
+from minigpt.exercises.exercise import Mistake
+from minigpt.exercises.patterns import MODULES, formula
+from minigpt.exercises.rules import COMMON, OTHER_FUNCTIONS, RULES, Place
+
+MAX_ITERATIONS = 10_000  # of all while loops in one call of a mutant, which may have lost its way out
+MAX_ALIKE = 9  # places where a rule is applied at once
+REWRITTEN = ("minigpt.exercises.catalogue.", "minigpt.ops.plain")  # modules whose functions are followed
+SIZE = re.compile(r"[A-Z]|n|n_\w+")  # how sizes are called
+
+
+class EndlessLoopError(Exception):
+    """Raised in a mutant that does not end."""
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """What a rule makes of a program: new nodes for some places, and a sentence that says what was done.
+
+    rank: how late the rule stands in the list. is_rare: whether it is not combined with others. replacements: (name of
+    the function, Place, node).
+    """
+
+    hint: str
+    rank: int
+    replacements: tuple
+
+    @property
+    def is_rare(self):
+        return self.rank >= len(COMMON)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Rewrite the program for as long as the context lasts."""
+        for _, place, node in self.replacements:
+            for child in ast.walk(node):
+                if isinstance(child, ast.stmt | ast.expr | ast.keyword) and not hasattr(child, "lineno"):
+                    ast.copy_location(child, place.statement)
+            place.put(node)
+        try:
+            yield
+        finally:
+            for _, place, _ in self.replacements:
+                place.put(place.node)
+
+    @property
+    def functions(self):
+        """The names of the functions that are rewritten."""
+        return {name for name, _, _ in self.replacements}
+
+    @property
+    def line(self):
+        """The lines of the formula at these places."""
+        return "\n".join(dict.fromkeys(formula(place.statement) for _, place, _ in self.replacements))
+
+
+class Program:
+    """The source of a function, and of the functions of the catalogue that it calls, ready to be rewritten.
+
+    functions: {name: (its definition, its globals)}, callees first, the function itself last.
+    """
+
+    def __init__(self, function, parameters):
+        self.functions, self.codes = {}, {}
+        self._add(function)
+        self.name, self.parameters = function.__name__, parameters
+
+    def _add(self, function):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        tree.decorator_list = []
+        if ast.get_docstring(tree):
+            del tree.body[0]
+        self.functions[function.__name__] = None  # not once more, if it calls itself
+        for node in ast.walk(tree):
+            name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            called = function.__globals__.get(name)
+            is_ours = isinstance(called, types.FunctionType) and called.__module__.startswith(REWRITTEN)
+            if is_ours and name not in self.functions:
+                self._add(called)
+        del self.functions[function.__name__]  # callees stand first
+        self.functions[function.__name__] = tree, function.__globals__
+        self.codes[function.__name__] = _compile(tree)
+
+    def build(self, changed):
+        """Return the function as it is now. changed: the names of the functions that are rewritten."""
+        built, left = {}, [0]
+
+        def is_going_on():
+            left[0] -= 1
+            if left[0] < 0:
+                raise EndlessLoopError
+            return True
+
+        for name, (tree, namespace) in self.functions.items():
+            code = _compile(tree) if name in changed else self.codes[name]
+            namespace = {**OTHER_FUNCTIONS, **namespace, **built, "_is_going_on": is_going_on}
+            exec(code, namespace)
+            built[name] = namespace[name]
+
+        def mutant(*arguments):
+            left[0] = MAX_ITERATIONS
+            return built[self.name](*arguments)
+
+        return mutant
+
+    def rewritings(self):
+        """Return every Rewriting of the program as it is, at one place or wherever a rule does the same."""
+        found, alike = [], {}
+        for name, place in self._places():
+            for rank, rule in enumerate(RULES):
+                for variant, (node, hint) in enumerate(rule(place)):
+                    found.append(Rewriting(hint, rank, ((name, place, node),)))
+                    for key in ((rank, hint), (rank, hint, id(place.statement)), (rank, variant, _shape(place.node))):
+                        alike.setdefault(key, []).append(found[-1])
+        for (rank, *_), some in alike.items():
+            replacements = tuple(each.replacements[0] for each in some)
+            if 1 < len(some) <= MAX_ALIKE and not _are_nested([place.node for _, place, _ in replacements]):
+                found.append(Rewriting(" ".join(dict.fromkeys(each.hint for each in some)), rank, replacements))
+        return found
+
+    def step(self, name, place):
+        """Return which step of the program a place of the function `name` is in, in words."""
+        targets = getattr(place.statement, "targets", ())
+        step = formula(targets[0]) if targets else "the result"
+        name = name.removesuffix("_in_steps")
+        return step if name == self.name.removesuffix("_in_steps") else f"{step} in {name}" if targets else name
+
+    def _places(self):
+        """Yield every Place of the program, with the name of its function."""
+        for name, (tree, _) in self.functions.items():
+            arguments = [each.arg for each in tree.args.args if name != self.name or each.arg in self.parameters]
+            stored = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            names = list(dict.fromkeys([*arguments, *stored]))
+            sizes = [each for each in names if SIZE.fullmatch(each)]
+            kinds = arguments, [each for each in names if each not in sizes], sizes
+            for parent, field, index, node, statement in _nodes(tree):
+                if field != "args" or parent is not tree:
+                    yield name, Place(node, parent, field, index, statement, *kinds)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A program under a rewriting, or under two: `function` is what has become of it."""
+
+    program: Program
+    rewriting: Rewriting
+    function: object
+
+    @property
+    def mistake(self):
+        """The Mistake that it is."""
+        steps = dict.fromkeys(self.program.step(name, place) for name, place, _ in self.rewriting.replacements)
+        hint = f"{self.rewriting.hint} Look at {' and '.join(steps)}."
+        return Mistake(self.function, hint, self.rewriting.line)
+
+
+def _nodes(parent, statement=None):
+    """Yield (parent, field, index, node, statement around it) of all nodes that can be rewritten."""
+    for field, value in ast.iter_fields(parent):
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if isinstance(node, ast.expr | ast.stmt | ast.keyword):
+                around = node if isinstance(node, ast.stmt) else statement
+                yield parent, field, index, node, around
+                if not (isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in MODULES):
+                    yield from _nodes(node, around)
+
+
+def _shape(node):
+    """Return the structure of a node, without names."""
+    return re.sub(r"id='\w+'", "", ast.dump(node))
+
+
+def _are_nested(nodes):
+    """Return whether one of the nodes is inside of another, or is another."""
+    inside = [id(inner) for node in nodes for inner in ast.walk(node)]
+    return any(inside.count(id(node)) > 1 for node in nodes)
+
+
+def _compile(tree):
+    """Return the code of a definition, with a bound for its loops."""
+    loops = [(node, node.test) for node in ast.walk(tree) if isinstance(node, ast.While)]
+    for node, test in loops:
+        call = ast.Call(ast.Name("_is_going_on", ast.Load()), [], [])
+        node.test = ast.fix_missing_locations(ast.copy_location(ast.BoolOp(ast.And(), [call, test]), test))
+    try:
+        return compile(ast.Module([tree], []), "<mutant>", "exec")
+    finally:
+        for node, test in loops:
+            node.test = test
+
+
+def _mutants(program, changed=None):
+    """Yield the Mutants of a program as it is. changed: the functions that are rewritten already, for a pair."""
+    for rewriting in program.rewritings():
+        if changed is not None and rewriting.is_rare:
+            continue
+        with rewriting.applied(), contextlib.suppress(SyntaxError, ValueError, TypeError):
+            yield Mutant(program, rewriting, program.build(rewriting.functions | (changed or set())))
+
+
+@cache
+def mutants(exercise):
+    """Return the Mutants that one rewriting makes from an exercise."""
+    formulations = exercise.formulations or [exercise.reference]
+    return [each for f in formulations for each in _mutants(Program(f, exercise.parameter_names))]
+
+
+@cache
+def rewritable(mistake, parameters):
+    """Return the Program of a known mistake, or None if its source is not kept."""
+    with contextlib.suppress(OSError, TypeError, SyntaxError):
+        return Program(mistake.function, parameters)
+
+
+def pairs(exercise, first):
+    """Yield (function, Mistake) of all pairs of a mistake or mutant with one more rewriting."""
+    if isinstance(first, Mistake):
+        if program := rewritable(first, tuple(exercise.parameter_names)):
+            for second in _mutants(program, set()):
+                yield second.function, _both(first, second.mistake)
+        return
+    if first.rewriting.is_rare:
+        return
+    with first.rewriting.applied():
+        for second in _mutants(first.program, first.rewriting.functions):
+            yield second.function, _both(first.mistake, second.mistake)
+
+
+def _both(one, two):
+    return Mistake(two.function, f"Two things. {one.hint} {two.hint}", f"{one.line}\n{two.line}".strip())

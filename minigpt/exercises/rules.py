@@ -1,0 +1,502 @@
+"""Rules that rewrite a right solution into a wrong one, at one place: the mistakes that people make anywhere.
+
+A rule takes a Place and yields pairs of a replacement for its node and a sentence that says what was done. Most are
+rows of a table: a pattern, what becomes of it, and the sentence, in which {a} is what stands for a, and {0} the whole.
+The rules that stand first are preferred where several explain the same results. mutants.py applies them.
+"""
+
+import ast
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt.exercises.patterns import MODULES, fill, formula, match
+from minigpt.ops import plain
+
+OTHER_FUNCTIONS = {  # what the rules may put into a solution
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "quick_gelu": lambda x: x / (1 + np.exp(-1.702 * x)),
+    "gelu_with_erf": plain.gelu,
+    "relu": plain.relu,
+    "unit": lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True),
+    "one_for_all": lambda x, place, axis: np.broadcast_to(np.take(x, [place], axis), x.shape),
+}
+SIMILAR = (  # functions that are mistaken for each other
+    ("sum", "mean", "max", "min", "prod"),
+    ("var", "std"),
+    ("argmax", "argmin"),
+    ("maximum", "minimum"),
+    ("exp", "exp2", "expm1"),
+    ("log", "log2", "log10", "log1p"),
+    ("tanh", "sigmoid", "sin", "arctan"),
+    ("gelu", "silu", "relu", "sigmoid", "tanh", "gelu_with_erf", "quick_gelu"),
+    ("triu", "tril"),
+)
+AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the last axis but one"}
+HALF = "without brackets `** 1/2` is first a power of 1, then a division by 2. The root is the power 1/2."
+NEVER = "That may still count. Only -inf never does."
+BRACKETS = "Your brackets are missing, or closed elsewhere: "
+
+
+@dataclass
+class Place:
+    """A node of a function, where it stands, and what can be named there.
+
+    parent, field, index: the node is parent.field, or item `index` of that list. statement: the innermost one around
+    it. arguments, arrays and sizes: names of the parameters, and of all variables by kind.
+    """
+
+    node: ast.AST
+    parent: ast.AST
+    field: str
+    index: int | None
+    statement: ast.stmt
+    arguments: list
+    arrays: list
+    sizes: list
+
+    def put(self, node):
+        """Put a node in this place."""
+        if self.index is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.index] = node
+
+    @property
+    def is_value(self):
+        """Whether the node is all that a statement assigns or returns."""
+        return self.parent is self.statement and self.field == "value" and not isinstance(self.node, ast.Tuple)
+
+
+def rows(*table):
+    """Return a rule for every (pattern, replacement, sentence)."""
+    return [_row(*row) for row in table]
+
+
+def _row(pattern, replacement, sentence):
+    def rule(place):
+        found = match(pattern, place.node)
+        if found is not None:
+            yield fill(replacement, **found), _filled_sentence(sentence, place.node, found)
+
+    return rule
+
+
+def _filled_sentence(sentence, node, found):
+    return sentence.format(formula(node), **{letter: formula(part) for letter, part in found.items()})
+
+
+POWERS = rows(
+    ("a / b", "a // b", "You divide with //, which rounds down. Divide with a single /."),
+    ("np.sqrt(a)", "int(np.sqrt(a))", "You round {0} down to a whole number. Keep the fraction."),
+    ("a / np.sqrt(b)", "a / b / 2", "You divide by {b}, then by 2: " + HALF),
+    ("np.sqrt(a)", "a / 2", "You take half of {a}: " + HALF),
+    ("np.sqrt(a)", "a", "The root is missing: it is taken of {a}."),
+    ("np.sqrt(a)", "a**2", "You square {a}. Take its root."),
+    ("np.sqrt(a / b)", "np.sqrt(a) / b", "You take the root of {a} alone. It is the root of the whole of {a} / {b}."),
+    ("np.sqrt(a / b)", "a / np.sqrt(b)", "You take the root of {b} alone. It is the root of the whole of {a} / {b}."),
+    ("np.sqrt(a + b)", "np.sqrt(a) + b", "You add {b} outside of the root. It belongs inside: {0}."),
+    ("np.sqrt(a + b)", "a + np.sqrt(b)", "You take the root of {b} alone. It is the root of the whole sum: {0}."),
+    ("np.sqrt(a + b)", "np.sqrt(a) + np.sqrt(b)", "You take two roots. Take one, of the whole sum: {0}."),
+    ("np.sqrt(a) + b", "np.sqrt(a + b)", "You add {b} inside of the root. It belongs outside: {0}."),
+    ("a**b", "a", "The power of {0} is missing."),
+    ("a**b", "a * b", "You multiply {a} by {b}. It is a power: {0}."),
+    ("a**b", "a ** (b + 1)", "Your power of {a} is one too high. It is {0}."),
+    ("a**b", "a ** (b - 1)", "Your power of {a} is one too low. It is {0}."),
+    ("a**2", "np.abs(a)", "You take the size of {a}. Take its square."),
+    ("a - b**c", "(a - b) ** c", "You take the power of {a} - {b}. Only {b} has the exponent: {0}."),
+    ("a * b**c", "(a * b) ** c", "You take the power of {a} * {b}. Only {b} has the exponent: {0}."),
+)
+FORGOTTEN = rows(
+    ("a + b", "a", "The term {b} is missing."),
+    ("a + b", "b", "The term {a} is missing."),
+    ("a - b", "a", "You do not subtract {b}."),
+    ("a - b", "-b", "You do not have {a}, from which {b} is subtracted."),
+    ("a * b", "a", "You do not multiply by {b}."),
+    ("a * b", "b", "The factor {a} is missing."),
+    ("a @ b", "a", "You do not multiply by {b}."),
+    ("a @ b", "b", "The factor {a} is missing."),
+    ("a / b", "a", "You do not divide by {b}."),
+    ("a / b", "1 / b", "The factor {a} is missing."),
+    ("-a", "a", "The minus sign of {0} is missing."),
+    ("np.where(a, b, c)", "b", "You leave out the condition {a}."),
+    ("a and b and c", "b and c", "The condition {a} is missing."),
+    ("a and b and c", "a and c", "The condition {b} is missing."),
+    ("a and b and c", "a and b", "The condition {c} is missing."),
+)
+CHANGED_PLACES = rows(
+    ("a - b", "b - a", "You exchange the two sides of {0}."),
+    ("a / b", "b / a", "You exchange the two sides of {0}."),
+    ("a @ b", "b @ a", "You exchange the two sides of {0}."),
+    ("a if b else c", "c if b else a", "You exchange the cases of {b}."),
+    ("a < b", "a <= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
+    ("a <= b", "a < b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
+    ("a >= b", "a > b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
+    *(
+        (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
+        for op in ("<", "<=")
+        for other in (">", ">=")
+    ),
+    *(
+        (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
+        for op in (">", ">=")
+        for other in ("<", "<=")
+    ),
+    ("a == b", "a != b", "You turn the comparison {0} round."),
+    ("a != b", "a == b", "You turn the comparison {0} round."),
+    (
+        "a @ b.swapaxes(-1, -2)",
+        "unit(a) @ unit(b).swapaxes(-1, -2)",
+        "You divide by the lengths, as for a cosine: {0}.",
+    ),
+    (
+        "a @ b.swapaxes(-1, -2) / c",
+        "unit(a) @ unit(b).swapaxes(-1, -2)",
+        "You divide by the lengths of the vectors, as for a cosine. It is {0}.",
+    ),
+    ("np.where(a, b, c)", "np.where(a, c, b)", "You hide what should be seen, and the reverse."),
+    *(
+        ("np.where(a, b, -np.inf)", f"np.where(a, b, {low})", f"You have {low} where something is hidden. {NEVER}")
+        for low in ("0", "-1", "-100", "-1e4", "-1e9")
+    ),
+    *(
+        ("np.where(a, b, -np.inf)", f"np.where(a, b, b + {low})", f"You add {low} where something is hidden. {NEVER}")
+        for low in ("-1", "-100", "-1e4", "-1e9")
+    ),
+)
+OTHER_BRACKETS = rows(
+    ("(a - b) * c", "a - b * c", BRACKETS + "{c} belongs to all of {a} - {b}."),
+    ("(a - b) / c", "a - b / c", BRACKETS + "{c} divides all of {a} - {b}."),
+    ("a * (b + c)", "a * b + c", BRACKETS + "{a} belongs to all of {b} + {c}."),
+    ("a / (b + c)", "a / b + c", BRACKETS + "divide by all of {b} + {c}."),
+    ("a * (b - c)", "a * b - c", BRACKETS + "{a} belongs to all of {b} - {c}."),
+    ("a / (b - c)", "a / b - c", BRACKETS + "divide by all of {b} - {c}."),
+    ("(a - b) / (c - d)", "a - b / c - d", BRACKETS + "both differences in {0} are computed first."),
+    ("(a - b) / (c - d)", "a - b / (c - d)", BRACKETS + "all of {a} - {b} is divided."),
+    ("a * b + c", "a * (b + c)", BRACKETS + "{c} is added last, not to {b}."),
+    ("a @ b + c", "a @ (b + c)", BRACKETS + "{c} is added last, not to {b}."),
+    ("a * b - c", "a * (b - c)", BRACKETS + "{c} is subtracted last, not from {b}."),
+    ("a + b * c", "(a + b) * c", BRACKETS + "{c} belongs to {b} alone."),
+    ("a - b * c", "(a - b) * c", BRACKETS + "{c} belongs to {b} alone."),
+    ("a / b * c + d", "(a * c + d) / b", BRACKETS + "only {a} is divided by {b} in {0}."),
+)
+OPERATORS = rows(
+    ("a + b", "a - b", "You subtract {b}. It is {0}."),
+    ("a + b", "a * b", "You multiply by {b}. It is {0}."),
+    ("a - b", "a + b", "You add {b}. It is {0}."),
+    ("a - b", "a / b", "You divide by {b}. It is {0}."),
+    ("a * b", "a / b", "You divide by {b}. It is {0}."),
+    ("a * b", "a + b", "You add {b}. It is {0}."),
+    ("a / b", "a * b", "You multiply by {b}. It is {0}."),
+    ("a / b", "a - b", "You subtract {b}. It is {0}."),
+    ("a @ b", "a * b", "You multiply number by number with {b}. It is a matrix product: {0}."),
+    ("a + b", "(a + b) / 2", "You take the mean of two terms. Take their sum, {0}."),
+)
+TWICE = rows(
+    *((f"a {op} b", f"a {op} b {op} b", "You have {b} twice in {0}.") for op in "+-*/"),
+    *((f"a {op} b", f"a {op} (a {op} b)", "You have {a} twice in {0}.") for op in "+*"),
+)
+
+
+def called(node):
+    """Return the name of the function or method that a node calls; empty if it is no call."""
+    func = getattr(node, "func", None)
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+
+
+def operand(node):
+    """Return what a call works on: the object of a method, or else the first argument, or None."""
+    owner = getattr(node.func, "value", None)
+    is_method = owner is not None and getattr(owner, "id", "") not in MODULES
+    return owner if is_method else node.args[0] if node.args else None
+
+
+def with_operand(node, other):
+    """Return the same call of something else."""
+    if operand(node) is getattr(node.func, "value", None):
+        return ast.Call(ast.Attribute(other, node.func.attr, ast.Load()), node.args, node.keywords)
+    return ast.Call(node.func, [other, *node.args[1:]], node.keywords)
+
+
+def number(node):
+    """Return the number that a node is, as in -1 or 0.5, or None."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = number(node.operand)
+        return None if value is None else -value
+    is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    return node.value if is_number else None
+
+
+def left_out(place):
+    node = place.node
+    if isinstance(node, ast.Call) and operand(node) is not None and called(node) not in ("reshape", "swapaxes"):
+        yield operand(node), f"You leave out {called(node)}: {formula(node)}."
+
+
+def axes(place):
+    node = place.node
+    if isinstance(node, ast.keyword) and node.arg == "axis" and formula(node.value) != "None":
+        name, along = called(place.parent), AXES.get(number(node.value), f"axis {formula(node.value)}")
+        for axis, words in AXES.items():
+            if axis != number(node.value):
+                yield ast.keyword("axis", ast.Constant(axis)), f"Your {name} runs along {words}. It runs along {along}."
+        together = f"You take one {name} of all numbers together. There is one for each vector along {along}."
+        yield ast.keyword("axis", ast.Constant(None)), together
+    if isinstance(node, ast.keyword) and node.arg == "keepdims":
+        lost = f"Your {called(place.parent)} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
+        yield ast.keyword("keepdims", ast.Constant(False)), lost
+    if called(node) in ("var", "std"):
+        sample = ast.Call(node.func, node.args, [*node.keywords, ast.keyword("ddof", ast.Constant(1))])
+        yield (
+            sample,
+            "Your variance divides by one less than the number of values, as for a sample. Divide by their number.",
+        )
+
+
+def exchanged(place):
+    """Two arguments, results or indices."""
+    node = place.node
+    items = node.elts if isinstance(node, ast.Tuple) else node.args if isinstance(node, ast.Call) else []
+    for i in range(len(items) if called(node) != "swapaxes" else 0):
+        for j in range(i + 1, len(items)):
+            other, new = list(items), copy.copy(node)
+            other[i], other[j] = items[j], items[i]
+            setattr(new, "elts" if isinstance(node, ast.Tuple) else "args", other)
+            yield new, f"You exchange {formula(items[i])} and {formula(items[j])}."
+
+
+def transpositions(place):
+    node = place.node
+    is_operand = isinstance(place.parent, ast.BinOp) and isinstance(place.parent.op, ast.MatMult)
+    if isinstance(node, ast.Attribute) and node.attr == "T":
+        yield node.value, f"You leave out a transposition: {formula(node)}."
+    elif called(node) == "swapaxes":
+        x, right = operand(node), tuple(map(number, node.args))
+        yield x, f"You leave out a transposition: {formula(node)}."
+        for other in ((0, 1), (1, 2), (2, 3), (1, 3), (-1, -2)):
+            if set(right) != set(other):
+                yield fill(f"x.swapaxes{other}", x=x), f"You exchange the axes {other}, not {right}."
+        if called(x) == "reshape" and len(x.args) == 4:
+            shape = list(x.args)
+            shape[right[0]], shape[right[1]] = shape[right[1]], shape[right[0]]
+            straight = (
+                "You reshape directly to the wanted sizes, which mixes numbers of different tokens: cut, then exchange."
+            )
+            yield ast.Call(x.func, shape, []), straight
+    elif is_operand or place.is_value or called(node) in ("tri", "tril", "triu"):
+        turned = f"You transpose {formula(node)}, or exchange what its rows and columns stand for."
+        yield fill("x.swapaxes(-1, -2)", x=node), turned
+
+
+def similar_functions(place):
+    node, name = place.node, called(place.node)
+    for group in SIMILAR:
+        for other in group if name in group else ():
+            if other != name:
+                is_ours = isinstance(node.func, ast.Name) or other in OTHER_FUNCTIONS
+                func = ast.Name(other, ast.Load()) if is_ours else ast.Attribute(node.func.value, other, ast.Load())
+                new = ast.Call(func, node.args, node.keywords)
+                yield new, f"You take {other} in place of {name}: {formula(node)}."
+
+
+def inside_or_outside(place):
+    """A term or factor that stands on the wrong side of a function's bracket."""
+    node = place.node
+    if isinstance(node, ast.Call) and isinstance(operand(node), ast.BinOp) and called(node) != "where":
+        inner = operand(node)
+        for outside, moved in (
+            (ast.BinOp(with_operand(node, inner.left), inner.op, inner.right), inner.right),
+            (ast.BinOp(inner.left, inner.op, with_operand(node, inner.right)), inner.left),
+        ):
+            said = f"You have {formula(moved)} outside of the {called(node)}. It belongs inside: {formula(node)}."
+            yield outside, said
+    if isinstance(node, ast.BinOp):
+        for call, other in ((node.left, node.right), (node.right, node.left)):
+            if isinstance(call, ast.Call) and operand(call) is not None and called(call) != "where":
+                sides = (operand(call), other) if call is node.left else (other, operand(call))
+                said = f"You have {formula(other)} inside of the {called(call)}. It belongs outside: {formula(node)}."
+                yield with_operand(call, ast.BinOp(sides[0], node.op, sides[1])), said
+
+
+def off_by_one(place):
+    """A bound, an index or an offset."""
+    node, parent = place.node, place.parent
+    is_index = (
+        isinstance(parent, ast.Subscript) and place.field == "slice" and getattr(parent.value, "attr", "") != "shape"
+    )
+    is_part = isinstance(parent, ast.Tuple) and isinstance(node, ast.BinOp | ast.Constant)
+    is_bound = called(parent) in ("range", "arange", "tri", "tril", "triu") and place.field == "args"
+    is_whole = not (isinstance(node, ast.Constant) and type(node.value) is not int) and not (
+        isinstance(node, ast.Name) and node.id not in (*place.sizes, *place.arguments)
+    )
+    if (is_index or is_part or is_bound or isinstance(parent, ast.Slice)) and is_whole:
+        if not isinstance(node, ast.Slice | ast.Tuple):
+            yield fill("a + 1", a=node), f"You are off by one: {formula(node)} is one too high in yours."
+            yield fill("a - 1", a=node), f"You are off by one: {formula(node)} is one too low in yours."
+        if number(node) == -1:
+            yield ast.Constant(0), "You take the first in place of the last."
+
+
+def ends(place):
+    """The other end of a sequence, or the reverse order."""
+    node = place.node
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+        if node.slice.step is not None:
+            yield node.value, f"You do not reverse the order of {formula(node.value)}."
+        elif node.slice.lower is None and node.slice.upper is not None:
+            last = fill("a[-b:]", a=node.value, b=node.slice.upper)
+            yield last, "You take those at the end in place of the first ones."
+        yield fill("a[::-1]", a=node), f"You have {formula(node)} in reverse order."
+    if called(node) == "arange":
+        yield fill("a[::-1]", a=node), "You count from the end."
+
+
+def signs(place):
+    if place.is_value:
+        yield fill("-a", a=place.node), f"Your sign is wrong: {formula(place.node)}."
+
+
+def steps(place):
+    """Steps that are left out, exchanged, or not done for all; conditions that have no effect."""
+    node, parent = place.node, place.parent
+    if isinstance(node, ast.stmt):
+        body = getattr(parent, place.field)
+        after = body[place.index + 1] if place.index + 1 < len(body) else None
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.If | ast.Expr | ast.For):
+            yield ast.Pass(), f"You leave out a step: {formula(node)}."
+        if isinstance(after, ast.Assign | ast.AugAssign):
+            order = f"You do two steps in the wrong order: {formula(node)}, then {formula(after)}."
+            yield ast.If(ast.Constant(True), [after, node], []), order
+    if place.field == "iter":
+        said = (
+            ("[:1]", "only the first"),
+            ("[1:]", "not the first"),
+            ("[:-1]", "not the last"),
+            ("[::-1]", "backwards"),
+        )
+        for chosen, words in said:
+            yield fill(f"list(a){chosen}", a=node), f"You go through {formula(node)}: {words}."
+        yield fill("[*a, *list(a)[-1:]]", a=node), f"You go through {formula(node)}: twice through the last."
+    if isinstance(node, ast.If | ast.IfExp):
+        for value, words in ((True, "always"), (False, "never")):
+            changed = copy.copy(node)
+            changed.test = ast.Constant(value)
+            yield changed, f"You behave as if {formula(node.test)} were {words} so."
+
+
+def indices(place):
+    """An index that is left out: all are taken in place of those that are chosen."""
+    node = place.node
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Load)
+        and getattr(node.value, "attr", "") != "shape"
+    ):
+        yield node.value, f"You take all of {formula(node.value)} in place of {formula(node)}."
+        for i, item in enumerate(node.slice.elts if isinstance(node.slice, ast.Tuple) else ()):
+            if not isinstance(item, ast.Slice):
+                index = list(node.slice.elts)
+                index[i] = ast.Slice()
+                new = ast.Subscript(node.value, ast.Tuple(index, ast.Load()), ast.Load())
+                yield new, f"You do not choose {formula(item)} in {formula(node)}."
+
+
+def other_variables(place):
+    node = place.node
+    for kind in (place.arrays, place.sizes):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in kind:
+            for other in kind:
+                if other != node.id:
+                    yield ast.Name(other, ast.Load()), f"You use {other} in place of {node.id}."
+                    if kind is place.sizes:
+                        product = ast.BinOp(node, ast.Mult(), ast.Name(other, ast.Load()))
+                        yield product, f"You use {node.id} * {other} in place of {node.id}."
+
+
+def applied_twice(place):
+    node = place.node
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+        yield with_operand(node, node), f"You apply {formula(node.func)} twice."
+
+
+def added(place):
+    """A residual, another operation on the result, or a result that is another array."""
+    node = place.node
+    if not place.is_value:
+        return
+    for name in place.arguments:
+        if name in place.arrays:
+            yield fill(f"a + {name}", a=node), f"You add {name}. It is only {formula(place.statement)}."
+    if isinstance(place.statement, ast.Return):
+        for name in ("exp", "log", "round"):
+            yield fill(f"np.{name}(a)", a=node), f"You return {name} of the result. Return the result itself."
+        for name in ("sum", "mean", "max"):
+            for axis in ("", "-1", "0"):
+                along = f" along axis {axis}" if axis else ""
+                yield (
+                    fill(f"a.{name}({axis})", a=node),
+                    f"You return the {name} of the result{along}. Return all of it.",
+                )
+        yield fill("np.flip(a, 1)", a=node), "You return the result in reverse order along its second axis."
+        for name in ("sigmoid", "tanh"):
+            yield (
+                fill(f"{name}(a)", a=ast.Name(place.arguments[0], ast.Load())),
+                f"You return {name}({place.arguments[0]}).",
+            )
+        for name in ("sum", "mean"):
+            for axis in (0, 1):
+                said = f"You return the {name} of {place.arguments[0]} along axis {axis}."
+                yield fill(f"{place.arguments[0]}.{name}({axis})"), said
+        for name in place.arrays:
+            yield ast.Name(name, ast.Load()), f"You return {name}. Steps are missing after it: {formula(node)}."
+
+
+def constants(place):
+    """Another number, or a size that is fixed."""
+    node, value, parent = place.node, number(place.node), place.parent
+    is_index = isinstance(parent, ast.Subscript | ast.Slice | ast.keyword | ast.UnaryOp) or called(parent) == "swapaxes"
+    if value is not None and not is_index:
+        others = [0, 1, 2, -value, 2 * value, value / 2, 10 * value, value / 10]
+        others += [float(f"{value:.{digits}g}") for digits in (1, 2, 3)]
+        if isinstance(value, int):
+            others = [0, 1, 2, value - 1, value + 1, -value]
+        elif value < 1e-3:
+            others = [0, 1e-3, 1e-6, 1e-8, 1e-10, 1e-12]
+        for other in dict.fromkeys(other for other in others if other != value):
+            yield ast.Constant(other), f"You have {other:g} in place of {value:g}."
+    if isinstance(node, ast.Name) and node.id in place.sizes and isinstance(node.ctx, ast.Load):
+        for size in (64, 8):
+            yield ast.Constant(size), f"You use the fixed size {size} in place of {node.id}, which may be any."
+
+
+def one_for_all(place):
+    node = place.node
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in place.arrays:
+        for at, which in ((0, "first"), (-1, "last")):
+            for axis, words in AXES.items():
+                said = f"You use the {which} of {node.id} along {words} for all."
+                yield fill(f"one_for_all(a, {at}, {axis})", a=node), said
+
+
+COMMON = [
+    *POWERS,
+    *FORGOTTEN,
+    left_out,
+    axes,
+    *CHANGED_PLACES,
+    exchanged,
+    transpositions,
+    similar_functions,
+    *OTHER_BRACKETS,
+    inside_or_outside,
+    off_by_one,
+    ends,
+    *OPERATORS,
+    signs,
+    steps,
+]
+RARE = [indices, other_variables, *TWICE, applied_twice, added, constants, one_for_all]  # not combined with others
+RULES = [*COMMON, *RARE]
