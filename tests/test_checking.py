@@ -134,3 +134,16 @@ def test_fresh_inputs_judge_as_the_usual_ones(seed):
             inputs = drawn_inputs(exercise, seed)
             trials = (try_input(exercise, probe, arguments, unwatched(mistake.function)) for probe, arguments in inputs)
             assert any(trial.is_wrong for trial in trials), (name, mistake.hint)
+
+
+@pytest.mark.parametrize("under_nbgrader", [False, True])
+def test_under_nbgrader_a_cell_shows_the_panel_and_has_no_value(monkeypatch, under_nbgrader):
+    """nbgrader takes points from a cell's value, and warns of any that is no number."""
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda panel: shown.append(panel.data))
+    if under_nbgrader:
+        monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    value, _ = formatter.format(check("softmax", right_softmax))
+    assert bool(value) is not under_nbgrader and len(shown) == under_nbgrader
+    assert "✓" in (shown[0] if under_nbgrader else value["text/html"])

@@ -106,7 +106,8 @@ class Submission:
         students += [path for path, content in contents.items() if not _is_one_of_minigpts(path.name, content)]
         for path in sorted(students)[:MAX_SUBMITTED_FILES]:
             copies.add(folder / path, contents.get(path))
-        n_own, match = len(files) + len(contents) - len(students), MOODLE.match(name) or CANVAS.match(name)
+        n_own = len(files) + len(contents) - len(students)
+        match = _of_platform(paths[0].parts[0] if paths else name)
         student = match.group("student", "id") if match else ("", "")
         return cls(name, folder, tuple(sorted(students)), copies, n_own, tuple(remarks), *student)
 
@@ -142,13 +143,18 @@ def find_submissions(folder):
         if path.is_dir() and not path.is_symlink():
             found[path.name] = list(_files_below(path, folder))
         elif path.suffix.lower() in (*SUFFIXES, *ARCHIVES):
-            of_platform = MOODLE.match(path.name) or CANVAS.match(path.name)
-            name = of_platform[0] if of_platform else path.name
+            match = _of_platform(path.name)
+            name = "_".join(match.group("student", "id")) if match else path.name
             found.setdefault(name, []).extend([Path(path.name)] if _is_regular_file(path) else [])
     if not found:
         raise ValueError(f"there are no submissions in {folder}: neither folders nor .py, .ipynb or .zip files")
     copies = FileCopies()
     return [Submission.of(name, folder, paths, copies) for name, paths in sorted(found.items())]
+
+
+def _of_platform(name):
+    """Return how Moodle's or Canvas's name of a file or folder begins, as a match; None for other names."""
+    return MOODLE.match(name) or CANVAS.match(name)
 
 
 def whole_folder(folder):

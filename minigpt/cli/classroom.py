@@ -48,7 +48,7 @@ def list_exercises():
 @click.option("--only", multiple=True, metavar="NAME", help="Check only this exercise. May be given several times.")
 def check(file, only):
     """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
-    from minigpt.classroom.checks import check_workbook, open_workbook
+    from minigpt.classroom.checks import check_workbook, open_workbook, rename_hints, renamed_exercises
     from minigpt.classroom.printable import one_line, printable
     from minigpt.exercises import EXERCISES
 
@@ -63,7 +63,7 @@ def check(file, only):
         if result.details or one_line(result.verdict, max_chars=MAX_VERDICT_CHARS) != result.verdict:
             write(f"\n{printable(str(result))}\n")
     verdicts = {result.verdict for result in failed}
-    for problem in handed_in.problems:
+    for problem in [*handed_in.problems, *rename_hints(renamed_exercises(handed_in))]:
         if problem not in verdicts:
             write(f"\n{printable(problem)}\n")
     found = {*handed_in.functions, *handed_in.failed}

@@ -17,6 +17,7 @@ import linecache
 import os
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +77,16 @@ THROW_AT_LINE = ctypes.PYFUNCTYPE(None, ctypes.c_ulong, *[ctypes.py_object] * 4)
 )
 
 
-def call(function, arguments, uses=(), seconds=CALL_SECONDS):
+def call(function, arguments, uses=(), seconds=CALL_SECONDS, pulse=None):
     """Return the Outcome of function(*arguments). uses: functions of minigpt that it may call; None: all of them.
 
-    seconds: the time limit; None if somebody else enforces one, which needs no thread.
+    seconds: the time limit; None if somebody else enforces one, which needs no thread. pulse: an object whose
+    is_late() says that the function will not end, although there is time left.
     """
     given, printed = _copy(arguments), io.StringIO()
     profile, seen = (None, []) if uses is None else _watch(uses)
-    outcome = Outcome(problem="time", message=f"it had not ended after {seconds} seconds: is there an endless loop?")
+    limit = f"after {seconds} seconds" if pulse is None else "in time"
+    outcome = Outcome(problem="time", message=f"it had not ended {limit}: is there an endless loop?")
 
     def work():
         nonlocal outcome
@@ -112,7 +115,7 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
     with contextlib.redirect_stdout(printed), _without_input():
         if seconds is None:
             work()
-        elif _still_runs(work, seconds):
+        elif _still_runs(work, seconds, pulse):
             outcome = Outcome(problem="time", message=f"{outcome.message} {STILL_RUNS}")
         threading.setprofile(None)  # not in the worker, which an exception can end at any moment
     if seen:
@@ -122,11 +125,16 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
     return Outcome(outcome.value, outcome.problem, outcome.message, changed, printed.getvalue(), left)
 
 
-def _still_runs(work, seconds):
+def _still_runs(work, seconds, pulse):
     """Run work() in a thread, end it if it takes longer, and return whether that failed."""
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(seconds)
+    if pulse is None:
+        worker.join(seconds)
+    else:
+        deadline = time.monotonic() + seconds
+        while worker.is_alive() and time.monotonic() < deadline and not pulse.is_late():
+            worker.join(0.05)
     for _ in range(20):
         if not worker.is_alive():
             break

@@ -5,7 +5,6 @@ things are found: the first probe where it is wrong, which isolates one mechanis
 goes wrong (shrinking.py); and whether a known mistake explains all its results (recognising.py).
 """
 
-import os
 from collections.abc import Callable
 
 from minigpt.exercises.calling import call, in_place
@@ -15,7 +14,7 @@ from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.helpers import ALLOWED, judged_alone, right_helpers, students_helpers
 from minigpt.exercises.recognising import describe_unfinished, recognise, recognise_in_a_probe
-from minigpt.exercises.result import Result
+from minigpt.exercises.result import Result, is_under_nbgrader
 from minigpt.exercises.shrinking import smallest_wrong
 from minigpt.exercises.trial import try_input
 
@@ -38,7 +37,7 @@ def check(exercise: str | Exercise, function: Callable) -> Result:
     result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses))
     if not result.passed:
         result = _without_wrong_helpers(exercise, function, result)
-    if not result.passed and any(map(os.environ.get, ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING"))):
+    if not result.passed and is_under_nbgrader():
         raise NotPassedError(str(result))
     return result
 
