@@ -49,7 +49,7 @@ def facade_of(module, text):
             lines.append(ast.unparse(statement))
         elif isinstance(statement, ast.ClassDef):
             lines.append(f"class {statement.name}(metaclass=AbsentClass):\n    pass")
-        else:
+        elif not (isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test)):
             literal = _literal(statement)
             names = [name for name in bound_names(statement) if literal or name != "__all__"]
             lines += [f"{name} = {literal or _absent(module, name)}" for name in names]

@@ -14,6 +14,7 @@ shrinking.py     the smallest input that goes wrong
 comparing.py     how a result differs from the expected one
 recognising.py   which known mistake explains the results
 in_model.py      check.in_model: inside a GPT-2, in place of minigpt's own
+helpers.py       a function that calls another exercise's, judged by itself
 calling.py       calls of functions that somebody else wrote
 result.py        what a check found, as text and as a panel
 formatting.py    arguments and results as short text
