@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from minigpt.classroom.workbook import check_workbook, open_workbook
+from minigpt.classroom.checks import check_workbook, open_workbook
 from minigpt.classroom.worker import Worker
 
 SOFTMAX = """
@@ -47,10 +47,10 @@ def summary(grade):
 class WorkerInThisProcess:
     """Stands for a WorkerProcess, without a process and without limits, where only the answers matter: it is faster."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, isolation):
         self._worker = Worker()
 
-    def ask(self, seconds, method, **arguments):
+    def ask(self, seconds, method, answering=None, **arguments):
         answer = {"limits": []} if method == "begin" else getattr(self._worker, method)(**arguments)
         return {"tried": [], **answer}
 

@@ -104,13 +104,31 @@ def few_inputs():
     from minigpt.exercises import checking
 
     drawn = checking.drawn_inputs
-    checking.drawn_inputs = lambda exercise: drawn(exercise)[::8]
+    checking.drawn_inputs = lambda *exercise_and_seed: drawn(*exercise_and_seed)[::8]
     yield
     checking.drawn_inputs = drawn
 
 
+@pytest.fixture(scope="session")
+def facade(tmp_path_factory):
+    """A folder with the facade of minigpt that a submission sees."""
+    from minigpt.classroom.facade import write_facade
+
+    folder = tmp_path_factory.mktemp("facade")
+    write_facade(folder)
+    return str(folder)
+
+
 @pytest.fixture
-def graded(tmp_path):
+def isolation(facade, tmp_path):
+    """How submissions run in most tests: in processes of their own, as on a system without bubblewrap."""
+    from minigpt.classroom.isolation import choose_isolation
+
+    return choose_isolation("process", facade, tmp_path / "class")[0]
+
+
+@pytest.fixture
+def graded(tmp_path, isolation):
     """Return a function that grades a text as if it were handed in: graded(text, name of the file, limits of grade)."""
     from minigpt.classroom.grading import grade
     from minigpt.classroom.submissions import find_submissions
@@ -121,7 +139,7 @@ def graded(tmp_path):
         path = folder / name
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
         (submission,) = find_submissions(folder)
-        return grade(submission, **{"seconds": 600, **limits})
+        return grade(submission, **{"isolation": isolation, "seconds": 600, **limits})
 
     return graded
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from exercise_helpers import right_softmax
+from exercise_helpers import right_softmax, unwatched
 from right_solutions import RIGHT
 
-from minigpt.exercises import EXERCISES, check
+from minigpt.exercises import EXERCISES, check, drawing
 from minigpt.exercises.calling import call
 from minigpt.exercises.checking import NotPassedError, examine
 from minigpt.exercises.drawing import drawn_inputs
+from minigpt.exercises.trial import try_input
 
 
 @pytest.mark.parametrize("name", ["softmax", "layer_norm", "adamw", "bpe_merge"])
@@ -101,3 +102,48 @@ def test_a_panel_shows_what_the_text_says():
     panel = result._repr_html_()
     assert "<script" not in panel and "✗ softmax" in panel and "smallest input" in panel
     assert check("softmax", right_softmax)._repr_html_().count("✓") == 1
+
+
+def test_a_seed_selects_other_inputs_and_repeats_them():
+    exercise = EXERCISES["attention"]
+
+    def drawn(seed):
+        return [
+            np.concatenate([part.ravel() for part in arguments]).tolist()
+            for _, arguments in drawn_inputs(exercise, seed)
+        ]
+
+    first, second, usual = drawn(1), drawn(2), drawn(None)
+    drawing._drawn.cache_clear()
+    assert drawn(1) == first and drawn(None) == usual
+    assert len(first[-1]) == len(usual[-1]) > 100  # the large input
+    for one, other in ((first, second), (first, usual)):
+        shared = [inputs for inputs in one if len(inputs) > 9 and inputs in other and any(inputs)]
+        assert len(shared) < len(one) / 10 and one[-1] != other[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_fresh_inputs_judge_as_the_usual_ones(seed):
+    """Every right solution passes on them, and every known mistake fails."""
+    for name, exercise in EXERCISES.items():
+        for function in RIGHT[name]:
+            result = examine(exercise, unwatched(function), shrink=False, seed=seed)
+            assert result.passed, (function.__name__, result)
+        for mistake in exercise.mistakes:
+            inputs = drawn_inputs(exercise, seed)
+            trials = (try_input(exercise, probe, arguments, unwatched(mistake.function)) for probe, arguments in inputs)
+            assert any(trial.is_wrong for trial in trials), (name, mistake.hint)
+
+
+@pytest.mark.parametrize("under_nbgrader", [False, True])
+def test_under_nbgrader_a_cell_shows_the_panel_and_has_no_value(monkeypatch, under_nbgrader):
+    """nbgrader takes points from a cell's value, and warns of any that is no number."""
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda panel: shown.append(panel.data))
+    if under_nbgrader:
+        monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    value, _ = formatter.format(check("softmax", right_softmax))
+    assert bool(value) is not under_nbgrader and len(shown) == under_nbgrader
+    assert "✓" in (shown[0] if under_nbgrader else value["text/html"])

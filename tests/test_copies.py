@@ -8,8 +8,8 @@ from class_helpers import verdicts
 from helpers import fails_with, notebook, run, run_here
 
 from minigpt.classroom import copies
+from minigpt.classroom.checks import open_workbook
 from minigpt.classroom.copies import course_notebooks, exercises_by_notebook, start_course, without_solutions
-from minigpt.classroom.workbook import open_workbook
 from minigpt.exercises import EXERCISES
 
 pytestmark = pytest.mark.usefixtures("few_inputs")

@@ -1,5 +1,7 @@
 """Functions in their place inside a GPT-2."""
 
+import time
+
 import numpy as np
 import pytest
 from exercise_helpers import right_softmax, spoilt
@@ -117,3 +119,28 @@ def test_a_function_cannot_change_the_model():
         return x
 
     assert "read-only" in check.in_model("feed_forward", feed_forward).verdict
+
+
+@pytest.mark.parametrize("endless_from", [0, 9])
+def test_an_endless_loop_ends_as_soon_as_in_a_check(endless_from, monkeypatch):
+    monkeypatch.setattr(in_model, "CALL_SECONDS", 1)
+
+    def softmax(x):
+        while x.shape[-1] > endless_from:
+            pass
+        return right_softmax(x)
+
+    began = time.monotonic()
+    verdict = check.in_model("softmax", softmax).verdict
+    assert "is there an endless loop?" in verdict and time.monotonic() - began < 15
+
+
+def test_many_slow_calls_are_no_endless_loop(monkeypatch, short_speech):
+    monkeypatch.setattr(in_model, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(in_model, "MAX_NEW_TOKENS", 1)
+
+    def softmax(x):
+        time.sleep(0.2)
+        return right_softmax(x)
+
+    assert check.in_model("softmax", softmax).passed

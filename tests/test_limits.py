@@ -97,13 +97,6 @@ def test_calls_of_minigpts_own_solutions_are_noticed(graded):
         result = own("scores", (q, k))
         sys.setprofile(watch)
         return result
-    def split_heads(x, n_head):
-        try:
-            sys.setprofile(None)
-        except Exception:
-            pass
-        B, T, D = x.shape
-        return x.reshape(B, T, n_head, D // n_head).swapaxes(1, 2)
     def merge_heads(x):
         results = []
         thread = threading.Thread(target=lambda: results.append(own("merge_heads", (x,))))
@@ -129,22 +122,17 @@ def test_calls_of_minigpts_own_solutions_are_noticed(graded):
         finally:
             sys.audit("mine")
             return results[0] if results else x
-    def layer_norm(x, weight, bias, eps):
-        threading.setprofile(None)
-        return (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + eps) ** 0.5 * weight + bias
     check("softmax", softmax)
     """
     found = graded(text)
     assert found.score == 0
     for name, sentence in {
         "softmax": "it calls minigpt.ops.plain.softmax, which is minigpt's own solution",
-        "causal_mask": "it calls minigpt.model.causal_mask, which is|it calls minigpt.exercises.",
-        "scores": "it calls sys.setprofile",
-        "split_heads": "it calls sys.setprofile",
-        "merge_heads": "it calls minigpt.",
-        "linear": "it calls sys.settrace",
-        "gelu": "it calls sys.addaudithook",
-        "layer_norm": "it calls sys.setprofile",
+        "scores": "it calls minigpt.exercises.catalogue.EXERCISES",
+        "merge_heads": "it calls minigpt.exercises.catalogue.EXERCISES",
+        "linear": "it calls minigpt.exercises.catalogue.EXERCISES",
+        "gelu": "it calls minigpt.exercises.catalogue.EXERCISES",
+        "causal_mask": "it calls minigpt.exercises.catalogue.EXERCISES",
     }.items():
         assert re.match(sentence, found.results[name].verdict), (name, found.results[name].verdict)
 
@@ -222,7 +210,7 @@ sys._current_frames()
 
 
 @needs_limits
-def test_the_teachers_files_are_not_touched(tmp_path, snapshot, monkeypatch):
+def test_the_teachers_files_are_not_touched(tmp_path, snapshot, monkeypatch, isolation):
     (tmp_path / "class").mkdir()
     (tmp_path / "class" / "notes.txt").write_text("on Anna")
     (tmp_path / "outside.txt").write_text("outside of the class")
@@ -262,7 +250,7 @@ def causal_mask(T):
     before = snapshot()
     monkeypatch.chdir(tmp_path)
     (anna,) = find_submissions("class")
-    found = grade(anna, seconds=600)
+    found = grade(anna, isolation, seconds=600)
     assert found.results["causal_mask"].passed, found.results["causal_mask"]
     assert snapshot() == before
     assert {"refused: open", "refused: os.fork", "refused: socket.__new__", "refused: ctypes.dlopen"} <= set(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from minigpt.classroom.checks import check_workbook, open_workbook
 from minigpt.classroom.copies import start_course, without_solutions
-from minigpt.classroom.workbook import check_workbook, open_workbook
 from minigpt.exercises import EXERCISES
 from minigpt.page.widget import WIDGET_VIEW
 

@@ -134,9 +134,9 @@ def test_a_function_that_ended_its_process_is_not_called_again(graded, monkeypat
     begun = []
 
     class Counted(WorkerProcess):
-        def __init__(self, folder):
+        def __init__(self, folder, isolation):
             begun.append(folder)
-            super().__init__(folder)
+            super().__init__(folder, isolation)
 
     monkeypatch.setattr(remote, "WorkerProcess", Counted)
     text = """
@@ -211,12 +211,12 @@ def test_answers_cannot_be_forged_and_are_limited_in_size(graded):
         ("value", {"pickle": ""}), ("value", {"array": ["O", [1], ""]}),
     ],
 )  # fmt: skip
-def test_a_malformed_answer_with_the_right_ticket_is_a_forgery(monkeypatch, tmp_path, field, value):
+def test_a_malformed_answer_with_the_right_ticket_is_a_forgery(monkeypatch, tmp_path, isolation, field, value):
     """A submission may find out the ticket."""
     monkeypatch.setattr(remote, "WorkerProcess", WorkerInThisProcess)
     path = tmp_path / "anna.py"
     path.write_text(RIGHT)
-    with RemoteWorkbook(path, tmp_path, tmp_path / "x", TimeBudget(600), 10**9) as book:
+    with RemoteWorkbook(path, tmp_path, isolation, TimeBudget(600), 10**9) as book:
         ask = book._process.ask
         monkeypatch.setattr(book._process, "ask", lambda *args, **about: ask(*args, **about) | {field: value})
         outcome = book.call("softmax", (np.zeros(3),), ())
@@ -226,13 +226,13 @@ def test_a_malformed_answer_with_the_right_ticket_is_a_forgery(monkeypatch, tmp_
 
 
 @needs_limits
-def test_ending_a_process_ends_what_it_started(tmp_path, monkeypatch):
+def test_ending_a_process_ends_what_it_started(tmp_path, monkeypatch, isolation):
     python, started = tmp_path / "python", tmp_path / "started"
     python.write_text(f'#!/bin/sh\nsleep 1000 &\necho $! > {started}\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    process = WorkerProcess(tmp_path)
-    assert "limits" in process.ask(120, "begin", memory=10**9, processor=100, hidden="/nowhere")
+    process = WorkerProcess(tmp_path, isolation)
+    assert "limits" in process.ask(120, "begin", memory=10**9, processor=100, processes=None, hidden=[])
     sleeping = int(started.read_text())
     os.kill(sleeping, 0)
     process.end()
@@ -274,5 +274,5 @@ def test_only_inputs_are_sent_to_the_process(graded, monkeypatch):
     graded(RIGHT.replace("merge_heads", "nothing"))
     del sent[: 3 + len(inputs)]
     for message in sent[3:]:
-        assert message.keys() == {"ticket", "ask", "name", "arguments", "uses"}
-        assert message["name"] == "softmax" and message["uses"] == ()
+        assert message.keys() == {"ticket", "ask", "name", "arguments", "helpers"}
+        assert message["name"] == "softmax" and message["helpers"] == []

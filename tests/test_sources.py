@@ -6,7 +6,7 @@ import pytest
 from class_helpers import MERGE_HEADS, SOFTMAX, open_text, passed, verdicts
 from helpers import notebook
 
-from minigpt.classroom.workbook import check_workbook, open_workbook
+from minigpt.classroom.checks import check_workbook, open_workbook
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
 

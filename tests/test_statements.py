@@ -4,7 +4,7 @@ import pytest
 from class_helpers import CRASH, RIGHT, open_text, passed, verdicts
 from helpers import notebook
 
-from minigpt.classroom.workbook import check_workbook
+from minigpt.classroom.checks import check_workbook
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
 

@@ -13,17 +13,17 @@ from minigpt.classroom.submissions import find_submissions
 pytestmark = pytest.mark.usefixtures("few_inputs")
 
 
-def test_later_changes_of_a_file_have_no_effect(tmp_path):
+def test_later_changes_of_a_file_have_no_effect(tmp_path, isolation):
     (tmp_path / "anna.py").write_text(RIGHT)
     (tmp_path / "ben").mkdir()
     (tmp_path / "ben" / "mine.py").write_text(RIGHT)
     anna, ben = find_submissions(tmp_path)
     (tmp_path / "anna.py").write_text("")  # by a library that writes files by itself
     (tmp_path / "ben" / "mine.py").unlink()
-    assert grade(anna).score == grade(ben).score == 2
+    assert grade(anna, isolation).score == grade(ben, isolation).score == 2
 
 
-def test_environments_and_minigpts_own_files_are_skipped(tmp_path):
+def test_environments_and_minigpts_own_files_are_skipped(tmp_path, isolation):
     anna = tmp_path / "anna"
     (anna / "minigpt" / "ops").mkdir(parents=True)
     (anna / "env" / "lib").mkdir(parents=True)
@@ -36,10 +36,10 @@ def test_environments_and_minigpts_own_files_are_skipped(tmp_path):
     assert [path.as_posix() for path in submission.files] == ["anna/plain.py"]
     (anna / "plain.py").unlink()
     (submission,) = find_submissions(tmp_path)
-    assert grade(submission).messages == ["skipped because they are minigpt's own files, unchanged: 1"]
+    assert grade(submission, isolation).messages == ["skipped because they are minigpt's own files, unchanged: 1"]
 
 
-def test_a_folder_is_a_submission_and_the_best_result_counts(tmp_path):
+def test_a_folder_is_a_submission_and_the_best_result_counts(tmp_path, isolation):
     anna = tmp_path / "anna"
     (anna / "week 1" / ".ipynb_checkpoints").mkdir(parents=True)
     (anna / "week 1" / ".ipynb_checkpoints" / "a.ipynb").write_text(notebook("def gelu(x): return x"))
@@ -63,10 +63,10 @@ def test_a_folder_is_a_submission_and_the_best_result_counts(tmp_path):
     assert [path.as_posix() for path in found[0].files] == [
         "anna/Z.PY", "anna/week 1/a.ipynb", "anna/week 1/b.py", "anna/week 1/my_softmax.py",
     ]  # fmt: skip
-    result = grade(found[0], seconds=600)
+    result = grade(found[0], isolation, seconds=600)
     verdicts = summary(result)
     assert list(verdicts) == ["softmax", "causal_mask", "scores", "merge_heads"]
     assert verdicts["softmax"] == verdicts["merge_heads"] == "" and "SyntaxError" in verdicts["scores"]
     assert verdicts["causal_mask"].startswith("it returns None") and result.remarks == []
     for one in found[1:]:
-        assert grade(one).messages == ["it contains no .py or .ipynb file (links do not count)"]
+        assert grade(one, isolation).messages == ["it contains no .py or .ipynb file (links do not count)"]

@@ -8,9 +8,9 @@ import pytest
 from class_helpers import RIGHT, open_text, passed, verdicts
 from helpers import fails_with, notebook, run, run_here
 
-from minigpt.classroom import workbook
+from minigpt.classroom import checks
+from minigpt.classroom.checks import check_workbook, open_workbook
 from minigpt.classroom.progress import progress
-from minigpt.classroom.workbook import check_workbook, open_workbook
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
 
@@ -61,14 +61,14 @@ def test_a_definition_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_an_error_in_one_check_does_not_stop_the_others(tmp_path, monkeypatch):
-    examine = workbook.examine
+    examine = checks.examine
 
     def failing(exercise, *args, **options):
         if exercise.name == "softmax":
             raise AttributeError("'tuple' object has no attribute 'shape'")
         return examine(exercise, *args, **options)
 
-    monkeypatch.setattr(workbook, "examine", failing)
+    monkeypatch.setattr(checks, "examine", failing)
     results = verdicts(open_text(tmp_path / "mine.py", RIGHT))
     assert results["softmax"].startswith("it could not be checked: AttributeError: 'tuple' object has no attribute")
     assert results["merge_heads"].startswith("right, on")

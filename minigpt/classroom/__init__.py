@@ -3,9 +3,15 @@
 copies.py       the students' copies of the notebooks
 sources.py      reading a notebook or a Python file as statements
 statements.py   which of these statements are definitions
-workbook.py     what a student's file defines, and checking it
+workbook.py     what a student's file defines
+checks.py       checking it
 submissions.py  what a class handed in, copied before any of it runs
-grading.py      the grade of each submission, as a table and as CSV
+archives.py     zip archives among that
+grading.py      the grade of each submission
+reports.py      the files that grades go to
+isolation.py    where submissions run: inside bubblewrap, or beside us
+facade.py       minigpt as a submission sees it: names without code
+absent.py       what stands for minigpt's functions there
 remote.py       a workbook in another process, as the grading process sees it
 worker.py       what runs in that process
 limits.py       what a submission cannot do there

@@ -4,24 +4,30 @@ That process (worker.py) runs the definitions and answers calls; this one comput
 Whatever a submission does (crash, never end, take all memory, print, exit, forge answers), only its own exercises fail.
 
 What is defended, and how:
-- Answers are compared here, and the submission's process contains no expected value.
-- The usual ways of calling minigpt's own functions are noticed, as in `check` (calling.py).
-- We limit the time of a call and of a submission. The system limits memory, processor time and the size of each file
-  (not on Windows; on macOS not the memory).
+- Answers are compared here. The submission's process contains no expected value, and of minigpt nothing but names
+  (facade.py): what an exercise may call is computed here on its request, and so every such call is seen here.
+- The inputs are drawn from a secret seed, so a table of answers is of no use.
+- We limit the time of a call, of an exercise and of a submission. The system limits memory, processor time and the size
+  of each file (not on Windows; on macOS not the memory).
 - All files are copied before the first submission runs, so none can change what another student handed in.
-- Writing outside of its folder, starting processes, the network, and reading what others handed in are refused, as far
-  as Python reports these to its audit hooks (limits.py).
+- Under bubblewrap (isolation.py) a submission sees no other file, no network and no other process. Everywhere, what
+  Python reports to its audit hooks is refused: writing outside of its folder, starting processes, the network, and
+  reading what others handed in (limits.py).
 
-What is not: libraries that write files by themselves, native code, reading whatever else the teacher can read, and
-people who tamper with Python's internals. This is no sandbox: for submissions of strangers use a container. Pasting
-minigpt's source passes, as does writing the same code; and the inputs are always the same.
+The README says what still gets through.
 """
 
-import csv
+import contextlib
+import multiprocessing
+import signal
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from minigpt.classroom.checks import check_workbook, rename_hints, renamed_exercises
+from minigpt.classroom.facade import write_facade
+from minigpt.classroom.isolation import choose_isolation
 from minigpt.classroom.limits import (
     CALL_SECONDS,
     DEFINITIONS_SECONDS,
@@ -31,26 +37,33 @@ from minigpt.classroom.limits import (
 )
 from minigpt.classroom.printable import one_line
 from minigpt.classroom.remote import RemoteWorkbook, TimeBudget
-from minigpt.classroom.workbook import check_workbook
 from minigpt.exercises import EXERCISES
-from minigpt.files import write_file
-
-FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet reads a text that starts with one of these as a formula
 
 
 @dataclass
 class Grade:
-    """results: {exercise: Result}. remarks: sentences on all else. limits: those enforced; None if not run."""
+    """results: {exercise: Result}. remarks: sentences on all else. limits: those enforced; None if not run.
+
+    points: {exercise: its points} of all exercises that are graded. student, student_id: as in Submission.
+    """
 
     name: str
     results: dict = field(default_factory=dict)
     remarks: list = field(default_factory=list)
     limits: list | None = None
+    points: dict = field(default_factory=lambda: dict.fromkeys(EXERCISES, 1))
+    student: str = ""
+    student_id: str = ""
 
     @property
     def score(self):
-        """The number of exercises that passed."""
-        return sum(result.passed for result in self.results.values())
+        """The points of the exercises that passed."""
+        return sum(self.points[name] for name, result in self.results.items() if result.passed and name in self.points)
+
+    @property
+    def max_score(self):
+        """The points of all exercises that are graded."""
+        return sum(self.points.values())
 
     @property
     def messages(self):
@@ -59,111 +72,101 @@ class Grade:
         return [one_line(message) for message in [*failed, *self.remarks]]
 
 
+@contextlib.contextmanager
+def isolated(wanted, folder):
+    """Yield (Isolation of a class, why it is not bubblewrap's); see choose_isolation."""
+    with tempfile.TemporaryDirectory(prefix="minigpt-") as facade:
+        write_facade(facade)
+        yield choose_isolation(wanted, facade, folder)
+
+
+def grade_all(submissions, isolation, n_jobs, **options):
+    """Yield the Grade of each submission as soon as it is known, n_jobs at a time. options: those of `grade`."""
+    graded = partial(grade, isolation=isolation, **options)
+    if n_jobs == 1:
+        yield from map(graded, submissions)
+        return
+    # In processes, because comparing answers takes as long as computing them; not by fork, which hypothesis's and
+    # NumPy's threads may not survive. Leaving the pool, also by Ctrl-C, ends them.
+    with multiprocessing.get_context("spawn").Pool(n_jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        yield from pool.imap_unordered(graded, (submission.with_contents() for submission in submissions))
+
+
+def count_what_somebody_handed_in(grades):
+    """Give every grade the same points: one for each exercise that anybody handed in."""
+    points = {name: 1 for name in EXERCISES if any(name in grade.results for grade in grades)}
+    for grade in grades:
+        grade.points = points
+
+
 def grade(
     submission,
+    isolation,
     seconds=SUBMISSION_SECONDS,
     memory_mb=SUBMISSION_MEMORY_MB,
     call_seconds=CALL_SECONDS,
     definitions_seconds=DEFINITIONS_SECONDS,
+    seed=None,
+    points=None,
 ):
     """Return the Grade of a submission.
 
     seconds: time limit of the whole submission. call_seconds, definitions_seconds: of one call, of one file's
-    definitions. If several files of a student have the same exercise, it is enough that one of them is right.
+    definitions. seed: selects the inputs, see drawn_inputs. points: {exercise: points} of those that are graded, by
+    default one for each. If several files of a student have the same exercise, it is enough that one of them is right.
     """
-    grade = Grade(submission.name)
+    grade = Grade(submission.name, student=submission.student, student_id=submission.student_id)
+    grade.points = points or grade.points
     budget = TimeBudget(seconds, call_seconds, definitions_seconds)
+    grade.remarks += submission.remarks
     if submission.n_own:
         grade.remarks.append(f"skipped because they are minigpt's own files, unchanged: {submission.n_own}")
-    if not submission.files and not submission.n_own:
+    if not submission.files and not grade.remarks:
         grade.remarks.append("it contains no .py or .ipynb file (links do not count)")
     if len(submission.files) > MAX_SUBMITTED_FILES:
         grade.remarks.append(f"{len(submission.files)} files; only the first {MAX_SUBMITTED_FILES} were checked")
-    with tempfile.TemporaryDirectory(prefix="minigpt-", ignore_cleanup_errors=True) as folder:
-        paths = _restore(submission, Path(folder), grade.remarks)
-        for path in paths:
-            prefix = f"{path.name}: " if len(paths) > 1 else ""
-            with RemoteWorkbook(path, folder, submission.folder, budget, memory_mb * 1_000_000) as workbook:
-                _add_results(grade, workbook, prefix)
-    grade.results = {name: grade.results[name] for name in EXERCISES if name in grade.results}
+    names, renamed = submission.files[:MAX_SUBMITTED_FILES], {}
+    for name in names:
+        # Each file begins with a fresh folder: what another one wrote could be answers.
+        with tempfile.TemporaryDirectory(prefix="minigpt-", ignore_cleanup_errors=True) as folder:
+            unreadable = _restore(submission, names, Path(folder))
+            if name in unreadable:
+                grade.remarks.append(f"{name.name} cannot be read: {unreadable[name]}")
+                continue
+            prefix = f"{name.name}: " if len(names) > 1 else ""
+            with RemoteWorkbook(Path(folder, name), folder, isolation, budget, memory_mb * 1_000_000) as workbook:
+                _add_results(grade, workbook, prefix, seed)
+                renamed |= renamed_exercises(workbook)
+    missing = {name: function for name, function in renamed.items() if name not in grade.results}
+    grade.remarks += rename_hints({name: function for name, function in missing.items() if name in grade.points})
+    grade.results = {name: grade.results[name] for name in grade.points if name in grade.results}
     if not grade.results and not grade.remarks:
-        grade.remarks.append("it defines no exercise")
+        grade.remarks.append("it defines no exercise" if points is None else "it defines no exercise that is graded")
     return grade
 
 
-def _restore(submission, folder, remarks):
-    """Write the copies of a submission's files into a folder, and return their paths there."""
-    paths = []
-    for name in submission.files[:MAX_SUBMITTED_FILES]:
+def _restore(submission, names, folder):
+    """Write the copies of a submission's files into a folder. Return {name: reason} of those that cannot be read."""
+    unreadable = {}
+    for name in names:
         path = folder / name
         try:
-            content = submission.copies.content(submission.folder / name)
+            content = submission.content(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-            paths.append(path)
         except OSError as error:
-            remarks.append(f"{name.name} cannot be read: {error.strerror}")
-    return paths
+            unreadable[name] = error.strerror
+    return unreadable
 
 
-def _add_results(grade, workbook, prefix):
+def _add_results(grade, workbook, prefix, seed):
     """Check a workbook. Its results and remarks go into the grade; a result that passed is not replaced."""
     verdicts = set()
-    for result in check_workbook(workbook, shrink=False):  # shrinking would use up the submission's time
+    # Shrinking would use up the submission's time.
+    for result in check_workbook(workbook, only=tuple(grade.points), shrink=False, seed=seed):
         verdicts.add(result.verdict)
         if result.passed or result.exercise not in grade.results:
-            grade.results[result.exercise] = result
+            grade.results[result.exercise] = replace(result, mistake=None)  # its function cannot always be pickled
     grade.remarks += [prefix + problem for problem in workbook.problems if problem not in verdicts]
     grade.remarks += [f"{prefix}refused: {event}" for event in workbook.refused]
     grade.limits = workbook.limits
-
-
-def as_table(grades):
-    """Return a text: each submission with its score and its first message, then how many passed each exercise."""
-    names = [one_line(grade.name, max_chars=40) for grade in grades]
-    width = max(map(len, names))
-    lines = [
-        f"{name:{width}}  {f'{grade.score} / {len(grade.results)}':>7}  {next(iter(grade.messages), '')}".rstrip()
-        for name, grade in zip(names, grades, strict=True)
-    ]
-    by_exercise = {name: [g.results[name].passed for g in grades if name in g.results] for name in EXERCISES}
-    if any(by_exercise.values()):
-        lines += ["", "passed / handed in, by exercise:"]
-    for name, passed in by_exercise.items():
-        if passed:
-            lines.append(f"  {name:24}{f'{sum(passed)} / {len(passed)}':>7}")
-    return "\n".join(lines)
-
-
-def write_csv(grades, path):
-    """Write a row for each grade: 1 or 0 for each exercise, nothing if it is missing; the score; the messages.
-
-    An apostrophe keeps a spreadsheet from reading a text as a formula: students choose the names of their files.
-    """
-
-    def write(partial):
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["submission", *EXERCISES, "score", "messages"])
-            for grade in grades:
-                passed = [int(grade.results[name].passed) if name in grade.results else "" for name in EXERCISES]
-                texts = one_line(grade.name), " | ".join(grade.messages)
-                name, messages = (f"'{text}" if text.startswith(FORMULA_STARTS) else text for text in texts)
-                table.writerow([name, *passed, grade.score, messages])
-
-    write_file(Path(path), write)
-
-
-def require_writable(path):
-    """Raise OSError or ValueError if a file cannot be written.
-
-    Call it before grading, so that a bad path fails at once.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror}") from error

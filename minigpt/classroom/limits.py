@@ -7,7 +7,6 @@ themselves, native code, or people who tamper with Python's internals.
 
 import contextlib
 import importlib
-import inspect
 import math
 import os
 import sys
@@ -21,6 +20,7 @@ from minigpt.exercises import calling
 SUBMISSION_SECONDS = 120  # of a whole submission, by default
 SUBMISSION_MEMORY_MB = 2048  # of each process, by default
 CALL_SECONDS = calling.CALL_SECONDS  # of one call of a student's function, as in `check`
+EXERCISE_SECONDS = 20  # of all calls of one exercise; a solution in plain Python takes a tenth of that
 DEFINITIONS_SECONDS = 30  # of reading a file, and again of running its definitions
 STARTUP_SECONDS = 120  # of starting Python and NumPy; not part of a submission's time
 MAX_SUBMITTED_FILES = 50  # files of a submission that are checked
@@ -30,8 +30,11 @@ MAX_WRITTEN_FILE_BYTES = 10_000_000  # of each of them
 MAX_REFUSALS = 100  # refused accesses that are reported
 
 
-def limit_resources(memory_bytes, cpu_seconds):
-    """Limit this process permanently. Return the names of the limits that this system enforces."""
+def limit_resources(memory_bytes, cpu_seconds, processes=None):
+    """Limit this process permanently. Return the names of the limits that this system enforces.
+
+    processes: how many processes and threads its user may have; None if others may run under the same user.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -42,6 +45,8 @@ def limit_resources(memory_bytes, cpu_seconds):
         "files": (resource.RLIMIT_FSIZE, MAX_WRITTEN_FILE_BYTES),
         "dumps": (resource.RLIMIT_CORE, 0),
     }
+    if processes is not None:
+        wanted["processes"] = (resource.RLIMIT_NPROC, processes)
     enforced = []
     for name, (limit, value) in wanted.items():
         hard = resource.getrlimit(limit)[1]
@@ -68,8 +73,6 @@ UNAUDITED_FUNCTIONS = (
 REFUSED_IMPORTS = ("_posixsubprocess", "readline")
 # matplotlib runs these to find fonts and works without them; refusing them is not reported.
 FONT_COMMANDS = ("fc-list", "system_profiler")
-# A function could use these to call something without being seen.
-PROFILER_EVENTS = ("sys.setprofile", "sys.settrace", "sys.addaudithook")
 # How many paths each event has as its first arguments.
 N_PATHS_OF_CHANGES = {
     "os.chflags": 1, "os.chmod": 1, "os.chown": 1, "os.link": 2, "os.mkdir": 1, "os.remove": 1, "os.removexattr": 1,
@@ -78,31 +81,28 @@ N_PATHS_OF_CHANGES = {
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def refuse_system_access(own_folder, hidden_folder):
+def refuse_system_access(own_folder, hidden_folders):
     """From now on, refuse what no exercise needs. Return a list that receives the name of each refused event.
 
     The process may write MAX_WRITTEN_FILES files in its own folder and none elsewhere. It may not read the hidden
-    folder, start processes, use the network, or switch off the profiler that watches a student's function.
+    folders, start processes, or use the network.
     """
     refused, written = [], set()
     realpath, sep, own_process = os.path.realpath, os.sep, str(os.getpid())
-    own_folder, hidden_folder = realpath(own_folder), realpath(hidden_folder)
-    # Only these set and remove the profiler: threading, and the functions nested in calling.call.
-    profiler_code = [threading.Thread._bootstrap_inner.__code__]
-    profiler_code += [constant for constant in calling.call.__code__.co_consts if inspect.iscode(constant)]
+    own_folder, hidden_folders = realpath(own_folder), [realpath(folder) for folder in hidden_folders]
 
     def is_in(path, folders):
         return any(path == folder or path.startswith(folder.rstrip(sep) + sep) for folder in folders)
 
-    # The hidden folder may itself contain Python, minigpt or our own folder.
+    # A hidden folder may itself contain Python or our own folder.
     needed = [realpath(path) for path in (own_folder, sys.prefix, sys.base_prefix, Path(__file__).parents[1])]
-    needed = [path for path in needed if is_in(path, [hidden_folder])]
+    needed = [path for path in needed if is_in(path, hidden_folders)]
 
     def may_read(path):
         process = path.split(sep)[2] if path.startswith("/proc/") else ""
         if process.isdecimal() and process != own_process:  # the memory of another process
             return False
-        return not is_in(path, [hidden_folder]) or is_in(path, needed)
+        return not is_in(path, hidden_folders) or is_in(path, needed)
 
     def may_write(path):
         if not is_in(path, [own_folder]):
@@ -123,8 +123,6 @@ def refuse_system_access(own_folder, hidden_folder):
         return may_read(path)
 
     def is_refused(event, arguments):
-        if event in PROFILER_EVENTS:
-            return sys._getframe(2).f_code not in profiler_code
         if event in ("open", "os.listdir", "os.scandir"):
             return not may_open(event, *arguments[:3])
         if event in N_PATHS_OF_CHANGES:
@@ -156,6 +154,5 @@ def replace_unaudited_functions():
             with contextlib.suppress(ImportError):  # not on this system
                 module = importlib.import_module(module)
                 if hasattr(module, function):
-                    # A function defined here would count as minigpt's own solution: see calling.py.
                     setattr(module, function, partial(sys.audit, event))
     sys.modules["readline"] = None  # importing it now raises ImportError, which pdb and others handle

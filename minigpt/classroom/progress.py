@@ -5,8 +5,8 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
+from minigpt.classroom.checks import check_workbook, open_workbook
 from minigpt.classroom.copies import exercises_by_notebook
-from minigpt.classroom.workbook import check_workbook, open_workbook
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.calling import UNWRITTEN
 

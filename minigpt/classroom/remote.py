@@ -1,22 +1,27 @@
 """A student's workbook in another process, which may crash, never end, or forge its answers."""
 
 import contextlib
+import importlib
 import os
+import queue
 import secrets
 import signal
-import site
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
+from collections import Counter
 
-from minigpt.classroom.limits import CALL_SECONDS, DEFINITIONS_SECONDS, STARTUP_SECONDS
+import numpy as np
+
+from minigpt.classroom.limits import CALL_SECONDS, DEFINITIONS_SECONDS, EXERCISE_SECONDS, STARTUP_SECONDS
 from minigpt.classroom.messages import decode, encode, receive, send
+from minigpt.classroom.printable import one_line
 from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import Outcome
+from minigpt.exercises.calling import Outcome, call_unwatched
 
-PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "death")  # of an Outcome
+PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "limit", "death")  # of an Outcome
+MAX_HELPER_NUMBERS = 20_000  # in the arguments of a function that we call for a submission: bounds memory and time
+MAX_HELPER_INTEGER = 1000
 FORGED = "its process sent an answer that does not fit the question"
 
 
@@ -58,11 +63,11 @@ class TimeBudget:
 class RemoteWorkbook:
     """A Workbook in another process: what it defines, and calls. If the process is lost, the next call starts another.
 
-    path: a file in `folder`, where the process may write. hidden: a folder that it must not read. budget: a TimeBudget.
-    Raise OSError if no process can be started.
+    path: a file in `folder`, which has all files of the submission. isolation: an Isolation, for the process. budget: a
+    TimeBudget. Raise OSError if no process can be started.
     """
 
-    def __init__(self, path, folder, hidden, budget, memory_bytes):
+    def __init__(self, path, folder, isolation, budget, memory_bytes):
         self.functions = []
         self.failed = {}
         self.problems = []
@@ -70,11 +75,12 @@ class RemoteWorkbook:
         self.limits = []
         self._path = path
         self._folder = folder
-        self._hidden = os.path.realpath(hidden)
+        self._isolation = isolation
         self._budget = budget
         self._memory_bytes = memory_bytes
         self._process = None
-        self._lost = {}  # {name: Outcome} of functions during whose call the process was lost
+        self._lost = {}  # {(name, helpers): Outcome} of functions during whose call the process was lost
+        self._spent = Counter()  # seconds, by name
         self._names = []
         try:
             self._begin()
@@ -94,36 +100,53 @@ class RemoteWorkbook:
 
     def call(self, name, arguments, uses):
         """Return the Outcome of a call. A function during whose call the process was lost is not called again."""
-        if name in self._lost:
-            return self._lost[name]
+        return self.call_with_right_helpers(name, arguments, uses, (), set())
+
+    def call_with_right_helpers(self, name, arguments, uses, helpers, called):
+        """Call a function with right ones in the place of these helpers; those that it calls go into `called`."""
+        key = name, tuple(helpers)
+        if key in self._lost:
+            return self._lost[key]
+        if self._spent[name] > EXERCISE_SECONDS:
+            return Outcome(problem="time", message=f"its calls take more than {EXERCISE_SECONDS} seconds altogether")
+        answering = Answering(uses, helpers, called)
+        start = time.monotonic()
         try:
             if self._process is None:
                 self._begin()
             with self._budget.spend(self._budget.call_seconds) as seconds:
-                answer = self._process.ask(seconds, "call", name=name, arguments=encode(arguments), uses=uses)
+                request = {"name": name, "arguments": encode(arguments), "helpers": list(helpers)}
+                answer = self._process.ask(seconds, "call", answering, **request)
+            if answering.refused:
+                text = f"it calls {answering.refused}, which is minigpt's own solution: write it yourself"
+                return Outcome(problem="minigpt", message=text)
             return self._outcome(answer, len(arguments))
         except ProcessLostError as lost:
             self._end()
-            self._lost[name] = Outcome(problem=lost.problem, message=str(lost))
-            return self._lost[name]
+            self._lost[key] = Outcome(problem=lost.problem, message=str(lost))
+            return self._lost[key]
+        finally:
+            self._spent[name] += time.monotonic() - start
 
     def _begin(self):
-        self._process = WorkerProcess(self._folder)
+        self._process = WorkerProcess(self._folder, self._isolation)
         limits = {"memory": self._memory_bytes, "processor": self._budget.left + 10}
+        limits["processes"] = self._isolation.max_processes
         try:
-            begun = self._process.ask(STARTUP_SECONDS, "begin", **limits, hidden=self._hidden)
+            begun = self._process.ask(STARTUP_SECONDS, "begin", **limits, hidden=self._isolation.hidden)
         except ProcessLostError as lost:
             raise OSError(f"a process limited to {self._memory_bytes / 1e6:g} MB does not start: {lost}") from lost
         self.limits = begun["limits"]
+        path = self._isolation.path(self._path, self._folder)
         with self._budget.spend(self._budget.definitions_seconds) as seconds:
-            read = self._process.ask(seconds, "read", path=str(self._path))
+            read = self._process.ask(seconds, "read", path=path, exercises=list(EXERCISES))
         if "unreadable" in read:
             raise ProcessLostError("death", read["unreadable"])
         self._names = [name for name in EXERCISES if name in read["names"]]
         with self._budget.spend(self._budget.definitions_seconds) as seconds:
             defined = self._process.ask(seconds, "define")
         with _forged_if_malformed():
-            self.functions = [name for name in EXERCISES if name in defined["functions"]]
+            self.functions = list(map(str, defined["functions"]))
             self.failed = {name: str(defined["failed"][name]) for name in EXERCISES if name in defined["failed"]}
             self.problems = [str(problem) for problem in defined["problems"]]
             self._note_refusals(defined)
@@ -147,6 +170,49 @@ class RemoteWorkbook:
         self._process = None
 
 
+class Answering:
+    """Answers a submission's questions for results of minigpt's functions, during one request.
+
+    uses: names of the functions that it may call. helpers: names of exercises whose right functions it gets; those that
+    it asks for go into the set `called`. refused: the first other function that it asked for.
+    """
+
+    def __init__(self, uses=(), helpers=(), called=None, is_call=True):
+        self._uses, self._helpers, self._called, self._is_call = uses, helpers, called, is_call
+        self.refused = ""
+
+    def answer(self, question):
+        """Return {"value": encoded}, or {"error": sentence}. Raise some Exception for what no worker asks."""
+        name = str(question["function"])
+        if not self._is_call:  # a definition may make what it likes: nothing of it counts
+            return {"value": None}
+        if name in self._helpers:
+            self._called.add(name)
+            function = EXERCISES[name].reference
+        elif name in self._uses:
+            module, _, attribute = name.rpartition(".")
+            function = getattr(importlib.import_module(module), attribute)
+        else:
+            self.refused = self.refused or one_line(name)
+            return {"error": f"it calls {name}, which is minigpt's own solution"}
+        arguments, options = decode(question["arguments"]), decode(question["options"])
+        if _size([arguments, options]) > MAX_HELPER_NUMBERS or any(
+            type(a) is int and a > MAX_HELPER_INTEGER for a in arguments
+        ):
+            return {"error": f"{name} is called with far more numbers than an exercise has"}
+        outcome = call_unwatched(lambda *given: function(*given, **options), arguments)
+        return {"error": outcome.message} if outcome.problem else {"value": encode(outcome.value)}
+
+
+def _size(value):
+    """Return how many numbers or characters a value has."""
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value))
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, str | bytes) else 1
+
+
 @contextlib.contextmanager
 def _forged_if_malformed():
     """Turn any error in taking an answer apart into a ProcessLostError: minigpt's worker sends no such answer."""
@@ -159,60 +225,59 @@ def _forged_if_malformed():
 class WorkerProcess:
     """A process that runs worker.py, in a session of its own, so that ending it also ends whatever it started."""
 
-    KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "SYSTEMROOT")  # of our environment
+    def __init__(self, folder, isolation):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "bufsize": 0}
+        self._child = isolation.start(["-m", "minigpt.classroom.worker"], folder, **pipes)
+        self._in_bwrap = isolation.name == "bwrap"
+        self._requests, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        # Neither sending nor receiving has to end, so a thread does both.
+        self._thread = threading.Thread(target=self._converse, daemon=True)
+        self._thread.start()
 
-    def __init__(self, folder):
-        environment = {name: os.environ[name] for name in self.KEPT_VARIABLES if name in os.environ}
-        # Some libraries write files into the home folder.
-        environment |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "MPLCONFIGDIR"), str(folder))
-        # One core is enough for tiny inputs, and is the same for everybody.
-        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        # Packages in the user's home can be imported, but not from the new home, where a submission can write.
-        paths = [str(Path(__file__).parents[2]), *({site.getusersitepackages()} & set(sys.path))]
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-        self._thread = None
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "minigpt.classroom.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def ask(self, seconds, method, **arguments):
-        """Return the answer of a method of worker.Worker, a dict.
+    def ask(self, seconds, method, answering=None, **arguments):
+        """Return the answer of a method of worker.Worker, a dict. answering: an Answering, for what it asks itself.
 
         Raise ProcessLostError if no answer comes in time, or one that does not belong to the question.
         """
-        ticket, answers = secrets.token_hex(8), []
-
-        def exchange():
-            with contextlib.suppress(OSError):  # the process has ended; `receive` reports that
-                send(self._child.stdin, {"ticket": ticket, "ask": method, **arguments})
-            try:
-                answers.append(receive(self._child.stdout))
-            except (ValueError, RecursionError, MemoryError):
-                answers.append("malformed")
-            except OSError:
-                answers.append(None)
-
-        # In a thread, because neither sending nor receiving has to end.
-        self._thread = threading.Thread(target=exchange, daemon=True)
-        self._thread.start()
-        self._thread.join(seconds)
-        if not answers:
-            raise ProcessLostError("time", f"it had not ended after {seconds:.3g} seconds: is there an endless loop?")
-        if answers[0] is None:
+        ticket = secrets.token_hex(8)
+        self._requests.put((answering or Answering(is_call=False), {"ticket": ticket, "ask": method, **arguments}))
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            sentence = f"it had not ended after {seconds:.3g} seconds: is there an endless loop?"
+            raise ProcessLostError("time", sentence) from None
+        if answer is None:
             raise ProcessLostError("death", self._how_it_ended())
-        if not isinstance(answers[0], dict) or answers[0].get("ticket") != ticket or "tried" not in answers[0]:
+        if not isinstance(answer, dict) or answer.get("ticket") != ticket or "tried" not in answer:
             raise ProcessLostError("death", FORGED)
-        return answers[0]
+        return answer
+
+    def _converse(self):
+        while (request := self._requests.get()) is not None:
+            self._answers.put(self._exchange(*request))
+
+    def _exchange(self, answering, request):
+        """Send a request and return the answer: what was received, None if the process has ended."""
+        with contextlib.suppress(OSError):  # the process has ended; `receive` reports that
+            send(self._child.stdin, request)
+        try:
+            while True:
+                answer = receive(self._child.stdout)
+                if (
+                    not isinstance(answer, dict)
+                    or "question" not in answer
+                    or answer.get("ticket") != request["ticket"]
+                ):
+                    return answer
+                send(self._child.stdin, answering.answer(answer["question"]))
+        except OSError:
+            return None
+        except Exception:  # also RecursionError, MemoryError, and whatever a question can raise that no worker asks
+            return "malformed"
 
     def end(self):
         """End the process and everything that it started."""
+        self._requests.put(None)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if hasattr(os, "killpg"):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -220,10 +285,9 @@ class WorkerProcess:
                 self._child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(10)
-        if self._thread is not None:
-            self._thread.join(1)
-            if self._thread.is_alive():
-                return  # A process that escaped holds the pipe, so leave it open: its descriptor must not be reused.
+        self._thread.join(1)
+        if self._thread.is_alive():
+            return  # A process that escaped holds the pipe, so leave it open: its descriptor must not be reused.
         for pipe in (self._child.stdin, self._child.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -233,6 +297,8 @@ class WorkerProcess:
             code = self._child.wait(1)
         except subprocess.TimeoutExpired:
             return "it closed the pipe that carries its answers"
+        if self._in_bwrap and code > 128:
+            code = 128 - code  # bubblewrap reports a signal in this way
         if code >= 0:
             return f"its process ended, with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -1,7 +1,7 @@
-"""What a student's file defines, and whether its functions solve their exercises.
+"""What a student's file defines.
 
 A `Workbook` is the file, read but not run. `run_definitions` runs its definitions and nothing else (statements.py), so
-a notebook that trains for an hour is checked at once. `check_workbook` then gives a Result for each exercise.
+a notebook that trains for an hour is checked at once.
 """
 
 import ast
@@ -11,7 +11,6 @@ import sys
 import types
 import warnings
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from minigpt.classroom.sources import read_sources
@@ -27,11 +26,7 @@ from minigpt.classroom.statements import (
     nested_definitions,
     used_names,
 )
-from minigpt.exercises import EXERCISES
-from minigpt.exercises.calling import call, describe_error
-from minigpt.exercises.catalogue import find_exercise
-from minigpt.exercises.checking import examine
-from minigpt.exercises.result import Result
+from minigpt.exercises.calling import call, describe_error, in_place
 
 
 class Workbook:
@@ -39,14 +34,17 @@ class Workbook:
 
     names: what it hands in, as far as the source shows. problems: sentences about what could not be read or defined.
     After `run_definitions`: functions, {name: function} of all that the file defines, the last one of each name;
-    failed, {name: sentence} of definitions that failed. Raise ValueError for a file of another kind, or OSError.
+    failed, {name: sentence} of definitions that failed. exercises: the names of all exercises. Raise ValueError for a
+    file of another kind, or OSError.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, exercises):
+        self._exercises = frozenset(exercises)
         self.names = []
         self.problems = []
         self.functions = {}
         self.failed = {}
+        self._module = types.ModuleType("workbook")
         self._definitions = []  # (source, statement, the names that it hands in)
         self._undefined = {}  # {name: why it is not defined although a statement would bind it}
         self._not_run = {}  # the same, for those names only that seem to be handed in
@@ -95,7 +93,7 @@ class Workbook:
 
     def run_definitions(self):
         """Run the definitions in order, and return the workbook. One that fails does not stop the others."""
-        module = types.ModuleType("workbook")  # some decorators look up the module of what they decorate
+        module = self._module  # some decorators look up the module of what they decorate
         sys.modules[module.__name__] = module
         future_imports = []  # from __future__ import ...: applies to everything after it
         for source, statement, handed_in in self._definitions:
@@ -114,12 +112,18 @@ class Workbook:
                 if callable(value := module.__dict__.get(name)):
                     self.functions[name] = value
         seen = {*self.functions, *self.failed}
-        self.failed |= {name: why for name, why in self._not_run.items() if name in EXERCISES and name not in seen}
+        self.failed |= {
+            name: why for name, why in self._not_run.items() if name in self._exercises and name not in seen
+        }
         return self
 
-    def call(self, name, arguments, uses, **options):
-        """Call one of the functions and return the Outcome. The arguments are those of calling.call."""
-        outcome = call(self.functions[name], arguments, uses, **options)
+    def call(self, name, arguments, uses, helpers=None, **options):
+        """Call one of the functions and return the Outcome. The arguments are those of calling.call.
+
+        helpers: {name: function} of those that stand in the place of the student's own during the call.
+        """
+        with in_place(self._module.__dict__, helpers or {}):
+            outcome = call(self.functions[name], arguments, uses, **options)
         return replace(outcome, message=self._explain(outcome.message))
 
     def _explain(self, message):
@@ -135,48 +139,9 @@ class Workbook:
         # A cell that shows something often fails here because other cells did not run. That is nobody's mistake, so it
         # is reported only if it defines an exercise.
         is_consequence = sentence != error or isinstance(statement, ASSIGNMENT)
-        if not is_consequence or not EXERCISES.keys().isdisjoint(handed_in):
+        if not is_consequence or not self._exercises.isdisjoint(handed_in):
             self._fail(handed_in, sentence)
 
     def _fail(self, names, sentence):
         self.problems.append(sentence)
         self.failed |= dict.fromkeys(names, sentence)
-
-
-def open_workbook(path, only=()):
-    """Return the Workbook of a file after its definitions ran. Raise OSError, or ValueError if it has no exercise.
-
-    only: names of exercises. Raise ValueError if one of them does not exist or is not in the file.
-    """
-    for name in only:
-        find_exercise(name)
-    path = Path(path)
-    sys.path.insert(0, str(path.absolute().parent))  # the file may import modules beside it, as when Python runs it
-    workbook = Workbook(path).run_definitions()
-    handed_in = {*workbook.functions, *workbook.failed}
-    for name in only:
-        if name not in handed_in:
-            raise ValueError(f"{path.name} does not define {name}")
-    if handed_in.isdisjoint(EXERCISES):
-        reasons = "".join(f"; {problem}" for problem in workbook.problems)
-        raise ValueError(f"{path.name} defines no exercise{reasons}; `minigpt exercises list` shows all exercises")
-    return workbook
-
-
-def check_workbook(workbook, only=(), shrink=True):
-    """Yield the Result of every exercise that a workbook hands in, or of those in `only`, in the notebooks' order.
-
-    shrink: see checking.examine. An error in one check becomes its Result, and the other checks continue.
-    """
-    for name, exercise in EXERCISES.items():
-        if only and name not in only:
-            continue
-        if name in workbook.functions:
-            try:
-                yield examine(exercise, partial(workbook.call, name, uses=exercise.uses), shrink=shrink)
-            except OSError:  # a fault of the machine, not of the function
-                raise
-            except Exception as error:
-                yield Result(name, False, f"it could not be checked: {describe_error(error)}")
-        elif name in workbook.failed:
-            yield Result(name, False, workbook.failed[name])

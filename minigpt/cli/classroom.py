@@ -49,8 +49,8 @@ def list_exercises():
 @click.option("--only", multiple=True, metavar="NAME", help="Check only this exercise. May be given several times.")
 def check(file, only):
     """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
+    from minigpt.classroom.checks import check_workbook, open_workbook, rename_hints, renamed_exercises
     from minigpt.classroom.printable import one_line, printable
-    from minigpt.classroom.workbook import check_workbook, open_workbook
     from minigpt.exercises import EXERCISES
 
     handed_in = open_workbook(file, only)
@@ -64,7 +64,7 @@ def check(file, only):
         if result.details or one_line(result.verdict, max_chars=MAX_VERDICT_CHARS) != result.verdict:
             write(f"\n{printable(str(result))}\n")
     verdicts = {result.verdict for result in failed}
-    for problem in handed_in.problems:
+    for problem in [*handed_in.problems, *rename_hints(renamed_exercises(handed_in))]:
         if problem not in verdicts:
             write(f"\n{printable(problem)}\n")
     found = {*handed_in.functions, *handed_in.failed}
@@ -85,7 +85,23 @@ def progress(folder):
 
 @exercises.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
-@click.option("--csv", "out", required=True, type=click.Path(), help="Write the table to this file.")
+@click.option("--csv", type=click.Path(), help="Write a table of all results to this file.")
+@click.option("--moodle", type=click.Path(), help="Write a grading worksheet for Moodle to this file.")
+@click.option("--canvas", type=click.Path(), help="Write a table for Canvas's gradebook to this file.")
+@click.option("--assignment", default="minigpt", help="The column of Canvas's gradebook, as in 'Week 3 (81234)'.")
+@click.option("--gradescope", type=click.Path(), help="Write Gradescope's results.json; FOLDER is one submission.")
+@click.option("--feedback", type=click.Path(), help="Write an HTML page for each submission into this folder.")
+@click.option("--exercises", "chosen", metavar="NAMES", help="Grade these only: exercises or notebooks.")
+@click.option("--points", type=click.Path(exists=True, dir_okay=False), help="TOML file of lines as in: softmax = 2")
+@click.option("--seed", type=click.IntRange(0), help="Repeat a grading on its inputs. Default: a new secret one.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "bwrap", "process"]),
+    default="auto",
+    show_default=True,
+    help="Where submissions run: inside bubblewrap, or only in processes of their own; auto: bubblewrap if it works.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Submissions graded at the same time. Default: one for each core.")
 @click.option(
     "--time",
     type=click.FloatRange(1, 86400),
@@ -100,25 +116,64 @@ def progress(folder):
     show_default=True,
     help="Memory limit for each submission, in MB.",
 )
-def grade(folder, out, time, memory):
-    """Check all submissions in FOLDER: each .py or .ipynb file is one, and each folder is one, with all its files.
+def grade(
+    folder, csv, moodle, canvas, assignment, gradescope, feedback, chosen, points, seed, isolation, jobs, time, memory
+):
+    """Check all submissions in FOLDER: each .py, .ipynb or .zip file is one, and each folder with all its files.
 
-    Each submission runs in a process of its own, with limits of time and memory. All are copied before the first one
-    runs. The table is written after each submission, so nothing is lost if grading is stopped. This is not a sandbox:
-    see minigpt/classroom/README.md.
+    Each submission runs in a process of its own, isolated by bubblewrap where that works, with limits of time and
+    memory. All are copied before the first one runs. The tables are written after each submission, so nothing is lost
+    if grading is stopped. What is defended, and what is not: minigpt/classroom/README.md.
     """
-    from minigpt.classroom import grading
-    from minigpt.classroom.printable import printable
-    from minigpt.classroom.submissions import find_submissions, ignored_files
+    import os
+    import secrets
+    from functools import partial
 
-    submissions = find_submissions(folder)
-    grading.require_writable(out)
+    from minigpt.classroom import grading, reports
+    from minigpt.classroom.printable import printable
+    from minigpt.classroom.submissions import find_submissions, ignored_files, whole_folder
+
+    if not any((csv, moodle, canvas, gradescope, feedback)):
+        raise click.UsageError("give --csv, --moodle, --canvas, --gradescope or --feedback: where the grades go")
+    points = reports.chosen_points(chosen, points)
+    submissions = whole_folder(folder) if gradescope else find_submissions(folder)
+    for platform in ("Moodle" * bool(moodle), "Canvas" * bool(canvas)):
+        if platform:
+            reports.require_students(submissions, platform)
+    writers = {
+        csv: reports.write_csv,
+        moodle: reports.write_moodle,
+        canvas: partial(reports.write_canvas, assignment=assignment),
+        gradescope: lambda grades, path: reports.write_gradescope(grades[0], path),
+    }
+    writers = {path: write for path, write in writers.items() if path}
+    for path in (*writers, *([os.path.join(feedback, "page.html")] if feedback else [])):
+        reports.require_writable(path)
+    seed = secrets.randbits(32) if seed is None else seed
+    place = {submission.name: number for number, submission in enumerate(submissions)}
     grades = []
-    for submission in with_progress(submissions, len(submissions), "submission"):
-        grades.append(grading.grade(submission, time, memory))
-        grading.write_csv(grades, out)
-    write(grading.as_table(grades) + f"\n\nthe table is in {printable(str(out))}\n")
-    if others := ignored_files(folder, out):
+    with grading.isolated(isolation, folder) as (isolation, reason):
+        if reason:
+            click.echo(f"minigpt: submissions run without bubblewrap, because {reason}; see --isolation", err=True)
+        options = {"seconds": time, "memory_mb": memory, "seed": seed, "points": points}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        for graded in with_progress(
+            grading.grade_all(submissions, isolation, jobs or cores, **options), len(submissions), "submission"
+        ):
+            grades.append(graded)
+            grades.sort(key=lambda grade: place[grade.name])
+            if points is None:
+                grading.count_what_somebody_handed_in(grades)
+            for path, write_grades in writers.items():
+                write_grades(grades, path)
+    if feedback:
+        reports.write_feedback(grades, feedback)
+    where = {"bwrap": "inside bubblewrap", "process": "in processes of their own, without bubblewrap"}[isolation.name]
+    files = ", ".join(printable(str(path)) for path in (*writers, *([feedback] if feedback else [])))
+    write(reports.as_table(grades) + f"\n\nsubmissions ran {where}\n")
+    write(f"the inputs were drawn with --seed {seed}, which repeats them: keep it from the students\n")
+    write(f"the grades are in {files}\n")
+    if not gradescope and (others := ignored_files(folder, [*writers])):
         click.echo(f"minigpt: ignored: {printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
         click.echo("minigpt: this system cannot limit the memory of a process; only time was limited", err=True)

@@ -17,6 +17,7 @@ mutants.py       right solutions rewritten into wrong ones
 rules.py         the rules that rewrite them, each with its sentence
 patterns.py      pieces of Python as patterns and as formulas
 in_model.py      check.in_model: inside a GPT-2, in place of minigpt's own
+helpers.py       a function that calls another exercise's, judged by itself
 calling.py       calls of functions that somebody else wrote
 result.py        what a check found, as text and as a panel
 formatting.py    arguments and results as short text

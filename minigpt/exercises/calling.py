@@ -17,6 +17,7 @@ import linecache
 import os
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from minigpt.exercises.formatting import truncate
 UNWRITTEN = "it is not written yet"
 SWITCHED_OFF = "it calls sys.setprofile, which switches off the check of what it calls"
 STILL_RUNS = "It still runs: restart Python (in a notebook, the kernel), or everything that follows is slow"
-CALL_SECONDS = 5.0  # time limit of one call; the inputs are tiny
+CALL_SECONDS = 5  # time limit of one call; the inputs are tiny
 PACKAGE = str(Path(__file__).parent.parent) + os.sep  # the folder of minigpt
 
 
@@ -36,9 +37,10 @@ PACKAGE = str(Path(__file__).parent.parent) + os.sep  # the folder of minigpt
 class Outcome:
     """The value of a call, or the problem with it.
 
-    problem: "crash", "unwritten", "time" (it did not end), "minigpt" (it is minigpt's own, or hides what it calls) or
-    "death" (of its process). message: the problem in words. changed: the indices of the arguments that the function
-    changed; if there are any, `given` has all arguments after the call. printed: what it printed.
+    problem: "crash", "unwritten", "time" (it did not end), "minigpt" (it is minigpt's own, or hides what it calls),
+    "limit" (of memory, or of the size of its result) or "death" (of its process). message: the problem in words.
+    changed: the indices of the arguments that the function changed; if there are any, `given` has all arguments after
+    the call. printed: what it printed.
     """
 
     value: object = None
@@ -76,11 +78,16 @@ THROW_AT_LINE = ctypes.PYFUNCTYPE(None, ctypes.c_ulong, *[ctypes.py_object] * 4)
 )
 
 
-def call(function, arguments, uses=(), seconds=CALL_SECONDS):
-    """Return the Outcome of function(*arguments). uses: functions of minigpt that it may call; None: all of them."""
+def call(function, arguments, uses=(), seconds=CALL_SECONDS, pulse=None):
+    """Return the Outcome of function(*arguments). uses: functions of minigpt that it may call; None: all of them.
+
+    seconds: the time limit; None if somebody else enforces one, which needs no thread. pulse: an object whose
+    is_late() says that the function will not end, although there is time left.
+    """
     given, printed = _copy(arguments), io.StringIO()
     profile, seen = (None, []) if uses is None else _watch(uses)
-    outcome = Outcome(problem="time", message=f"it had not ended after {seconds:g} seconds: is there an endless loop?")
+    limit = f"after {seconds} seconds" if pulse is None else "in time"
+    outcome = Outcome(problem="time", message=f"it had not ended {limit}: is there an endless loop?")
 
     def work():
         nonlocal outcome
@@ -93,7 +100,7 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
                     value = function(*given)
                     # An error inside the profiler, such as a RecursionError, also removes it. But a function that ends
                     # with an error has no result that needs watching.
-                    is_watched = (sys.getprofile(), threading.getprofile()) == (profile, profile)
+                    is_watched = profile is None or (sys.getprofile(), threading.getprofile()) == (profile, profile)
                 finally:
                     sys.settrace(None)
                     sys.setprofile(None)
@@ -107,24 +114,34 @@ def call(function, arguments, uses=(), seconds=CALL_SECONDS):
             outcome = Outcome(value) if is_watched else Outcome(problem="minigpt", message=SWITCHED_OFF)
 
     with contextlib.redirect_stdout(printed), _without_input():
-        worker = threading.Thread(target=work, daemon=True)
-        worker.start()
-        worker.join(seconds)
-        for _ in range(20):
-            if not worker.is_alive():
-                break
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUpForGoodError)
-            )
-            worker.join(0.05)
-        threading.setprofile(None)  # not in the worker, which an exception can end at any moment
-        if worker.is_alive():
+        if seconds is None:
+            work()
+        elif _still_runs(work, seconds, pulse):
             outcome = Outcome(problem="time", message=f"{outcome.message} {STILL_RUNS}")
+        threading.setprofile(None)  # not in the worker, which an exception can end at any moment
     if seen:
         outcome = Outcome(problem="minigpt", message=seen[0])
     changed = tuple(i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not are_identical(a, b))
     left = given if changed else ()
     return Outcome(outcome.value, outcome.problem, outcome.message, changed, printed.getvalue(), left)
+
+
+def _still_runs(work, seconds, pulse):
+    """Run work() in a thread, end it if it takes longer, and return whether that failed."""
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    if pulse is None:
+        worker.join(seconds)
+    else:
+        deadline = time.monotonic() + seconds
+        while worker.is_alive() and time.monotonic() < deadline and not pulse.is_late():
+            worker.join(0.05)
+    for _ in range(20):
+        if not worker.is_alive():
+            break
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(TimeUpForGoodError))
+        worker.join(0.05)
+    return worker.is_alive()
 
 
 def call_unwatched(function, arguments):
@@ -145,6 +162,19 @@ def _copy(value):
     if type(value) is dict:
         return {key: _copy(item) for key, item in value.items()}
     return copy.deepcopy(value)
+
+
+@contextlib.contextmanager
+def in_place(namespace, helpers):
+    """Put functions into a namespace for as long as the context lasts."""
+    own = {name: namespace[name] for name in helpers if name in namespace}
+    namespace.update(helpers)
+    try:
+        yield
+    finally:
+        for name in helpers:
+            del namespace[name]
+        namespace.update(own)
 
 
 @contextlib.contextmanager

@@ -5,16 +5,16 @@ things are found: the first probe where it is wrong, which isolates one mechanis
 goes wrong (shrinking.py); and whether a known mistake explains all its results (recognising.py).
 """
 
-import os
 from collections.abc import Callable
 
-from minigpt.exercises.calling import call
+from minigpt.exercises.calling import call, in_place
 from minigpt.exercises.catalogue import find_exercise
 from minigpt.exercises.drawing import drawn_inputs
 from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
+from minigpt.exercises.helpers import ALLOWED, judged_alone, right_helpers, students_helpers
 from minigpt.exercises.recognising import describe_unfinished, recognise_known, recognise_made
-from minigpt.exercises.result import Result
+from minigpt.exercises.result import Result, is_under_nbgrader
 from minigpt.exercises.shrinking import smallest_wrong
 from minigpt.exercises.trial import try_input
 
@@ -39,22 +39,41 @@ def check(exercise: str | Exercise, function: Callable, hint: int = 1) -> Result
     if not callable(function):
         return Result(exercise.name, False, f"{exercise.name} must be a function, not {function!r}")
     result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses), hint=hint)
-    if not result.passed and any(map(os.environ.get, ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING"))):
+    if not result.passed:
+        result = _without_wrong_helpers(exercise, function, result, hint)
+    if not result.passed and is_under_nbgrader():
         raise NotPassedError(str(result))
     return result
 
 
-def examine(exercise, run, shrink=True, hint=1):
+def _without_wrong_helpers(exercise, function, result, hint):
+    """Return the Result of a function that failed, with right functions in the place of wrong ones that it calls."""
+
+    def is_wrong(name, helper):
+        other = find_exercise(name)
+        return not examine(other, lambda arguments: call(helper, arguments, other.uses), shrink=False, hint=0).passed
+
+    wrong = [name for name, helper in students_helpers(exercise, function).items() if is_wrong(name, helper)]
+    if not wrong:
+        return result
+    called = set()
+    with in_place(function.__globals__, right_helpers(wrong, called)):
+        uses = (*exercise.uses, ALLOWED)
+        again = examine(exercise, lambda arguments: call(function, arguments, uses), hint=hint)
+    return judged_alone(result, again, called)
+
+
+def examine(exercise, run, shrink=True, hint=1, seed=None):
     """Return the Result of an exercise. run(arguments) calls the function and returns its Outcome.
 
     shrink: look for a smaller input that goes wrong, which takes many calls. Without it the first one is shown. hint:
-    how much is said, see check.
+    how much is said, see check. seed: selects other inputs, see drawn_inputs.
     """
     trials = []
-    for probe, arguments in drawn_inputs(exercise):
+    for probe, arguments in drawn_inputs(exercise, seed):
         trials.append(try_input(exercise, probe, arguments, run))
-        if trials[-1].outcome.problem in ("time", "death", "unwritten", "minigpt"):  # more calls would end the same way
-            break
+        if trials[-1].outcome.problem in ("time", "limit", "death", "unwritten", "minigpt"):
+            break  # more calls would end the same way
     wrong = next((trial for trial in trials if trial.is_wrong), None)
     if wrong is not None:
         return _failed(exercise, run, trials, wrong, shrink, hint)
@@ -68,7 +87,7 @@ def _failed(exercise, run, trials, wrong, shrink, hint):
     """Return the Result of a function whose first wrong trial is `wrong`."""
     if wrong.outcome.problem in ("unwritten", "minigpt"):
         return Result(exercise.name, False, wrong.outcome.message)
-    is_lost = wrong.outcome.problem in ("time", "death")  # another call would be lost too
+    is_lost = wrong.outcome.problem in ("time", "limit", "death")  # another call would be lost too
     smallest = smallest_wrong(exercise, wrong, run) if shrink and not is_lost else wrong
     mistake = recognise_known(exercise, trials) if hint else None
     unfinished = "" if mistake else describe_unfinished(exercise, trials)

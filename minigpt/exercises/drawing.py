@@ -4,6 +4,7 @@ Numbers are drawn as eighths, such as -2.375: short to read in a message, and ex
 single precision is as right as any other.
 """
 
+from contextvars import ContextVar
 from functools import cache
 
 import hypothesis
@@ -24,24 +25,34 @@ SETTINGS = {
 HUGE_SCORE_ENTRIES = st.sampled_from([0.0, 40.0, -40.0])
 
 
-def drawn_inputs(exercise):
+LARGE_INPUT_SEED = ContextVar("LARGE_INPUT_SEED", default=0)  # of the one input that large_input makes
+
+
+def drawn_inputs(exercise, seed=None):
     """Return the inputs [(probe, arguments)] that every solution of an exercise must get right, the same every time.
 
-    Another machine may draw others, because hypothesis also draws numbers that it finds in the source of modules.
+    seed: an integer that selects other inputs, for grading. Another machine may draw others, because hypothesis also
+    draws numbers that it finds in the source of modules.
     """
-    return [(probe, arguments) for probe in exercise.probes for arguments in _drawn(probe)]
+    return [(probe, arguments) for probe in exercise.probes for arguments in _drawn(probe, seed)]
 
 
 @cache
-def _drawn(probe):
+def _drawn(probe, seed):
     inputs = []
+    settings = SETTINGS | {"derandomize": seed is None}
 
-    @hypothesis.settings(max_examples=INPUTS_PER_PROBE, phases=[hypothesis.Phase.generate], **SETTINGS)
+    @hypothesis.settings(max_examples=INPUTS_PER_PROBE, phases=[hypothesis.Phase.generate], **settings)
     @hypothesis.given(probe.inputs)
     def draw(arguments):
         inputs.append(arguments)
 
-    draw()
+    if seed is None:
+        draw()
+        return inputs
+    before = LARGE_INPUT_SEED.set(seed)
+    hypothesis.seed(seed)(draw)()
+    LARGE_INPUT_SEED.reset(before)
     return inputs
 
 
@@ -106,7 +117,7 @@ def large_input(make):
     return Probe(
         "All small inputs were right, and this large one is wrong: look for a hard-coded size, such as a mask of fixed "
         "size, or for a loop that ends too early.",
-        st.just(0).map(lambda seed: make(np.random.default_rng(seed))),
+        st.just(LARGE_INPUT_SEED).map(lambda seed: make(np.random.default_rng(seed.get()))),
     )
 
 

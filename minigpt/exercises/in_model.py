@@ -12,7 +12,7 @@ import numpy as np
 
 from minigpt.activations import activation_names, find_activation
 from minigpt.bundled import DEFAULT_MODEL
-from minigpt.exercises.calling import call
+from minigpt.exercises.calling import CALL_SECONDS, call
 from minigpt.exercises.catalogue import find_exercise
 from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
@@ -24,7 +24,7 @@ from minigpt.tokenizer import Tokenizer
 PROMPT = "Once upon a time there was a little"
 MAX_NEW_TOKENS = 40
 MAX_SPEAKING_SECONDS = 10
-TEXT_SECONDS = 60  # time limit of the function for a whole text
+TEXT_SECONDS = 60  # time limit of the function for a whole text; each of its calls has CALL_SECONDS
 TOLERANCE = 1e-4  # share of an activation's largest number: allows float32 sums in another order
 
 
@@ -47,29 +47,45 @@ def check_in_model(
     gpt2, tokenizer = GPT2.from_pretrained(model, ops="plain", dtype="float32"), Tokenizer.from_pretrained(model)
     _make_read_only(gpt2.params)
     ids = np.array(tokenizer.encode(prompt))
-    forward = exercise.in_model(gpt2, _guarded(function, exercise.returns))
+    pulse = Pulse()
+    forward = exercise.in_model(gpt2, _guarded(function, exercise.returns, pulse))
 
-    if wrong := _first_difference(forward, gpt2, ids):
+    if wrong := _first_difference(forward, gpt2, ids, pulse):
         return Result(name, False, wrong, (("text", prompt),))
-    speech = call(lambda: _continued(forward, ids, gpt2.config), (), uses=None, seconds=TEXT_SECONDS)
+    speech = call(lambda: _continued(forward, ids, gpt2.config), (), uses=None, seconds=TEXT_SECONDS, pulse=pulse)
     text = prompt if speech.problem else tokenizer.decode(speech.value, skip_special_tokens=True)
     # The text is longer now, and what was right for a few tokens may be wrong for more.
-    if wrong := _message(speech) or _first_difference(forward, gpt2, speech.value):
+    if wrong := _message(speech) or _first_difference(forward, gpt2, speech.value, pulse):
         return Result(name, False, wrong, (("text", text),))
     verdict = f"every activation is the same, and {model} speaks through your function"
     return Result(name, True, verdict, (("text", text),))
 
 
-def _guarded(function, returns):
+class Pulse:
+    """When a call of the student's function began last. It is late if that call has not ended in its time."""
+
+    def __init__(self):
+        self.began = None  # None between two calls
+
+    def is_late(self):
+        """Return whether the call under way takes too long."""
+        began = self.began
+        return began is not None and time.monotonic() - began > CALL_SECONDS
+
+
+def _guarded(function, returns, pulse):
     """Return a wrapper of the student's function that copies writable arguments and returns arrays.
 
-    returns: the names of its results, if there are several. The wrapper raises WrongResultError for a result that is
-    not an array of numbers.
+    returns: the names of its results, if there are several. pulse: a Pulse that hears of each call. The wrapper raises
+    WrongResultError for a result that is not an array of numbers.
     """
 
     @functools.wraps(function)  # keeps the signature: an attention may have more parameters, see ops.replace_ops
     def guarded(*arguments):
-        result = function(*(a.copy() if isinstance(a, np.ndarray) and a.flags.writeable else a for a in arguments))
+        copies = [a.copy() if isinstance(a, np.ndarray) and a.flags.writeable else a for a in arguments]
+        pulse.began = time.monotonic()
+        result = function(*copies)
+        pulse.began = None
         if returns and isinstance(result, tuple | list):
             if len(result) != len(returns):
                 raise WrongResultError(f"it must return {len(returns)} values, {', '.join(returns)}, not {len(result)}")
@@ -88,11 +104,11 @@ def _array_of_numbers(result):
     return array
 
 
-def _first_difference(forward, gpt2, ids):
+def _first_difference(forward, gpt2, ids, pulse):
     """Return a sentence about the first activation that differs on a text, or another failure; empty if none."""
     expected, found = {}, {}
     gpt2(ids, trace=expected)
-    outcome = call(lambda: forward(ids, found), (), uses=None, seconds=TEXT_SECONDS)
+    outcome = call(lambda: forward(ids, found), (), uses=None, seconds=TEXT_SECONDS, pulse=pulse)
     for name in activation_names(gpt2.config.n_layer):
         if name in found and (difference := _difference(name, found[name], expected[name])):
             return difference

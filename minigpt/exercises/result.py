@@ -1,7 +1,13 @@
 """The result of a check, as text and as a small panel in a notebook."""
 
 import html
+import os
 from dataclasses import dataclass
+
+
+def is_under_nbgrader():
+    """Return whether nbgrader runs this process."""
+    return any(map(os.environ.get, ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING")))
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,14 @@ class Result:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _ipython_display_(self):
+        """Show the panel as an output, not as the cell's value: nbgrader would try to read points from a value."""
+        if not is_under_nbgrader():
+            raise NotImplementedError  # as usual
+        from IPython.display import HTML, display
+
+        display(HTML(self._repr_html_()))
 
     def _repr_html_(self):
         colour = "#388e3c" if self.passed else "#e53935"  # readable on white and on black
