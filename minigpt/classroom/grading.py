@@ -38,6 +38,7 @@ from minigpt.classroom.limits import (
 from minigpt.classroom.printable import one_line
 from minigpt.classroom.remote import RemoteWorkbook, TimeBudget
 from minigpt.exercises import EXERCISES
+from minigpt.exercises.catalogue import ADDED, add_exercises
 
 
 @dataclass
@@ -88,8 +89,15 @@ def grade_all(submissions, isolation, n_jobs, **options):
         return
     # In processes, because comparing answers takes as long as computing them; not by fork, which hypothesis's and
     # NumPy's threads may not survive. Leaving the pool, also by Ctrl-C, ends them.
-    with multiprocessing.get_context("spawn").Pool(n_jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with multiprocessing.get_context("spawn").Pool(n_jobs, _begin_grading, (ADDED,)) as pool:
         yield from pool.imap_unordered(graded, (submission.with_contents() for submission in submissions))
+
+
+def _begin_grading(catalogues):
+    """Begin a process that grades: with the same exercises, and Ctrl-C is for the process that waits for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for folder in catalogues:
+        add_exercises(folder)
 
 
 def count_what_somebody_handed_in(grades):

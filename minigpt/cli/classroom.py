@@ -11,6 +11,23 @@ from minigpt.cli.output import write
 MAX_VERDICT_CHARS = 90  # in a line of the table; a longer verdict is printed in full below it
 
 
+def _add_exercises(context, parameter, folder):
+    if folder is not None:
+        from minigpt.exercises.catalogue import add_exercises
+
+        add_exercises(folder)
+
+
+with_catalogue = click.option(
+    "--catalogue",
+    type=click.Path(exists=True, file_okay=False),
+    expose_value=False,
+    is_eager=True,
+    callback=_add_exercises,
+    help="A folder with exercises of your own: see minigpt/exercises/README.md.",
+)
+
+
 @click.group()
 def exercises():
     """Write each part of GPT-2 yourself: notebooks to work in, checks, and grading for a class."""
@@ -30,6 +47,7 @@ def start(folder):
 
 
 @exercises.command("list")
+@with_catalogue
 def list_exercises():
     """List the exercises by notebook, with what each function has to compute."""
     import textwrap
@@ -45,6 +63,7 @@ def list_exercises():
 
 
 @exercises.command()
+@with_catalogue
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--only", multiple=True, metavar="NAME", help="Check only this exercise. May be given several times.")
 def check(file, only):
@@ -75,6 +94,7 @@ def check(file, only):
 
 
 @exercises.command()
+@with_catalogue
 @click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False))
 def progress(folder):
     """Show which exercises the notebooks and .py files in FOLDER solve, and what is left. Only definitions run."""
@@ -84,6 +104,7 @@ def progress(folder):
 
 
 @exercises.command()
+@with_catalogue
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option("--csv", type=click.Path(), help="Write a table of all results to this file.")
 @click.option("--moodle", type=click.Path(), help="Write a grading worksheet for Moodle to this file.")
