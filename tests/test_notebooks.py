@@ -153,7 +153,7 @@ def test_a_students_copy_fails_with_a_helpful_message_and_passes_with_the_soluti
 
 def test_the_course_is_copied_whole(tmp_path):
     start_course(tmp_path / "mine")
-    assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 13
+    assert sorted(path.stem for path in (tmp_path / "mine").glob("*.ipynb")) == NOTEBOOKS and len(NOTEBOOKS) == 13
 
 
 def test_links_lead_somewhere():
