@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from minigpt import GPT2, GPT2Config
 from minigpt.classroom.copies import start_course, without_solutions
 from minigpt.classroom.workbook import check_workbook, open_workbook
 from minigpt.exercises import EXERCISES
 from minigpt.page.widget import WIDGET_VIEW
+from minigpt.params import flatten
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -153,7 +155,23 @@ def test_a_students_copy_fails_with_a_helpful_message_and_passes_with_the_soluti
 
 def test_the_course_is_copied_whole(tmp_path):
     start_course(tmp_path / "mine")
-    assert sorted(path.stem for path in (tmp_path / "mine").glob("*.ipynb")) == NOTEBOOKS and len(NOTEBOOKS) == 13
+    assert sorted(path.stem for path in (tmp_path / "mine").glob("*.ipynb")) == NOTEBOOKS and len(NOTEBOOKS) == 14
+
+
+def test_the_shapes_of_the_glossary_are_the_models():
+    sizes = {"B": 2, "T": 3, "S": 3, "V": 11, "D": 10, "H": 5, "K": 2, "F": 40, "3 D": 30, "1024": 7}
+    config = GPT2Config(vocab_size=11, n_positions=7, n_layer=1, n_head=5, n_embd=10, bos_token_id=0, eos_token_id=0)
+    model, trace = GPT2.random(config), {}
+    model([[1, 2, 3], [4, 5, 6]], trace=trace)
+    true = {name.replace("h.0.", "h.i."): array.shape for name, array in (trace | flatten(model.params)).items()}
+    told = {}
+    for names, axes in re.findall(
+        r"^\| (`.*`) \| \[([^\]]*)\] \|", "\n".join(map(source, read("glossary")["cells"])), re.M
+    ):
+        first, *others = re.findall(r"`(.*?)`", names)
+        for name in (first, *(first.rpartition(".")[0] + other for other in others)):
+            told[name] = tuple(sizes[axis] for axis in axes.split(", "))
+    assert told == true and list(told)[: len(trace)] == list(true)[: len(trace)]
 
 
 def test_links_lead_somewhere():
