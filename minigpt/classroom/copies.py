@@ -52,7 +52,7 @@ def course_files():
     copies = {path.name: students_copy(read_notebook(path)) for path in course_notebooks()}
     if not copies:
         raise ValueError(f"there are no notebooks in {PACKAGE / 'notebooks'}: install minigpt again")
-    linked = sorted({target for path in course_notebooks() for target in _linked_sources(read_notebook(path))})
+    linked = sorted({target for path in course_notebooks() for target in linked_sources(read_notebook(path))})
     return {name: notebook_bytes(copy) for name, copy in copies.items()} | {
         f"{SOURCE_FOLDER}/{target}": (PACKAGE / target).read_bytes() for target in linked
     }
@@ -69,15 +69,26 @@ def students_copy(notebook):
     The record {name of a cell: digest of its source} is in the metadata. An update compares it with what it finds, to
     tell what the student wrote.
     """
-    copy = without_solutions(notebook)
-    copy["cells"] = [
+    copy = with_local_links(without_solutions(notebook))
+    record = {cell_name(cell): source_digest(cell) for cell in copy["cells"]}
+    return copy | {"metadata": copy["metadata"] | {"minigpt": {"cells": record}}}
+
+
+def with_local_links(notebook):
+    """Return a notebook whose links to minigpt's files lead to their copies in the folder `source` beside it."""
+    cells = [
         cell | {"source": LINK_TO_SOURCE.sub(rf"{SOURCE_FOLDER}/\1", cell_source(cell)).splitlines(keepends=True)}
         if cell["cell_type"] == "markdown"
         else cell
-        for cell in copy["cells"]
+        for cell in notebook["cells"]
     ]
-    record = {cell_name(cell): source_digest(cell) for cell in copy["cells"]}
-    return copy | {"metadata": copy["metadata"] | {"minigpt": {"cells": record}}}
+    return notebook | {"cells": cells}
+
+
+def linked_sources(notebook):
+    """Return minigpt's files that a notebook's text links to, relative to the package."""
+    texts = [cell_source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    return [target for text in texts for target in LINK_TO_SOURCE.findall(text)]
 
 
 def cell_name(cell):
@@ -88,12 +99,6 @@ def cell_name(cell):
 def source_digest(cell):
     """Return a short digest of a cell's source."""
     return hashlib.sha256(cell_source(cell).encode()).hexdigest()[:12]
-
-
-def _linked_sources(notebook):
-    """Return minigpt's files that a notebook's text links to, relative to the package."""
-    texts = [cell_source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    return [target for text in texts for target in LINK_TO_SOURCE.findall(text)]
 
 
 def without_solutions(notebook):

@@ -42,6 +42,19 @@ def start(folder, update):
         write(f"{len(written)} notebooks are in {folder}: run `jupyter lab {folder}` and begin with {written[0]}\n")
 
 
+@exercises.command()
+@click.argument("out", callback=refuse_empty)
+@click.option("--solutions", is_flag=True, help="Show the exercises solved.")
+def book(out, solutions):
+    """Write the course as HTML pages into OUT, a new folder. They need no network: open OUT/index.html."""
+    from minigpt.classroom.book import write_book
+
+    try:
+        write(f"open {write_book(out, solutions)}\n")
+    except ImportError as error:
+        raise click.UsageError(str(error)) from error
+
+
 @exercises.command("list")
 def list_exercises():
     """List the exercises by notebook, with what each function has to compute."""
