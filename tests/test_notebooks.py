@@ -174,6 +174,15 @@ def test_the_shapes_of_the_glossary_are_the_models():
     assert told == true and list(told)[: len(trace)] == list(true)[: len(trace)]
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_printed_texts_are_broken_between_words(name):
+    for cell in code_cells(read(name)):
+        if 'end=""' not in source(cell):  # printed piece by piece, as a model writes it
+            for output in cell["outputs"]:
+                for line in "".join(output.get("text", "")).splitlines() if output.get("name") == "stdout" else []:
+                    assert len(line) <= 130 or "|" in line, line  # bars stand between tokens
+
+
 def test_links_lead_somewhere():
     for name in NOTEBOOKS:
         for cell in read(name)["cells"]:
