@@ -19,23 +19,26 @@ from minigpt.classroom.copies import (
 from minigpt.classroom.sources import cell_source, read_notebook
 from minigpt.files import write_file
 
-# Large enough for a projector, lines as long as one reads easily. Figures have a white ground of their own, so that
-# they can be read in the dark theme; a narrow window scrolls what is wide and shrinks pictures.
+# Large enough for a projector; text in lines that one reads easily, code in lines of 120 characters. Figures have a
+# white ground of their own, so that they can be read in the dark theme. A narrow window shrinks pictures and scrolls
+# what else is wide.
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1b1b; --quiet: #5c5c5c; --line: #ddd; --code: #f5f5f5;
   --link: #0b57d0 }
 @media (prefers-color-scheme: dark) { :root { --ground: #16181c; --text: #e4e4e4; --quiet: #a0a0a0; --line: #3a3d42;
   --code: #22252b; --link: #8ab4f8 } }
-body { margin: 0 auto; padding: 0 1.2rem 4rem; max-width: 54rem; background: var(--ground); color: var(--text);
+body { margin: 0 auto; padding: 0 1.2rem 4rem; max-width: 68rem; background: var(--ground); color: var(--text);
   font: 1.1rem/1.6 system-ui, sans-serif }
 a { color: var(--link) }
 nav { display: flex; justify-content: space-between; gap: 1rem; padding: 0.8rem 0;
   border-bottom: 1px solid var(--line) }
+p, ul, ol { max-width: 52rem }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.8rem }
 .anchor-link { display: none }
-table { border-collapse: collapse; margin: 0.8rem 0 }
+h1 { overflow-wrap: anywhere }
+table { display: block; overflow-x: auto; border-collapse: collapse; margin: 0.8rem 0 }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.7rem; text-align: left; vertical-align: top }
-pre, code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.92em }
+pre, code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.88em }
 pre { white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; line-height: 1.4; margin: 0 }
 :not(pre) > code { background: var(--code); padding: 0.05em 0.3em; border-radius: 3px }
 .highlight { background: var(--code) !important; padding: 0.7rem 1rem; margin: 0.8rem 0; border-radius: 5px }
@@ -43,6 +46,7 @@ pre { white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; line-h
 .output_subarea img, .rendered_html img { max-width: 100%; height: auto }
 .output_png img { background: #fff; border-radius: 4px }
 .output_stderr { color: var(--quiet) }
+math { font-size: 1.12em }
 math[display=block] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden }
 """
 
