@@ -9,7 +9,13 @@ from helpers import fails_with, notebook, run, run_here
 
 from minigpt.classroom import copies
 from minigpt.classroom.checks import open_workbook
-from minigpt.classroom.copies import course_notebooks, exercises_by_notebook, start_course, without_solutions
+from minigpt.classroom.copies import (
+    course_files,
+    course_notebooks,
+    exercises_by_notebook,
+    start_course,
+    without_solutions,
+)
 from minigpt.exercises import EXERCISES
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
@@ -149,6 +155,24 @@ def test_an_exercise_belongs_to_the_notebook_that_grades_its_check(teachers):
     }
 
 
+def test_every_link_of_a_copy_leads_to_a_file_in_its_folder(tmp_path):
+    start_course(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in course_notebooks()} | {"source"}
+    followed = set()
+    for copy in tmp_path.glob("*.ipynb"):
+        for cell in json.loads(copy.read_text(encoding="utf-8"))["cells"]:
+            targets = re.findall(r"\]\(([^)#]+)\)", "".join(cell["source"])) if cell["cell_type"] == "markdown" else []
+            for target in targets:
+                assert target.startswith("https://") or (tmp_path / target).is_file(), (copy.name, target)
+                assert ".." not in target
+                followed.add(target)
+    # The files are the package's own, byte for byte, so that `grade` does not take them for the student's.
+    sources = {name: content for name, content in course_files().items() if name.startswith("source/")}
+    assert sources and followed.issuperset(sources)
+    for name, content in sources.items():
+        assert (copies.PACKAGE / name.removeprefix("source/")).read_bytes() == content
+
+
 WITH_SOLUTIONS = [path for path in course_notebooks() if "### BEGIN SOLUTION" in path.read_text(encoding="utf-8")]
 
 
@@ -168,7 +192,7 @@ def test_the_notebooks_pass_and_their_copies_wait_to_be_written(path, tmp_path):
 
 def test_the_commands_start_and_list(tmp_path):
     result = run("exercises", "start", tmp_path / "mine")
-    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    names = sorted(path.name for path in (tmp_path / "mine").glob("*.ipynb"))
     assert result.returncode == 0 and f"{len(names)} notebooks are in" in result.stdout and names[0] in result.stdout
     assert names == [path.name for path in course_notebooks()]
     again = run_here("exercises", "start", tmp_path / "mine")

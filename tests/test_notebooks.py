@@ -1,23 +1,32 @@
 """Run every notebook from top to bottom without a network (`pytest -m notebooks`), and check the students' copies."""
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from datetime import datetime
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from minigpt import GPT2, GPT2Config
 from minigpt.classroom.checks import check_workbook, open_workbook
 from minigpt.classroom.copies import start_course, without_solutions
 from minigpt.exercises import EXERCISES
 from minigpt.page.widget import WIDGET_VIEW
+from minigpt.params import flatten
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 CELL_SECONDS = 600  # far more than any cell takes: only an endless loop reaches this limit
+LONG_SECONDS = 15  # a cell that takes longer must say so; machines differ, so this is more than the 5 s that are meant
+TOLD = re.compile(r"\*\(The next cell takes about (\d+) s\b")
 
 # Python imports sitecustomize.py when it starts, so this holds in every kernel and in the processes that it starts.
 NO_NETWORK = """
@@ -81,6 +90,11 @@ def test_a_notebook_runs_and_its_committed_outputs_are_current(name, no_network,
     client.execute(env=no_network)
     with capsys.disabled():
         print(f"\n{name}: {time.monotonic() - started:.0f} s ", end="")
+    for before, cell in pairwise(notebook.cells):
+        if "execution" in cell.metadata and not TOLD.search(before.source):
+            began, ended = (cell.metadata.execution[key] for key in ("iopub.status.busy", "iopub.status.idle"))
+            seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+            assert seconds < LONG_SECONDS, f"a cell takes {seconds:.0f} s and the text before it does not say so"
     committed = [output_shapes(cell) for cell in code_cells(read(name))]
     executed = [output_shapes(cell) for cell in code_cells(notebook)]
     for number, (old, new) in enumerate(zip(committed, executed, strict=True)):
@@ -153,7 +167,56 @@ def test_a_students_copy_fails_with_a_helpful_message_and_passes_with_the_soluti
 
 def test_the_course_is_copied_whole(tmp_path):
     start_course(tmp_path / "mine")
-    assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NOTEBOOKS and len(NOTEBOOKS) == 13
+    assert sorted(path.stem for path in (tmp_path / "mine").glob("*.ipynb")) == NOTEBOOKS and len(NOTEBOOKS) == 14
+
+
+def test_the_shapes_of_the_glossary_are_the_models():
+    sizes = {"B": 2, "T": 3, "S": 3, "V": 11, "D": 10, "H": 5, "K": 2, "F": 40, "3 D": 30, "1024": 7}
+    config = GPT2Config(vocab_size=11, n_positions=7, n_layer=1, n_head=5, n_embd=10, bos_token_id=0, eos_token_id=0)
+    model, trace = GPT2.random(config), {}
+    model([[1, 2, 3], [4, 5, 6]], trace=trace)
+    true = {name.replace("h.0.", "h.i."): array.shape for name, array in (trace | flatten(model.params)).items()}
+    told = {}
+    for names, axes in re.findall(
+        r"^\| (`.*`) \| \[([^\]]*)\] \|", "\n".join(map(source, read("glossary")["cells"])), re.M
+    ):
+        first, *others = re.findall(r"`(.*?)`", names)
+        for name in (first, *(first.rpartition(".")[0] + other for other in others)):
+            told[name] = tuple(sizes[axis] for axis in axes.split(", "))
+    assert told == true and list(told)[: len(trace)] == list(true)[: len(trace)]
+
+
+def test_the_times_are_told():
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    in_readme = re.findall(r"^\| \[(\w+)\]\(\1\.ipynb\) .* \| (\d+) s \|$", readme, re.MULTILINE)
+    on_page = [(name, *re.findall(r"\*\*Time\*\* (\d+) s", source(read(name)["cells"][0]))) for name in NOTEBOOKS]
+    assert in_readme == [page for page in on_page if page[0] != "glossary"]
+    for name, total in in_readme:
+        cells = read(name)["cells"]
+        told = [(int(TOLD.search(source(a))[1]), b) for a, b in pairwise(cells) if TOLD.search(source(a))]
+        assert sum(seconds for seconds, _ in told) <= int(total), name
+        for seconds, cell in told:
+            assert seconds >= 5 and cell["cell_type"] == "code", name
+            # A training shows a progress bar, its own or that of `fine_tuned`; compiling cannot.
+            assert name == "10_fast" or re.search("tqdm|fine_tuned", source(cell)), name
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_figures_have_a_ground_of_their_own(name):
+    for cell in code_cells(read(name)):
+        for output in cell["outputs"]:
+            if png := output.get("data", {}).get("image/png"):
+                picture = Image.open(BytesIO(base64.b64decode("".join(png)))).convert("RGBA")
+                assert picture.getpixel((0, 0)) == (255, 255, 255, 255), "dark letters would be lost in the dark theme"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_printed_texts_are_broken_between_words(name):
+    for cell in code_cells(read(name)):
+        if 'end=""' not in source(cell):  # printed piece by piece, as a model writes it
+            for output in cell["outputs"]:
+                for line in "".join(output.get("text", "")).splitlines() if output.get("name") == "stdout" else []:
+                    assert len(line) <= 130 or "|" in line, line  # bars stand between tokens
 
 
 def test_links_lead_somewhere():

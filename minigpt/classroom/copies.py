@@ -1,6 +1,7 @@
 """Make the students' copies of the course's notebooks: no solutions, and no outputs that would reveal them."""
 
 import ast
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,10 @@ from minigpt.files import write_file
 
 PACKAGE = Path(__file__).parents[1]  # the folder minigpt/
 BEGIN_SOLUTION, END_SOLUTION = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader's markers
+# JupyterLab opens no file outside of the folder that it was started in, so the files of minigpt that the pages link to
+# are copied there too. The folder must not be called "minigpt": Python would import it in place of the package.
+SOURCE_FOLDER = "source"
+LINK_TO_SOURCE = re.compile(r"(?<=\]\()\.\./minigpt/([^)#]+)")
 
 
 def course_notebooks():
@@ -21,25 +26,79 @@ def course_notebooks():
 
 
 def start_course(folder):
-    """Write every notebook without its solutions into a folder. Return (names written, names kept).
+    """Write the students' copies into a folder. Return the names of the notebooks that were (written, kept).
 
     Existing files are kept as they are. Raise ValueError if the folder is a file or there are no notebooks.
     """
-    folder, originals = Path(folder), course_notebooks()
+    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: give a folder, which need not exist")
-    if not originals:
-        raise ValueError(f"there are no notebooks in {PACKAGE / 'notebooks'}: install minigpt again")
     written, kept = [], []
-    for original in originals:
-        copy = folder / original.name
-        if copy.exists() or copy.is_symlink():
-            kept.append(copy.name)
-            continue
-        text = json.dumps(without_solutions(read_notebook(original)), ensure_ascii=False, indent=1) + "\n"
-        write_file(copy, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-        written.append(copy.name)
+    for name, content in course_files().items():
+        copy = folder / name
+        is_kept = copy.exists() or copy.is_symlink()
+        if not is_kept:
+            write_file(copy, lambda path, content=content: path.write_bytes(content))
+        if copy.suffix == ".ipynb":
+            (kept if is_kept else written).append(name)
     return written, kept
+
+
+def course_files():
+    """Return {path in a student's folder: content in bytes}: the copies, then minigpt's files that they link to.
+
+    Raise ValueError if there are no notebooks.
+    """
+    copies = {path.name: students_copy(read_notebook(path)) for path in course_notebooks()}
+    if not copies:
+        raise ValueError(f"there are no notebooks in {PACKAGE / 'notebooks'}: install minigpt again")
+    linked = sorted({target for path in course_notebooks() for target in linked_sources(read_notebook(path))})
+    return {name: notebook_bytes(copy) for name, copy in copies.items()} | {
+        f"{SOURCE_FOLDER}/{target}": (PACKAGE / target).read_bytes() for target in linked
+    }
+
+
+def notebook_bytes(notebook):
+    """Return the content of a notebook's file, as Jupyter formats it."""
+    return (json.dumps(notebook, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def students_copy(notebook):
+    """Return a notebook without solutions, with links that work in a student's folder, and a record of its cells.
+
+    The record {name of a cell: digest of its source} is in the metadata. An update compares it with what it finds, to
+    tell what the student wrote.
+    """
+    copy = with_local_links(without_solutions(notebook))
+    record = {cell_name(cell): source_digest(cell) for cell in copy["cells"]}
+    return copy | {"metadata": copy["metadata"] | {"minigpt": {"cells": record}}}
+
+
+def with_local_links(notebook):
+    """Return a notebook whose links to minigpt's files lead to their copies in the folder `source` beside it."""
+    cells = [
+        cell | {"source": LINK_TO_SOURCE.sub(rf"{SOURCE_FOLDER}/\1", cell_source(cell)).splitlines(keepends=True)}
+        if cell["cell_type"] == "markdown"
+        else cell
+        for cell in notebook["cells"]
+    ]
+    return notebook | {"cells": cells}
+
+
+def linked_sources(notebook):
+    """Return minigpt's files that a notebook's text links to, relative to the package."""
+    texts = [cell_source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    return [target for text in texts for target in LINK_TO_SOURCE.findall(text)]
+
+
+def cell_name(cell):
+    """Return what identifies a cell of the course in every version: nbgrader's grade_id, or the id; None without."""
+    return cell.get("metadata", {}).get("nbgrader", {}).get("grade_id") or cell.get("id")
+
+
+def source_digest(cell):
+    """Return a short digest of a cell's source."""
+    return hashlib.sha256(cell_source(cell).encode()).hexdigest()[:12]
 
 
 def without_solutions(notebook):

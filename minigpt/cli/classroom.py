@@ -35,15 +35,42 @@ def exercises():
 
 @exercises.command()
 @click.argument("folder", callback=refuse_empty)
-def start(folder):
-    """Copy the notebooks without their solutions into FOLDER. Existing files stay as they are."""
+@click.option("--update", is_flag=True, help="Bring existing copies up to date; what you wrote in them is kept.")
+def start(folder, update):
+    """Copy the notebooks without their solutions into FOLDER. Existing files stay as they are.
+
+    With --update, existing copies get the pages of the installed version. Answers, changed cells and added cells stay,
+    and the files as they were are saved in FOLDER.
+    """
     from minigpt.classroom.copies import start_course
+    from minigpt.classroom.updating import update_course
 
     written, kept = start_course(folder)
-    if kept:
+    if update:
+        updated, refused, backup = update_course(folder)
+        for name, reason in refused.items():
+            click.echo(f"minigpt: {name} stays as it is: {reason}", err=True)
+        if updated:
+            write(f"updated: {', '.join(updated)}\nas they were, they are in {backup}; reload open pages in Jupyter\n")
+        elif not written:
+            write(f"the pages in {folder} are up to date\n")
+    elif kept:
         write(f"kept as they are: {', '.join(kept)}\n")
     if written:
         write(f"{len(written)} notebooks are in {folder}: run `jupyter lab {folder}` and begin with {written[0]}\n")
+
+
+@exercises.command()
+@click.argument("out", callback=refuse_empty)
+@click.option("--solutions", is_flag=True, help="Show the exercises solved.")
+def book(out, solutions):
+    """Write the course as HTML pages into OUT, a new folder. They need no network: open OUT/index.html."""
+    from minigpt.classroom.book import write_book
+
+    try:
+        write(f"open {write_book(out, solutions)}\n")
+    except ImportError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @exercises.command("list")

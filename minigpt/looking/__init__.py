@@ -21,10 +21,10 @@
     inputs.py          the texts and models that these functions take
     figures.py, pixels.py, labels.py    drawing, with and without matplotlib
 
-All functions but show, step, gradient_steps, activation_gradients and edited return their numbers in an object whose
-`.plot()` returns a matplotlib Figure, which a notebook displays. show displays its argument itself; step returns an
-object that a notebook displays, and so does the `why` of step and of gradient_steps; activation_gradients returns a
-dict, edited a model. README.md has the names of the same things in TransformerLens.
+All functions but show, step, gradient_steps, activation_gradients, edited and wrap return their numbers in an object
+whose `.plot()` returns a matplotlib Figure, which a notebook displays. show displays its argument itself; step returns
+an object that a notebook displays, and so does the `why` of step and of gradient_steps; activation_gradients returns a
+dict, edited a model, wrap a text. README.md has the names of the same things in TransformerLens.
 """
 
 from minigpt.looking.ablation import ablate_heads, ablate_layers
@@ -33,6 +33,7 @@ from minigpt.looking.attention_maps import attention_maps
 from minigpt.looking.beam_tree import beam_tree
 from minigpt.looking.edited import edited
 from minigpt.looking.head_scores import head_scores
+from minigpt.looking.labels import wrap
 from minigpt.looking.lens import logit_lens
 from minigpt.looking.loss_curves import loss_curves
 from minigpt.looking.patching import patch, patch_heads
@@ -60,4 +61,5 @@ __all__ = [
     "steer",
     "steering_direction",
     "step",
+    "wrap",
 ]
