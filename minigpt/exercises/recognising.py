@@ -27,6 +27,8 @@ def recognise_made(exercise, trials):
     if all(trial.outcome.problem for trial in trials):
         return None
     trials = _wrong_first(trials)
+    if not any(_has_numbers(trial.outcome.value) for trial in trials):
+        return None  # many mistakes give NaN everywhere
     fits = [each for each in mutants(exercise) if _explains(exercise, each.function, trials)]
     return min(fits, key=lambda each: each.rewriting.rank).mistake if fits else _pair(exercise, trials)
 
@@ -121,6 +123,13 @@ def _is_same_outcome(students, mistakes, tolerance):
         return False
     pairs = zip(found, expected, strict=True)
     return all(not difference(x, y, tolerance=tolerance, nan_is_wrong=False) for x, y in pairs)
+
+
+def _has_numbers(value):
+    """Return whether a result, or one of several, has anything but NaN."""
+    values = value if isinstance(value, tuple) else (value,)
+    arrays = [array for array in map(as_array, values) if isinstance(array, np.ndarray)]
+    return any(array.dtype.kind not in "fc" or not np.isnan(array).all() for array in arrays)
 
 
 def _numbers(value):

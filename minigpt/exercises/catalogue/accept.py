@@ -48,6 +48,12 @@ def has_more_in_p(arguments):
     return p[token] >= q[token]
 
 
+def is_kept_with_high_u(arguments):
+    """Whether p gives the token more than q does, u[0] is above q / p, and u[1] would choose another token."""
+    p, q, token, u = arguments
+    return p[token] * u[0] > q[token] and drawn(np.maximum(p - q, 0), u[1]) != token
+
+
 def has_less_in_p(arguments):
     return not has_more_in_p(arguments)
 
@@ -79,7 +85,7 @@ exercise = Exercise(
     probes=(
         Probe(
             "p gives the drafted token at least as much as q does: it is always kept, whatever u is.",
-            drafts().filter(has_more_in_p),
+            drafts().filter(is_kept_with_high_u) | drafts().filter(has_more_in_p),
         ),
         Probe(
             "Two tokens, and p gives the drafted one less than q does. It is kept if u[0] < p[token] / q[token]; if it "

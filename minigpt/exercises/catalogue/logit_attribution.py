@@ -169,14 +169,9 @@ def weight_left_out(parts, ln_f, direction, eps):
     return centred(parts) / sigma(parts, eps) @ direction
 
 
-@exercise.mistake("You add no eps. sigma is sqrt(var(x) + eps).")
+@exercise.mistake("You add no eps, or one of your own. sigma is sqrt(var(x) + eps), with the eps that is given.")
 def no_eps(parts, ln_f, direction, eps):
     return logit_attribution(parts, ln_f, direction, 0)
-
-
-@exercise.mistake("You use 1e-5 for eps, as GPT-2 does. Use the argument: other models have another one.")
-def own_eps(parts, ln_f, direction, eps):
-    return logit_attribution(parts, ln_f, direction, 1e-5)
 
 
 @exercise.mistake("You add eps after taking the root. It stands inside: sigma = sqrt(var(x) + eps).")
