@@ -138,7 +138,9 @@ def test_ctrl_c(tmp_path, training_text):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_to_end_save_the_step(tmp_path, training_text, number):
+def test_signals_to_end_save_the_step(tmp_path, training_text, number, request):
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
+    request.addfinalizer(lambda: signal.signal(number, before))
     training = Training.start(tmp_path / "out", small_settings(training_text))
     step, handlers = training.train_step, [signal.getsignal(each) for each in (signal.SIGINT, number)]
 
