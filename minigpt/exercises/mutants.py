@@ -132,13 +132,6 @@ class Program:
                 found.append(Rewriting(" ".join(dict.fromkeys(each.hint for each in some)), rank, replacements))
         return found
 
-    def step(self, name, place):
-        """Return which step of the program a place of the function `name` is in, in words."""
-        targets = getattr(place.statement, "targets", ())
-        step = formula(targets[0]) if targets else "the result"
-        name = name.removesuffix("_in_steps")
-        return step if name == self.name.removesuffix("_in_steps") else f"{step} in {name}" if targets else name
-
     def _places(self):
         """Yield every Place of the program, with the name of its function."""
         for name, (tree, _) in self.functions.items():
@@ -163,9 +156,7 @@ class Mutant:
     @property
     def mistake(self):
         """The Mistake that it is."""
-        steps = dict.fromkeys(self.program.step(name, place) for name, place, _ in self.rewriting.replacements)
-        hint = f"{self.rewriting.hint} Look at {' and '.join(steps)}."
-        return Mistake(self.function, hint, self.rewriting.line)
+        return Mistake(self.function, self.rewriting.hint, self.rewriting.line)
 
 
 def _nodes(parent, statement=None):

@@ -195,6 +195,16 @@ OPERATORS = rows(
     ("a @ b", "a * b", "You multiply number by number with {b}. It is a matrix product: {0}."),
     ("a + b", "(a + b) / 2", "You take the mean of two terms. Take their sum, {0}."),
 )
+GUARDS = rows(
+    *(
+        ("np.log(a)", f"np.log(a + {small})", f"You add {small} inside of the logarithm, which then has a lower limit.")
+        for small in ("1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")
+    ),
+    *(
+        ("a / b", f"a / (b + {small})", f"You add {small} to {{b}} before you divide by it. It is {{0}}.")
+        for small in ("1", "1e-3", "1e-4", "1e-5")
+    ),
+)
 TWICE = rows(
     *((f"a {op} b", f"a {op} b {op} b", "You have {b} twice in {0}.") for op in "+-*/"),
     *((f"a {op} b", f"a {op} (a {op} b)", "You have {a} twice in {0}.") for op in "+*"),
@@ -498,5 +508,6 @@ COMMON = [
     signs,
     steps,
 ]
-RARE = [indices, other_variables, *TWICE, applied_twice, added, constants, one_for_all]  # not combined with others
+# Not combined with others.
+RARE = [*GUARDS, indices, other_variables, *TWICE, applied_twice, added, constants, one_for_all]
 RULES = [*COMMON, *RARE]
