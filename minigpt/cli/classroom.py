@@ -180,6 +180,7 @@ def grade(
     from minigpt.classroom import grading, reports
     from minigpt.classroom.printable import printable
     from minigpt.classroom.submissions import find_submissions, ignored_files, whole_folder
+    from minigpt.ops.threads import usable_cpus
 
     if not any((csv, moodle, canvas, gradescope, feedback)):
         raise click.UsageError("give --csv, --moodle, --canvas, --gradescope or --feedback: where the grades go")
@@ -204,9 +205,8 @@ def grade(
         if reason:
             click.echo(f"minigpt: submissions run without bubblewrap, because {reason}; see --isolation", err=True)
         options = {"seconds": time, "memory_mb": memory, "seed": seed, "points": points}
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         for graded in with_progress(
-            grading.grade_all(submissions, isolation, jobs or cores, **options), len(submissions), "submission"
+            grading.grade_all(submissions, isolation, jobs or usable_cpus(), **options), len(submissions), "submission"
         ):
             grades.append(graded)
             grades.sort(key=lambda grade: place[grade.name])

@@ -137,13 +137,9 @@ CHANGED_PLACES = rows(
     ("a >= b", "a > b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
     *(
         (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
-        for op in ("<", "<=")
-        for other in (">", ">=")
-    ),
-    *(
-        (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
-        for op in (">", ">=")
-        for other in ("<", "<=")
+        for op in ("<", "<=", ">", ">=")
+        for other in ("<", "<=", ">", ">=")
+        if op[0] != other[0]
     ),
     ("a == b", "a != b", "You turn the comparison {0} round."),
     ("a != b", "a == b", "You turn the comparison {0} round."),
