@@ -72,8 +72,8 @@ PEERS = {
         "minigpt-i8",
     ],
     "start": ["hf-f32", "ct2-f32", "lc-f32", "ov-f32", "ort-f32", "minigpt-f32"],
-    "train": ["hf-f32", "hf-compile", "minigpt-f32", "hf-amp", "hf-amp_compile"],
-    "train2x512": ["hf-f32", "hf-compile", "minigpt-f32", "hf-amp", "hf-amp_compile"],
+    "train": ["hf-f32", "hf-compile", "minigpt-f32", "hf-amp", "hf-amp_compile", "minigpt-bf16"],
+    "train2x512": ["hf-f32", "hf-compile", "minigpt-f32", "hf-amp", "hf-amp_compile", "minigpt-bf16"],
 }  # fmt: skip
 MINIGPT_PRECISIONS = {  # of minigpt, by that of another program; the first one that is measured counts
     "f32": ["f32"], "compile": ["f32"], "bf16": ["bf16"], "f16": ["bf16"], "amp": ["a16", "bf16"],
