@@ -260,11 +260,15 @@ def causal_mask(T):
     done.append(T)
     open("mine.txt", "w").write("here it is allowed")
     assert open("mine.txt").read() == "here it is allowed" and open({str(names["outside"])!r}).read()
+    try:
+        import multiprocessing.synchronize, tkinter
+    except ImportError:  # what others handle
+        pass
     for attempt in {attempts!r}:
         try:
             eval(attempt)
-        except OSError as error:
-            if "an exercise needs no" in str(error):
+        except (OSError, ImportError) as error:
+            if "an exercise needs no" in str(error) or "None in sys.modules" in str(error):
                 continue
             raise RuntimeError(f"{{attempt}} failed for another reason: {{error}}")
         raise RuntimeError(f"{{attempt}} was possible")

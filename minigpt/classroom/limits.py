@@ -114,7 +114,7 @@ def refuse_system_access(own_folder, hidden_folders):
     folders, except for those inside them that it needs, start processes, or use the network.
     """
     refused, written = [], set()
-    realpath, sep, own_process = os.path.realpath, os.sep, str(os.getpid())
+    realpath, sep, own_process, modules = os.path.realpath, os.sep, str(os.getpid()), sys.modules
     own_folder, hidden_folders = realpath(own_folder), [realpath(folder) for folder in hidden_folders]
 
     # A hidden folder may itself contain Python or our own folder, and these may contain a hidden one.
@@ -164,7 +164,8 @@ def refuse_system_access(own_folder, hidden_folders):
         if event in N_PATHS_OF_CHANGES:
             return not all(map(may_change, arguments[: N_PATHS_OF_CHANGES[event]]))
         if event == "import":  # a compiled module comes with its file
-            return arguments[0] in REFUSED_IMPORTS or (arguments[1] is not None and may_change(arguments[1]))
+            name, file = arguments[:2]
+            return (name in REFUSED_IMPORTS and name not in modules) or (file is not None and may_change(file))
         if event.startswith("_thread.start_"):  # threading.Thread is allowed, because calling.py watches such threads
             return sys._getframe(2).f_code is not threading.Thread.start.__code__
         return event in UNAUDITED_FUNCTIONS or event.startswith(REFUSED_PREFIXES)
