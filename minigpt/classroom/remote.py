@@ -28,7 +28,9 @@ from minigpt.exercises import EXERCISES
 from minigpt.exercises.calling import Outcome, call_unwatched
 
 PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "limit", "death")  # of an Outcome
-MAX_HELPER_SIZE = 20_000  # of the arguments of a function that we call for a submission: bounds its time
+MAX_HELPER_NUMBERS = 20_000  # in the arguments of a function that we call for a submission: bounds its time
+MAX_HELPER_LENGTH = 1000  # a number among these arguments, which may be a length
+NUMBERS = int | float | np.number | np.ndarray
 FORGED = "its process sent an answer that does not fit the question"
 
 
@@ -206,7 +208,9 @@ class Answering:
             self.refused = self.refused or one_line(name)
             return {"error": f"it calls {name}, which is minigpt's own solution"}
         arguments, options = decode(question["arguments"]), decode(question["options"])
-        if not _size([arguments, options]) <= MAX_HELPER_SIZE:  # it may be nan
+        given = [*arguments, *options.values()]
+        lengths = [abs(float(a)) for a in given if isinstance(a, NUMBERS) and np.ndim(a) == 0]
+        if sum(map(_size, given)) > MAX_HELPER_NUMBERS or max(lengths, default=0) > MAX_HELPER_LENGTH:
             return {"error": f"{name} is called with far more numbers than an exercise has"}
         with little_memory():
             outcome = call_unwatched(lambda *given: function(*given, **options), arguments)
@@ -214,15 +218,13 @@ class Answering:
 
 
 def _size(value):
-    """Return how many numbers or characters a value has, or may stand for: a number counts as if it were a length."""
+    """Return how many numbers or characters a value has; an array without numbers may still have many rows."""
     if isinstance(value, list | tuple):
         return 1 + sum(map(_size, value))
     if isinstance(value, dict):
         return 1 + sum(map(_size, value.values()))
-    if isinstance(value, np.ndarray) and value.ndim:
-        return math.prod(max(1, length) for length in value.shape)  # an empty array may have many rows, too
-    if isinstance(value, int | float | np.number | np.ndarray):
-        return abs(float(value))
+    if isinstance(value, np.ndarray):
+        return math.prod(max(1, length) for length in value.shape)
     return len(value) if isinstance(value, str | bytes) else 1
 
 
