@@ -72,21 +72,25 @@ def pre_tokens(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Ite
     """
     word, no_match = pre_token_pattern(), "(?!)"
     complete = "|".join(re.escape(s) for s in sorted(special_tokens, key=len, reverse=True)) or no_match
-    partial = "|".join(re.escape(s[:n]) for s in special_tokens for n in range(1, len(s))) or no_match
-    special_or_partial, special = re.compile(rf"(?:{partial})\Z|({complete})"), re.compile(f"({complete})")
+    special, longest = re.compile(complete), max(map(len, special_tokens), default=0)
+
+    def begun(text, start):
+        """Return where the end of a text, from start, may be the beginning of a special token; else its length."""
+        places = range(max(start, len(text) - longest + 1), len(text))
+        return next((at for at in places if any(s.startswith(text[at:]) for s in special_tokens)), len(text))
 
     text = ""  # held back so far
     for chunk in chain(chunks, [None]):
         is_last = chunk is None
         text += "" if is_last else _checked_text(chunk)
-        start, end = 0, len(text)
-        for match in (special if is_last else special_or_partial).finditer(text):
-            if match[1] is None:  # perhaps the beginning of a special token: wait for the next chunk
-                end = match.start()
+        start, end = 0, len(text) if is_last else begun(text, 0)
+        for match in special.finditer(text):
+            if match.start() >= end:  # perhaps the beginning of a longer one: wait for the next chunk
                 break
             yield from word.findall(text, start, match.start())
-            yield match[1]
+            yield match[0]
             start = match.end()
+            end = len(text) if is_last else begun(text, start)
         for match in word.finditer(text, start, end):
             # Two more characters settle a match: one shows that a run ends, and "'l" needs two to rule out "'ll".
             if match.end() + 2 > end and not is_last:

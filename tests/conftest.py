@@ -114,7 +114,7 @@ def facade(tmp_path_factory):
     """A folder with the facade of minigpt that a submission sees."""
     from minigpt.classroom.facade import write_facade
 
-    folder = tmp_path_factory.mktemp("facade")
+    folder = tmp_path_factory.mktemp("grading") / "facade"
     write_facade(folder)
     return str(folder)
 

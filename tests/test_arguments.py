@@ -131,7 +131,6 @@ def test_each_call_works(calls):
         assert fault_of(function, arguments, "") is None, name
 
 
-@pytest.mark.slow  # some values ask for much memory or many sequences
 def test_an_argument_of_any_kind(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some values are the names of folders
     rng, failed = random.Random(0), {}

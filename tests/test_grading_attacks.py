@@ -9,12 +9,14 @@ import socket
 import subprocess
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from class_helpers import MERGE_HEADS, RIGHT, needs_limits, summary
 from helpers import notebook
 
+from minigpt.classroom import remote
 from minigpt.classroom.facade import PACKAGES
 from minigpt.classroom.grading import grade
 from minigpt.classroom.isolation import Isolation, choose_isolation, find_bwrap, why_bwrap_fails
@@ -51,7 +53,7 @@ def attacked(request, tmp_path, facade):
         folder.mkdir(exist_ok=True)
         text = text if name.endswith("ipynb") else HEAD + textwrap.dedent(text) + MERGE_HEADS
         (folder / name).write_text(text, encoding="utf-8")
-        (submission,) = [one for one in find_submissions(folder) if one.name == name]
+        (submission,) = [one for one in find_submissions(folder) if one.name == name.partition("/")[0]]
         return grade(submission, isolation, **{"seconds": 600, "seed": SEED, **options})
 
     return attacked
@@ -185,6 +187,27 @@ CHEATS = {
                 except OSError:
                     pass
     """,
+    "an answer sent before, by a thread and a signal": """
+        import signal, threading
+        def worker():
+            frame = sys._getframe()
+            while "questions" not in frame.f_locals:
+                frame = frame.f_back
+            return frame.f_locals
+        def answer(found):
+            message = {"ticket": found["questions"].ticket, "tried": [], "problem": "", "message": "", "changed": []}
+            content = json.dumps(message | {"printed": "", "value": None}).encode()
+            found["answers"].write(struct.pack(">I", len(content)) + content)
+        class Forger(threading.Thread):
+            def run(self): answer(self.found)
+        def softmax(x):
+            signal.signal(signal.SIGALRM, lambda *_: answer(worker()))
+            signal.setitimer(signal.ITIMER_REAL, 1e-4)
+            forger = Forger()
+            forger.found = worker()
+            forger.start()
+            return x
+    """,
     "a right function of another exercise asked for": """
         from minigpt.classroom import absent
         def softmax(x): return absent.ask("softmax", (x,), {})
@@ -231,6 +254,20 @@ def softmax(x):
     (mallory,) = find_submissions(tmp_path / "class")
     verdict = grade(mallory, isolation).results["causal_mask"].verdict
     assert "RuntimeError: ['mallory']" in verdict, verdict
+
+
+def test_each_file_of_a_submission_has_inputs_of_its_own(tmp_path, isolation, monkeypatch):
+    """One file could ask for answers in attention, and another one remember them in softmax."""
+    asked, send = [], remote.send
+    monkeypatch.setattr(remote, "send", lambda pipe, message: asked.append(message) or send(pipe, message))
+    for name in ("a.py", "b.py"):
+        (tmp_path / "class" / "mallory").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "class" / "mallory" / name).write_text("def softmax(x): return x\n")
+    (mallory,) = find_submissions(tmp_path / "class")
+    grade(mallory, isolation, seed=SEED)
+    inputs = [message["arguments"] for message in asked if message["ask"] == "call"]
+    half = len(inputs) // 2
+    assert inputs[:half] != inputs[half:] and len(inputs) == 2 * half > 0
 
 
 READERS = """
@@ -326,6 +363,17 @@ def test_bubblewrap_needs_no_guards(bwrap, tmp_path):
     assert 10**6 < int(written) < 3e8, "what it may write is limited"
 
 
+def test_bubblewrap_hides_what_a_link_shows(bwrap, tmp_path):
+    """A home folder is often such a link."""
+    (tmp_path / "home").symlink_to(bwrap.facade)
+    shown = tmp_path / "home" / "minigpt"
+    isolation = replace(bwrap, facade=str(tmp_path / "home"), hidden=(str(shown / "ops"),))
+    code = f"import os; print(len(os.listdir({str(shown)!r})), os.listdir({str(shown / 'ops')!r}))"
+    process = isolation.start(["-c", code], tmp_path, stdout=subprocess.PIPE)
+    n, _, hidden = process.communicate(timeout=120)[0].decode().partition(" ")
+    assert int(n) > 10 and hidden == "[]\n"
+
+
 def test_bubblewrap_leaves_nothing_behind(bwrap, tmp_path):
     """Ending the process ends what it started, even in a session of its own."""
     mark = f"{time.time_ns()}"
@@ -397,7 +445,8 @@ BOMBS = {
 @pytest.mark.slow
 @needs_limits
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_uses_up_the_machine_ends_soon(attacked, name):
+def test_what_uses_up_the_machine_ends_soon(attacked, name, monkeypatch):
+    monkeypatch.setattr(remote, "EXERCISE_SECONDS", 4)
     began = time.monotonic()
     found = attacked(BOMBS[name])
     assert time.monotonic() - began < 40
@@ -413,6 +462,19 @@ NASTY_NAMES = [
     "-rf.py",
     "ünï😀.py",
 ]
+MANY_SHADOWS = ("numpy", "json", "minigpt/__init__", "minigpt/ops/plain", "sitecustomize", "usercustomize", "conftest")
+
+
+def test_files_beside_it_shadow_nothing(attacked, tmp_path):
+    for name in MANY_SHADOWS:
+        path = tmp_path / "class" / "mallory" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("raise SystemExit('shadowed')\n")
+    found = attacked("def softmax(x): return np.exp(x)", name="mallory/mine.py")
+    assert found.results["merge_heads"].passed and not found.results["softmax"].passed
+    assert not any("shadowed" in verdict for verdict in [*found.remarks, found.results["softmax"].verdict])
+
+
 NASTY_NOTEBOOKS = [
     notebook("def softmax(x):\n    '''\x1b]0;title\x07'''\n    raise ValueError('<script>alert(1)</script>\u202e')"),
     json.dumps({"cells": [{"cell_type": "code", "source": ["def softmax(x):\n", "    return x"]}]}),

@@ -13,6 +13,7 @@ import pytest
 from class_helpers import MERGE_HEADS, RIGHT, WorkerInThisProcess, needs_limits, summary
 
 from minigpt.classroom import remote
+from minigpt.classroom.limits import STARTUP_SECONDS
 from minigpt.classroom.messages import encode
 from minigpt.classroom.remote import FORGED, RemoteWorkbook, TimeBudget, WorkerProcess
 from minigpt.exercises import EXERCISES, checking
@@ -223,6 +224,68 @@ def test_a_malformed_answer_with_the_right_ticket_is_a_forgery(monkeypatch, tmp_
         assert (outcome.problem, outcome.message) == ("death", FORGED)
         # The next call has a new process.
         assert book.call("merge_heads", (np.zeros((1, 1, 1, 1)),), ()).problem == ""
+
+
+def test_what_a_process_says_is_cut_off(monkeypatch, tmp_path, isolation):
+    """Its worker says little, but a submission may speak in its place."""
+
+    class Talker(WorkerInThisProcess):
+        def ask(self, seconds, method, answering=None, **arguments):
+            answer = super().ask(seconds, method, answering, **arguments)
+            many = ["x" * 10_000] * 10_000
+            return answer | {"functions": ["softmax", *many], "problems": many, "failed": {"gelu": "x" * 10**6}} | {
+                "problem": "crash", "message": "x" * 10**6, "printed": "x" * 10**6, "tried": ["x" * 10**6],
+            }  # fmt: skip
+
+    monkeypatch.setattr(remote, "WorkerProcess", Talker)
+    (tmp_path / "anna.py").write_text(RIGHT)
+    with RemoteWorkbook(tmp_path / "anna.py", tmp_path, isolation, TimeBudget(600), 10**9) as book:
+        outcome = book.call("softmax", (np.zeros(3),), ())
+        said = [*book.functions, *book.problems, *book.failed.values(), *book.refused, outcome.message, outcome.printed]
+    assert len(said) < 300 and max(map(len, said)) == 500
+
+
+HUGE_REQUESTS = {
+    "a long mask": ("minigpt.model.causal_mask", [10**9, 1], {}),
+    "by name": ("minigpt.model.causal_mask", [], {"T": 30_000, "S": 30_000}),
+    "a NumPy integer": ("minigpt.model.causal_mask", [np.int64(30_000), np.array(30_000)], {}),
+    "a float": ("minigpt.model.causal_mask", [3e4, 3e4], {}),
+    "rows without numbers": ("minigpt.ops.plain.softmax", [np.zeros((10**9, 0))], {}),
+    "a large product": ("minigpt.ops.plain.linear", [np.ones((9000, 1)), np.ones((1, 9000)), np.ones((999, 1, 1))], {}),
+}
+
+
+@needs_limits
+@pytest.mark.parametrize("name", HUGE_REQUESTS)
+def test_a_helper_is_not_asked_for_too_much(name):
+    function, arguments, options = HUGE_REQUESTS[name]
+    question = {"function": function, "arguments": encode(arguments), "options": encode(options)}
+    error = remote.Answering([function]).answer(question)["error"]
+    assert re.search("is called with far more numbers than an exercise has|MemoryError: Unable to allocate", error)
+
+
+def test_starting_again_is_the_submissions_time_and_risk(monkeypatch, tmp_path, isolation):
+    class Mortal(WorkerInThisProcess):
+        def ask(self, seconds, method, answering=None, **arguments):
+            if method == "call":
+                raise remote.ProcessLostError("death", "it died")
+            return super().ask(seconds, method, answering, **arguments)
+
+    budget = TimeBudget(600)
+    granted, spend = [], budget.spend
+    budget.spend = lambda seconds: granted.append(seconds) or spend(seconds)
+    monkeypatch.setattr(remote, "WorkerProcess", Mortal)
+    (tmp_path / "anna.py").write_text(RIGHT)
+    with RemoteWorkbook(tmp_path / "anna.py", tmp_path, isolation, budget, 10**9) as book:
+        assert book.call("softmax", (), ()).message == "it died" and STARTUP_SECONDS not in granted
+        assert book.call("merge_heads", (), ()).message == "it died" and granted.count(STARTUP_SECONDS) == 1
+
+        def fail(*_):
+            raise FileNotFoundError("its folder is gone")
+
+        monkeypatch.setattr(remote, "WorkerProcess", fail)
+        outcome = book.call("gelu", (), ())
+        assert outcome.problem == "death" and outcome.message.endswith("does not start: its folder is gone")
 
 
 @needs_limits

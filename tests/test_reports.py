@@ -9,7 +9,8 @@ from class_helpers import MERGE_HEADS, RIGHT, SOFTMAX
 from helpers import fails_with, run_here
 
 from minigpt.classroom.copies import exercises_by_notebook
-from minigpt.classroom.reports import chosen_points, feedback_page
+from minigpt.classroom.grading import Grade
+from minigpt.classroom.reports import chosen_points, feedback_page, safe, write_feedback
 from minigpt.classroom.submissions import find_submissions, ignored_files
 from minigpt.exercises import EXERCISES
 
@@ -74,6 +75,7 @@ def test_moodle_gets_its_columns_and_participants(tmp_path):
     (folder / "Anna Li_4711_assignsubmission_file_" / "mine.py").write_text(RIGHT)
     (folder / "=Ben O'Neil_12_assignsubmission_file_a.py").write_text(WRONG)
     (folder / "=Ben O'Neil_12_assignsubmission_file_b.py").write_text(MERGE_HEADS)
+    (folder / "=Ben O'Neil_12_assignsubmission_file_c.py").write_text("<img src=x>")
     grade_folder(folder, "--moodle", out)
     ben, anna = rows_of(out)
     assert list(anna) == [
@@ -83,6 +85,7 @@ def test_moodle_gets_its_columns_and_participants(tmp_path):
     assert (ben["Identifier"], ben["Full name"], ben["Grade"]) == ("Participant 12", "'=Ben O'Neil", "1")
     assert ben["Maximum Grade"] == anna["Maximum Grade"] == "2"
     assert ben["Feedback comments"].startswith("softmax: You return exp(x).") and anna["Feedback comments"] == ""
+    assert "&lt;img src" in ben["Feedback comments"] and "<img" not in ben["Feedback comments"]  # Moodle reads HTML
     (folder / "carl.py").write_text(RIGHT)
     options = ("exercises", "grade", folder, "--moodle", out)
     fails_with("carl.py does not say which student of Moodle it is", *options, run=run_here)
@@ -135,6 +138,11 @@ def test_a_page_for_each_student(tmp_path, graded):
     assert "<img" not in feedback_page(found) and "&lt;img" in feedback_page(found)
 
 
+def test_names_that_differ_in_the_form_of_an_accent_get_two_pages(tmp_path):
+    write_feedback([Grade("\u00e9.py"), Grade("e\u0301.py")], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["\u00e9.py.html", "\u00e9.py_2.html"]
+
+
 def test_archives_are_unpacked_safely_or_named(tmp_path):
     folder, out = tmp_path / "class", tmp_path / "out.csv"
     (folder / "ben").mkdir(parents=True)
@@ -143,6 +151,8 @@ def test_archives_are_unpacked_safely_or_named(tmp_path):
         archive.writestr("work\\heads.py", MERGE_HEADS)
         archive.writestr("../../evil.py", "def gelu(x): return x")
         archive.writestr("/evil.py", "def gelu(x): return x")
+        archive.writestr("C:/evil.py", "def gelu(x): return x")
+        archive.writestr("C:evil.py", "def gelu(x): return x")
         archive.writestr("__MACOSX/work/._softmax.py", "def gelu(x): return x")
         archive.writestr("notes.txt", "notes")
         link = zipfile.ZipInfo("link.py")
@@ -156,6 +166,15 @@ def test_archives_are_unpacked_safely_or_named(tmp_path):
     with zipfile.ZipFile(folder / "eve.zip", "w") as archive:
         for number in range(60):
             archive.writestr(f"{number}.py", "")
+    (folder / "gina").mkdir()
+    for number in range(3):
+        with zipfile.ZipFile(folder / "gina" / f"{number}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bomb.py", "#" * 40_000_000)
+    with zipfile.ZipFile(folder / "hans.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("mine.py", RIGHT)
+    packed = bytearray((folder / "hans.zip").read_bytes())
+    packed[60:90] = bytes(30)
+    (folder / "hans.zip").write_bytes(packed)
     (folder / "fred.zip").write_bytes(b"PK\x03\x04" + bytes(100))
     assert ignored_files(folder, []) == []
     anna = find_submissions(folder)[0]
@@ -171,7 +190,21 @@ def test_archives_are_unpacked_safely_or_named(tmp_path):
         "dora.zip": ("0", "dora.zip was not unpacked: its files have more than 50,000,000 bytes"),
         "eve.zip": ("0", "eve.zip was not unpacked: it has more than 50 files"),
         "fred.zip": ("0", "fred.zip was not unpacked: File is not a zip file"),
+        "gina": (
+            "0",
+            " | ".join(f"{n}.zip was not unpacked: its files have more than 10,000,000 bytes" for n in (1, 2)),
+        ),
+        "hans.zip": ("0", "hans.zip was not unpacked: Corrupt input data"),
     }
+
+
+def test_no_cell_is_a_formula():
+    """A spreadsheet may also take the ; for the end of a cell."""
+    for text in ("=1", "+1", "-1", "@x", "＝1", " =1", "x;=1", "x; -1", "x;'=1", 'x;"=1', ";;@x"):
+        cells = [cell.strip(' "') for cell in safe(text).split(";")]
+        assert not any(cell.startswith(tuple("=+-@＝")) for cell in cells), text
+        assert safe(text).replace("'", "") == text.strip().replace("'", "")
+    assert safe("a-b; c=d") == "a-b; c=d"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Bounds for the answers of a hub: what huggingface_hub would take from any server, this process should not."""
 
 import contextlib
+import math
 import re
 import sys
 import time
@@ -22,7 +23,7 @@ def bounded_answers():
     client = get_session()
     before = client.event_hooks
     client.event_hooks = {
-        "request": [*before["request"], _ask_for_plain_bytes],
+        "request": [*before["request"], _ask],
         "response": [*before["response"], _check],
     }
     try:
@@ -31,11 +32,31 @@ def bounded_answers():
         client.event_hooks = before
 
 
-def _ask_for_plain_bytes(request):
+class Deadline:
+    """A timeout in seconds, or None, that ends after PATIENCE_SECONDS, however often the socket asks for it.
+
+    A socket asks at each read. With the same number each time, headers may come byte by byte for days.
+    """
+
+    def __init__(self, timeout):
+        self.timeout, self._end = timeout, time.monotonic() + PATIENCE_SECONDS
+
+    def __index__(self):
+        left = math.ceil(self._end - time.monotonic())
+        if left <= 0:
+            raise CheckpointError(f"the hub's answer did not begin within {PATIENCE_SECONDS} seconds: try again later")
+        return left if self.timeout is None else min(left, math.ceil(self.timeout))
+
+
+def _ask(request):
     request.headers["Accept-Encoding"] = "identity"
+    timeouts = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = timeouts | {"read": Deadline(timeouts.get("read"))}
 
 
 def _check(response):
+    timeouts = response.request.extensions["timeout"]
+    timeouts["read"] = timeouts["read"].timeout  # the body has a limit of its own, which depends on its length
     for name in NAMING_HEADERS:
         if not SAFE_NAME.fullmatch(response.headers.get(name, "")):
             raise CheckpointError(f"the hub's answer has an {name} that is no name of a file: another server's?")

@@ -76,7 +76,8 @@ class Grade:
 @contextlib.contextmanager
 def isolated(wanted, folder):
     """Yield (Isolation of a class, why it is not bubblewrap's); see choose_isolation."""
-    with tempfile.TemporaryDirectory(prefix="minigpt-") as facade:
+    with tempfile.TemporaryDirectory(prefix="minigpt-") as own:
+        facade = str(Path(own, "facade"))
         write_facade(facade)
         yield choose_isolation(wanted, facade, folder)
 
@@ -134,16 +135,18 @@ def grade(
     if len(submission.files) > MAX_SUBMITTED_FILES:
         grade.remarks.append(f"{len(submission.files)} files; only the first {MAX_SUBMITTED_FILES} were checked")
     names, renamed = submission.files[:MAX_SUBMITTED_FILES], {}
-    for name in names:
-        # Each file begins with a fresh folder: what another one wrote could be answers.
-        with tempfile.TemporaryDirectory(prefix="minigpt-", ignore_cleanup_errors=True) as folder:
+    for number, name in enumerate(names):
+        # Each file begins with a fresh folder and fresh inputs: what another one wrote could be answers.
+        file_seed = None if seed is None else seed + number
+        beside = Path(isolation.facade).parent
+        with tempfile.TemporaryDirectory(prefix="minigpt-", dir=beside, ignore_cleanup_errors=True) as folder:
             unreadable = _restore(submission, names, Path(folder))
             if name in unreadable:
                 grade.remarks.append(f"{name.name} cannot be read: {unreadable[name]}")
                 continue
             prefix = f"{name.name}: " if len(names) > 1 else ""
             with RemoteWorkbook(Path(folder, name), folder, isolation, budget, memory_mb * 1_000_000) as workbook:
-                _add_results(grade, workbook, prefix, seed)
+                _add_results(grade, workbook, prefix, file_seed)
                 renamed |= renamed_exercises(workbook)
     missing = {name: function for name, function in renamed.items() if name not in grade.results}
     grade.remarks += rename_hints({name: function for name, function in missing.items() if name in grade.points})

@@ -27,8 +27,8 @@ KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "SY
 class Isolation:
     """How the processes of submissions are started.
 
-    name: "bwrap" or "process". facade: the folder with the facade of minigpt. hidden: folders that no submission may
-    read. bwrap: the path of the program.
+    name: "bwrap" or "process". facade: the folder with the facade of minigpt; the files of submissions lie beside it.
+    hidden: folders that no submission may read. bwrap: the path of the program.
     """
 
     name: str
@@ -74,10 +74,12 @@ class Isolation:
             view += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind-try", path, path]
         for path in (*SYSTEM_FILES, *shown):
             view += ["--ro-bind-try", path, path]
-        # minigpt itself, or the class, may lie inside of what is shown.
+        # minigpt itself, or the class, may lie inside of what is shown, which may be shown by the name of a link.
         for path in map(os.path.realpath, self.hidden):
-            if any(path.startswith(os.path.realpath(other) + os.sep) for other in ("/usr", *shown)):
-                view += ["--tmpfs", path, "--remount-ro", path]
+            for other in ("/usr", *shown):
+                if path.startswith(os.path.realpath(other) + os.sep):
+                    inside = other + path.removeprefix(os.path.realpath(other))
+                    view += ["--tmpfs", inside, "--remount-ro", inside]
         view += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/work", "--chdir", "/work"]
         # What is left is bubblewrap's own: / and /dev.
         return [*view, "--ro-bind", str(folder), "/submission", "--remount-ro", "/dev", "--remount-ro", "/"]
@@ -100,10 +102,12 @@ def find_bwrap():
 def choose_isolation(wanted, facade, folder):
     """Return the Isolation of a class, and the reason why it is not bubblewrap's, or "".
 
-    wanted: "auto", "bwrap" or "process". facade: the folder with the facade of minigpt. folder: that of the class.
-    Raise ValueError if bubblewrap is wanted and does not work.
+    wanted: "auto", "bwrap" or "process". facade: see Isolation. folder: that of the class. Raise ValueError if
+    bubblewrap is wanted and does not work.
     """
-    hidden = tuple(map(str, (*PACKAGES, Path(folder).absolute())))
+    root = PACKAGES[0].parent  # of a checkout, whose notebooks and tests contain solutions
+    others = [root / name for name in ("notebooks", "tests") if (root / "pyproject.toml").exists()]
+    hidden = tuple(map(str, (*PACKAGES, *others, Path(folder).absolute(), Path(facade).parent)))
     if wanted == "process":
         return Isolation("process", facade, hidden), ""
     bwrap = find_bwrap()

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import os
 import queue
 import secrets
@@ -13,15 +14,23 @@ from collections import Counter
 
 import numpy as np
 
-from minigpt.classroom.limits import CALL_SECONDS, DEFINITIONS_SECONDS, EXERCISE_SECONDS, STARTUP_SECONDS
-from minigpt.classroom.messages import decode, encode, receive, send
+from minigpt.classroom.limits import (
+    CALL_SECONDS,
+    DEFINITIONS_SECONDS,
+    EXERCISE_SECONDS,
+    MAX_PROBLEMS,
+    STARTUP_SECONDS,
+    little_memory,
+)
+from minigpt.classroom.messages import MAX_TEXT_CHARS, decode, encode, receive, send
 from minigpt.classroom.printable import one_line
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.calling import Outcome, call_unwatched
 
 PROBLEMS = ("", "crash", "unwritten", "time", "minigpt", "limit", "death")  # of an Outcome
-MAX_HELPER_NUMBERS = 20_000  # in the arguments of a function that we call for a submission: bounds memory and time
-MAX_HELPER_INTEGER = 1000
+MAX_HELPER_NUMBERS = 20_000  # in the arguments of a function that we call for a submission: bounds its time
+MAX_HELPER_LENGTH = 1000  # a number among these arguments, which may be a length
+NUMBERS = int | float | np.number | np.ndarray
 FORGED = "its process sent an answer that does not fit the question"
 
 
@@ -113,7 +122,7 @@ class RemoteWorkbook:
         start = time.monotonic()
         try:
             if self._process is None:
-                self._begin()
+                self._begin(again=True)
             with self._budget.spend(self._budget.call_seconds) as seconds:
                 request = {"name": name, "arguments": encode(arguments), "helpers": list(helpers)}
                 answer = self._process.ask(seconds, "call", answering, **request)
@@ -128,14 +137,17 @@ class RemoteWorkbook:
         finally:
             self._spent[name] += time.monotonic() - start
 
-    def _begin(self):
-        self._process = WorkerProcess(self._folder, self._isolation)
+    def _begin(self, again=False):
+        """Start a process. again: in the submission's time, and by the submission's fault if it does not start."""
         limits = {"memory": self._memory_bytes, "processor": self._budget.left + 10}
         limits["processes"] = self._isolation.max_processes
-        try:
-            begun = self._process.ask(STARTUP_SECONDS, "begin", **limits, hidden=self._isolation.hidden)
-        except ProcessLostError as lost:
-            raise OSError(f"a process limited to {self._memory_bytes / 1e6:g} MB does not start: {lost}") from lost
+        with self._budget.spend(STARTUP_SECONDS) if again else contextlib.nullcontext():
+            try:
+                self._process = WorkerProcess(self._folder, self._isolation)
+                begun = self._process.ask(STARTUP_SECONDS, "begin", **limits, hidden=self._isolation.hidden)
+            except (OSError, ProcessLostError) as error:
+                sentence = f"a process limited to {self._memory_bytes / 1e6:g} MB does not start: {error}"
+                raise (ProcessLostError("death", sentence) if again else OSError(sentence)) from error
         self.limits = begun["limits"]
         path = self._isolation.path(self._path, self._folder)
         with self._budget.spend(self._budget.definitions_seconds) as seconds:
@@ -146,9 +158,9 @@ class RemoteWorkbook:
         with self._budget.spend(self._budget.definitions_seconds) as seconds:
             defined = self._process.ask(seconds, "define")
         with _forged_if_malformed():
-            self.functions = list(map(str, defined["functions"]))
-            self.failed = {name: str(defined["failed"][name]) for name in EXERCISES if name in defined["failed"]}
-            self.problems = [str(problem) for problem in defined["problems"]]
+            self.functions = [_text(name) for name in defined["functions"][: len(EXERCISES) + MAX_PROBLEMS]]
+            self.failed = {name: _text(defined["failed"][name]) for name in EXERCISES if name in defined["failed"]}
+            self.problems = [_text(problem) for problem in defined["problems"][:MAX_PROBLEMS]]
             self._note_refusals(defined)
 
     def _outcome(self, answer, n_arguments):
@@ -158,10 +170,10 @@ class RemoteWorkbook:
             problem, message, printed = answer["problem"], answer["message"], answer["printed"]
             if problem not in PROBLEMS or not isinstance(message, str) or not isinstance(printed, str):
                 raise ValueError(problem)
-            return Outcome(decode(answer["value"]), problem, message, changed, printed)
+            return Outcome(decode(answer["value"]), problem, _text(message), changed, _text(printed))
 
     def _note_refusals(self, answer):
-        events = map(str, answer["tried"][:100])
+        events = map(_text, answer["tried"][:MAX_PROBLEMS])
         self.refused += [event for event in dict.fromkeys(events) if event not in self.refused]
 
     def _end(self):
@@ -196,21 +208,29 @@ class Answering:
             self.refused = self.refused or one_line(name)
             return {"error": f"it calls {name}, which is minigpt's own solution"}
         arguments, options = decode(question["arguments"]), decode(question["options"])
-        if _size([arguments, options]) > MAX_HELPER_NUMBERS or any(
-            type(a) is int and a > MAX_HELPER_INTEGER for a in arguments
-        ):
+        given = [*arguments, *options.values()]
+        lengths = [abs(float(a)) for a in given if isinstance(a, NUMBERS) and np.ndim(a) == 0]
+        if sum(map(_size, given)) > MAX_HELPER_NUMBERS or max(lengths, default=0) > MAX_HELPER_LENGTH:
             return {"error": f"{name} is called with far more numbers than an exercise has"}
-        outcome = call_unwatched(lambda *given: function(*given, **options), arguments)
+        with little_memory():
+            outcome = call_unwatched(lambda *given: function(*given, **options), arguments)
         return {"error": outcome.message} if outcome.problem else {"value": encode(outcome.value)}
 
 
 def _size(value):
-    """Return how many numbers or characters a value has."""
+    """Return how many numbers or characters a value has; an array without numbers may still have many rows."""
     if isinstance(value, list | tuple):
-        return sum(map(_size, value))
+        return 1 + sum(map(_size, value))
     if isinstance(value, dict):
-        return sum(map(_size, value.values()))
-    return value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, str | bytes) else 1
+        return 1 + sum(map(_size, value.values()))
+    if isinstance(value, np.ndarray):
+        return math.prod(max(1, length) for length in value.shape)
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
+def _text(value):
+    """Return what a process says as a text, which it may have made longer than it should be."""
+    return str(value)[:MAX_TEXT_CHARS]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 import tomllib
+import unicodedata
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from minigpt.exercises import EXERCISES
 from minigpt.exercises.catalogue import find_exercise
 from minigpt.files import read_text, write_file
 
-FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet reads a text that starts with one of these as a formula
+# A spreadsheet reads a text that starts like this as a formula, also after the ";" where that separates columns.
+FORMULA_START = re.compile(r"(^|;)(?=\s*[\"']?[=+\-@＝＋－＠])")
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -99,7 +101,8 @@ def write_moodle(grades, path):
     rows = [columns]
     for grade in grades:
         identity = [f"Participant {grade.student_id}", safe(grade.student)]
-        rows.append([*identity, grade.score, grade.max_score, "-", safe(" | ".join(grade.messages))])
+        comments = html.escape(safe(" | ".join(grade.messages)), quote=False)  # Moodle reads them as HTML
+        rows.append([*identity, grade.score, grade.max_score, "-", comments])
     _write_rows(rows, path)
 
 
@@ -120,7 +123,9 @@ def write_feedback(grades, folder):
     """Write a page for each student, with the panels of the checks, into a folder."""
     taken = set()
     for grade in grades:
-        stem = re.sub(r"[^\w.-]+", "_", printable(grade.name)).strip("._")[:100] or "student"
+        # Some systems tell neither the two cases of a letter apart nor the forms of an accent.
+        stem = unicodedata.normalize("NFC", printable(grade.name))
+        stem = re.sub(r"[^\w.-]+", "_", stem).strip("._")[:100] or "student"
         name = next(name for name in _numbered(stem) if name.casefold() not in taken)
         taken.add(name.casefold())
         write_file(Path(folder, name), partial(_write_text, text=feedback_page(grade)))
@@ -176,8 +181,7 @@ def require_writable(path):
 
 def safe(text):
     """Return a text as one line that a spreadsheet does not read as a formula: students choose names of files."""
-    text = one_line(text, max_chars=100_000)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return FORMULA_START.sub(r"\1'", one_line(text, max_chars=100_000))
 
 
 def _write_rows(rows, path):

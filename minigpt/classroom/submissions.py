@@ -90,13 +90,15 @@ class Submission:
     def of(cls, name, folder, paths, copies):
         """Return the submission of these files, and copy them. Archives among them are unpacked."""
         contents, files, remarks = {}, [], []
+        bytes_left = MAX_SUBMITTED_FILE_BYTES  # for all archives together
         for path in sorted(paths):
             if path.suffix.lower() == ".zip":
                 try:
-                    unpacked = read_zip(folder / path, _is_wanted, MAX_SUBMITTED_FILES, MAX_SUBMITTED_FILE_BYTES)
+                    unpacked = read_zip(folder / path, _is_wanted, MAX_SUBMITTED_FILES, bytes_left)
                 except ValueError as error:
                     remarks.append(f"{path.name} was not unpacked: {error}")
                     continue
+                bytes_left -= sum(map(len, unpacked.values()))
                 contents |= {path.with_suffix("") / inner: content for inner, content in unpacked.items()}
             elif path.suffix.lower() in OTHER_ARCHIVES:
                 remarks.append(f"{path.name} was not unpacked: of all archives only .zip is")

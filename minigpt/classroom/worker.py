@@ -11,11 +11,9 @@ import sys
 import threading
 
 from minigpt.classroom import absent
-from minigpt.classroom.limits import limit_resources, refuse_system_access
+from minigpt.classroom.limits import MAX_PROBLEMS, limit_resources, refuse_system_access
 from minigpt.classroom.messages import MAX_MESSAGE_BYTES, MAX_TEXT_CHARS, decode, encode, receive, send
 from minigpt.classroom.workbook import Workbook
-
-MAX_PROBLEMS = 100  # at most these are reported, and as many names of functions
 
 
 class Worker:
