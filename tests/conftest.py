@@ -1,5 +1,6 @@
 import os
 import textwrap
+from itertools import islice
 
 import pytest
 
@@ -104,7 +105,7 @@ def few_inputs():
     from minigpt.exercises import checking
 
     drawn = checking.drawn_inputs
-    checking.drawn_inputs = lambda *exercise_and_seed: drawn(*exercise_and_seed)[::8]
+    checking.drawn_inputs = lambda *exercise_and_seed: islice(drawn(*exercise_and_seed), None, None, 8)
     yield
     checking.drawn_inputs = drawn
 

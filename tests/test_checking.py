@@ -47,7 +47,7 @@ def test_without_shrinking_each_input_is_tried_once():
 
     result = examine(EXERCISES["softmax"], run, shrink=False)
     assert not result.passed and "on the input" in dict(result.details)
-    assert len(calls) == len(drawn_inputs(EXERCISES["softmax"]))
+    assert len(calls) == len(list(drawn_inputs(EXERCISES["softmax"])))
 
 
 def adds_to_the_table(ids, wte, wpe):

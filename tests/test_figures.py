@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import matplotlib.style
+from matplotlib.text import Text
+
+from minigpt.looking import activation_statistics, attention_maps, beam_tree, head_scores, logit_lens, step
+
 
 def test_figures_show_themselves_without_pyplot():
     program = """
@@ -24,3 +29,16 @@ except ImportError as error:
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert (result.stdout, result.stderr) == ("pictures need matplotlib: pip install matplotlib\n", "")
+
+
+def test_in_the_style_of_the_course_no_letters_are_small(bundled):
+    text = "Once upon a time there was a little girl"
+    with matplotlib.style.context("minigpt.looking.projector"):
+        maps, steps = attention_maps(*bundled, text), step(*bundled, text)
+        plots = [maps.plot, lambda: maps.plot(0), lambda: maps.plot(0, 0), logit_lens(*bundled, text).plot]
+        plots += [beam_tree(*bundled, text).plot, activation_statistics(*bundled, [text]).plot]
+        plots += [steps.attribution(" who").plot, steps.token_attribution(" who").plot, head_scores(bundled[0]).plot]
+        for plot in plots:
+            figure = plot()
+            assert min(letters.get_size() for letters in figure.findobj(Text) if letters.get_text()) > 9
+            assert figure.dpi == 120 and figure.get_figwidth() <= 10

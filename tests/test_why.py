@@ -290,6 +290,9 @@ def test_a_why_is_shown(text, bundled):
             assert f"and {len(why.terms) - MAX_TERMS} more, together" in shown and f"{rest:+.4g}" in shown
         page = why._repr_html_()
         assert page.count("<div") == page.count("</div>") and page.count("<tr") == page.count("</tr>")
+        assert page.count("<tr") == page.count("<tr style='background:none'>"), (
+            "dark on dark in JupyterLab's dark theme"
+        )
         assert "<b>" not in page.replace("<b><code>", "")
     if "<" in text:
         assert "&lt;" in steps.why("embed", steps.tokens.index("<"), 0)._repr_html_()

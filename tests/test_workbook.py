@@ -10,6 +10,7 @@ from helpers import fails_with, notebook, run, run_here
 
 from minigpt.classroom import checks
 from minigpt.classroom.checks import check_workbook, open_workbook
+from minigpt.classroom.copies import start_course
 from minigpt.classroom.progress import progress
 
 pytestmark = pytest.mark.usefixtures("few_inputs")
@@ -94,8 +95,8 @@ def test_the_command_check(tmp_path):
     result = run("exercises", "check", good)
     assert result.returncode == 0 and result.stderr == ""
     assert re.findall(r"^. (\w+) +(\S+)", result.stdout, re.M) == [("softmax", "right,"), ("merge_heads", "right,")]
-    assert result.stdout.splitlines()[-1].startswith("not in the file: bpe_merge, bpe_train, embeddings, causal_mask,")
-    assert "softmax," not in result.stdout.splitlines()[-1]
+    others = "causal_mask, scores, attention_head, split_heads, attention, self_attention"  # of the same notebook
+    assert result.stdout.splitlines()[-1] == f"not in the file: {others}"
 
     half.write_text(notebook(RIGHT, "def scores(q, k):\n    return q @ k.T", "def linear(x, y:\n", "def f(:"))
     result = run_here("exercises", "check", half)
@@ -129,7 +130,14 @@ def test_the_command_progress(tmp_path):
     assert "✓ softmax" in row and "✓ merge_heads" in row and "· scores" in row
     assert "✗ linear" in result.stdout
     panel = progress(tmp_path)._repr_html_()
-    assert "✓ softmax" in panel and "2 of 31 solved" in panel
+    assert (
+        "<a href='03_attention.ipynb'>03_attention</a>" in panel and "✓ softmax" in panel and "2 of 31 solved" in panel
+    )
+
+
+def test_a_fresh_course_has_nothing_solved_and_nothing_wrong(tmp_path):
+    start_course(tmp_path)
+    assert set(progress(tmp_path).solved.values()) == {None}
 
 
 def test_help_imports_nothing_heavy():

@@ -88,17 +88,13 @@ def _exporter():
         raise ImportError("the book needs nbconvert and latex2mathml: pip install 'minigpt[notebooks]'") from error
 
     class Renderer(IPythonRenderer):
-        """Markdown as HTML, with formulas as MathML and links to the book's own pages."""
+        """Markdown as HTML, with formulas as MathML."""
 
         def block_math(self, body):
             return convert(body, display="block")
 
         def inline_math(self, body):
             return convert(body)
-
-        def link(self, text, url, title=None):
-            local = re.sub(r"\.ipynb$", ".html", url)
-            return super().link(text, f"{url}.html" if url.startswith(f"{SOURCE_FOLDER}/") else local, title)
 
     class BookExporter(HTMLExporter):
         def default_filters(self):
@@ -112,6 +108,9 @@ def _body(exporter, notebook):
     import nbformat
 
     body, _ = exporter.from_notebook_node(nbformat.reads(notebook_bytes(notebook).decode(), as_version=4))
+    # Links of the text and of outputs lead to the book's own pages.
+    body = re.sub(r"""(?<=href=)(["'])(\w+)\.ipynb""", r"\1\2.html", body)
+    body = re.sub(rf'(?<=href=)"({SOURCE_FOLDER}/[^"#]+)', r'"\1.html', body)
     # Each image that Markdown does not describe is a figure, described by the text around it.
     return body.replace('alt="No description has been provided for this image"', 'alt="figure"')
 

@@ -26,12 +26,13 @@ class Progress:
     __repr__ = __str__
 
     def _repr_html_(self):
-        cells = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(notebook)}</td>"
-            f"<td style='text-align:left'>{html.escape('   '.join(marked))}</td></tr>"
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{_link(notebook)}</td><td style='text-align:left'>"
+            + " &nbsp; ".join(f"<span style='white-space:nowrap'>{html.escape(name)}</span>" for name in marked)
+            + "</td></tr>"
             for notebook, marked in self._rows()
         )
-        return f"<table>{cells}</table><p>{html.escape(self.summary)}</p>"
+        return f"<table>{rows}</table><p>{html.escape(self.summary)}</p>"
 
     def _rows(self):
         """Return (notebook, its exercises with their marks)."""
@@ -46,6 +47,11 @@ class Progress:
         left = [name for name, solved in self.solved.items() if not solved]
         done = f"{len(self.solved) - len(left)} of {len(self.solved)} solved"
         return f"{done}; next: {left[0]}" if left else f"{done}: that is all"
+
+
+def _link(notebook):
+    """Return a link to a notebook of the course in the same folder; nothing for exercises that are in none."""
+    return f"<a href='{notebook}.ipynb'>{notebook}</a>" if notebook else ""
 
 
 def progress(folder="."):

@@ -22,6 +22,10 @@ from minigpt.exercises.trial import try_input
 class NotPassedError(AssertionError):
     """Raised by check under nbgrader, which gives a cell its points if it raises nothing."""
 
+    def _render_traceback_(self):
+        """Return what IPython shows in place of the traceback, which would only lead into minigpt."""
+        return str(self).splitlines()
+
 
 def check(exercise: str | Exercise, function: Callable, hint: int = 1) -> Result:
     """Return a Result that says whether `function` solves an exercise, or what is wrong with it.

@@ -29,12 +29,15 @@ LARGE_INPUT_SEED = ContextVar("LARGE_INPUT_SEED", default=0)  # of the one input
 
 
 def drawn_inputs(exercise, seed=None):
-    """Return the inputs [(probe, arguments)] that every solution of an exercise must get right, the same every time.
+    """Yield the inputs (probe, arguments) that every solution of an exercise must get right, the same every time.
 
+    Those of a probe are drawn when they are asked for, which takes long: a function that is not written needs only one.
     seed: an integer that selects other inputs, for grading. Another machine may draw others, because hypothesis also
     draws numbers that it finds in the source of modules.
     """
-    return [(probe, arguments) for probe in exercise.probes for arguments in _drawn(probe, seed)]
+    for probe in exercise.probes:
+        for arguments in _drawn(probe, seed):
+            yield probe, arguments
 
 
 @cache

@@ -45,7 +45,7 @@ class AttentionMaps:
         heads = range(H) if head is None else [head]
         n_columns = min(len(heads), 4)
         n_rows = -(-len(heads) // n_columns)
-        size = min(2 + 0.22 * T, 7) if len(heads) == 1 else 2.5  # of one map, in inches
+        size = min(2 + 0.22 * T, 7) if len(heads) == 1 else 2.2  # of one map, in inches
         figure = new_figure(1 + size * n_columns, 0.8 + size * n_rows)
         grid = figure.subplots(n_rows, n_columns, squeeze=False)
         for index, axes in enumerate(grid.flat):
@@ -53,10 +53,10 @@ class AttentionMaps:
                 axes.set_axis_off()
                 continue
             draw_map(axes, self.weights[layer, heads[index]], largest=1)
-            axes.set_title(f"block {layer}, head {heads[index]}", size=9)
-            max_labels = int(8 * size)  # more of them would not be readable
-            label_tokens(axes.xaxis, self.tokens, rotation=90, size=7, max_labels=max_labels)
-            label_tokens(axes.yaxis, self.tokens if index % n_columns == 0 else [], size=7, max_labels=max_labels)
+            axes.set_title(f"block {layer}, head {heads[index]}", size="medium")
+            max_labels = int(7 * size)  # more of them would not be readable
+            label_tokens(axes.xaxis, self.tokens, rotation=90, size="small", max_labels=max_labels)
+            label_tokens(axes.yaxis, self.tokens if index % n_columns == 0 else [], size="small", max_labels=max_labels)
         return figure
 
     def _plot_all(self):
@@ -67,8 +67,8 @@ class AttentionMaps:
             draw_map(axes, self.weights[layer, head], largest=1)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="lightgrey")
-            axes.set_title(f"head {head}" if layer == 0 else "", size=8)
-            axes.set_ylabel(f"block {layer}" if head == 0 else "", size=8)
+            axes.set_title(f"head {head}" if layer == 0 else "", size="small")
+            axes.set_ylabel(f"block {layer}" if head == 0 else "", size="small")
         return figure
 
 

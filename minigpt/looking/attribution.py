@@ -82,7 +82,7 @@ class Attribution:
         parts = np.column_stack([self.heads, self.attn_biases, self.mlps])
         tokens = self.by_token[..., :T].sum(axis=1)  # [L, T]
         largest = max(np.abs(parts).max(), np.abs(tokens).max()) or 1
-        widths = [0.6 * len(columns), min(1 + 0.34 * T, 10)]
+        widths = [0.6 * len(columns), min(1 + 0.34 * T, 7)]
         figure = new_figure(2 + sum(widths), 2 + 0.4 * L)
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=widths)
         image = draw_map(left, parts, DIVERGING_COLOURS, largest)
@@ -97,7 +97,7 @@ class Attribution:
             axes.tick_params(length=0)
         left.invert_yaxis()  # the stream flows upwards
         figure.colorbar(image, ax=right).set_label("added to the logit")
-        figure.suptitle(self.title, size=10, **text_style())
+        figure.suptitle(self.title, size="medium", **text_style())
         return figure
 
 

@@ -63,19 +63,23 @@ class BeamTree:
         axes = figure.subplots()
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white"}
         for index, node in enumerate(self.nodes):
-            colour = "tab:orange" if index in self.best else "lightgrey" if node.state == "dropped" else "dimgrey"
+            colour = "tab:orange" if index in self.best else "silver" if node.state == "dropped" else "dimgrey"
             start = (node.step - 1, heights[node.parent])
             end = (node.step, heights[index])
             width = 2 if index in self.best else 1
             # The lines of dropped texts lie behind the others.
-            axes.plot(*zip(start, end, strict=True), color=colour, linewidth=width, zorder=1 + (colour != "lightgrey"))
+            axes.plot(*zip(start, end, strict=True), color=colour, linewidth=width, zorder=1 + (colour != "silver"))
             frame = box | {"edgecolor": colour if node.state == "finished" else "white"}
             label = f"{token_label(node.token)}  {np.exp(node.logprob):.2f}"
-            text_colour = "darkgrey" if node.state == "dropped" else "black"
-            axes.text(*end, label, ha="center", va="center", size=8, color=text_colour, bbox=frame, **text_style())
+            text_colour = "dimgrey" if node.state == "dropped" else "black"
+            axes.text(
+                *end, label, ha="center", va="center", size="small", color=text_colour, bbox=frame, **text_style()
+            )
         prompt = token_label(self.prompt)
         prompt = prompt if len(prompt) <= 16 else f"…{prompt[-15:]}"
-        axes.text(0, 0, prompt, ha="center", va="center", size=8, bbox=box | {"edgecolor": "white"}, **text_style())
+        axes.text(
+            0, 0, prompt, ha="center", va="center", size="small", bbox=box | {"edgecolor": "white"}, **text_style()
+        )
         axes.set(xlim=(-0.6, n_steps + 0.5), ylim=(-n_rows / 2, n_rows / 2), yticks=[])
         axes.set_xticks(range(1, n_steps + 1), [f"step {step}" for step in range(1, n_steps + 1)])
         axes.spines[:].set_visible(False)

@@ -37,7 +37,7 @@ def save_figure(figure, path):
 
 def _as_png(figure):
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
+    figure.savefig(file, format="png")
     return file.getvalue()
 
 
@@ -50,7 +50,7 @@ def text_style():
     return {"parse_math": False, "family": families}
 
 
-def label_tokens(axis, tokens, rotation=0, size=9, max_labels=MAX_LABELS):
+def label_tokens(axis, tokens, rotation=0, size="medium", max_labels=MAX_LABELS):
     """Label the positions 0, 1, 2 ... of axes.xaxis or axes.yaxis with tokens; if there are many, leave some out."""
     every = max(1, -(-len(tokens) // max_labels))
     positions = range(0, len(tokens), every)
@@ -74,7 +74,7 @@ def write_in_cells(axes, texts, image):
             red, green, blue, _ = image.cmap(image.norm(image.get_array()[i, j]))
             is_dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             colour = "white" if is_dark else "black"
-            axes.text(j, i, text, ha="center", va="center", size=8, color=colour, **text_style())
+            axes.text(j, i, text, ha="center", va="center", size="small", color=colour, **text_style())
 
 
 def draw_heads(axes, values, colours=SEQUENTIAL_COLOURS, largest=None, columns=None):

@@ -41,7 +41,7 @@ class HeadScores:
         }
         for axes, (name, values) in zip(figure.subplots(1, 3, sharey=True), scores.items(), strict=True):
             image = draw_heads(axes, values, largest=1, columns=range(H))
-            axes.set_title(name, size=9)
+            axes.set_title(name, size="medium")
             axes.set_xlabel("head")
         figure.colorbar(image, ax=axes, label="mean weight")
         return figure

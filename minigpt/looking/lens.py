@@ -53,8 +53,8 @@ class LogitLens:
         best = [token_texts(self.tokenizer, row) for row in probs.argmax(axis=-1)]
         write_in_cells(axes, [[token_label(text)[:10] for text in row] for row in best], image)
         axes.invert_yaxis()
-        axes.set_yticks(range(L + 1), ["embedding", *(f"block {i}" for i in range(L))], size=9)
-        label_tokens(axes.xaxis, tokens, size=8)
+        axes.set_yticks(range(L + 1), ["embedding", *(f"block {i}" for i in range(L))])
+        label_tokens(axes.xaxis, tokens, size="small")
         axes.set_xlabel("after")
         figure.colorbar(image, label="probability of the best")
         return figure

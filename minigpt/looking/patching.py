@@ -42,7 +42,7 @@ class Patching:
     def plot(self) -> Figure:
         """Draw the effect of every block and position. The stream flows upwards."""
         L, T = self.effect.shape
-        figure = new_figure(min(2 + 0.34 * T, 12), 1.8 + 0.3 * L)
+        figure = new_figure(min(2 + 0.34 * T, 10), 1.8 + 0.3 * L)
         axes = figure.subplots()
         image = draw_map(axes, self.effect, DIVERGING_COLOURS)
         pairs = zip(self.clean_tokens, self.corrupted_tokens, strict=True)

@@ -74,7 +74,7 @@ class Statistics(dict):
             panels.setdefault(activation.name, {})[block] = statistics.overall
         n_columns = min(4, len(panels))
         n_rows = -(-len(panels) // n_columns)
-        figure = new_figure(0.5 + 2.4 * n_columns, 0.3 + 1.7 * n_rows)
+        figure = new_figure(0.5 + 2.3 * n_columns, 0.3 + 1.7 * n_rows)
         grid = figure.subplots(n_rows, n_columns, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
@@ -83,9 +83,9 @@ class Statistics(dict):
             axes.vlines(x, [one.min for one in overall], [one.max for one in overall], lw=1)
             mean, std = [one.mean for one in overall], [one.std for one in overall]
             axes.errorbar(x, mean, std, fmt="o", elinewidth=4, markersize=5)
-            axes.set_title(name, size=9)
+            axes.set_title(name, size="medium")
             axes.set_xticks(x, blocks)
-            axes.tick_params(labelsize=7)
+            axes.tick_params(labelsize="small")
         return figure
 
 

@@ -121,7 +121,7 @@ class Steering:
         rows = self.top(k)
         figure = new_figure(5, 0.8 + 0.3 * len(rows))
         axes, y = figure.subplots(), np.arange(len(rows))
-        axes.barh(y - 0.2, [before for _, before, _ in rows], 0.4, label="before", color="lightgrey")
+        axes.barh(y - 0.2, [before for _, before, _ in rows], 0.4, label="before", color="silver")
         axes.barh(y + 0.2, [after for _, _, after in rows], 0.4, label="steered")
         axes.set_yticks(y, [token_label(text) for text, _, _ in rows], **text_style())
         axes.invert_yaxis()

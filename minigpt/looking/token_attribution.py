@@ -77,13 +77,13 @@ class TokenAttribution:
         """Draw what every token adds, and the biases, as bars."""
         T = self.position + 1
         labels, values = [*self.tokens[:T], "biases"], [*self.by_token[:T], self.bias]
-        figure = new_figure(min(2 + 0.34 * len(values), 14), 3.2)
+        figure = new_figure(min(2 + 0.34 * len(values), 10), 3.2)
         axes = figure.subplots()
         axes.bar(range(T + 1), values, color=["tab:blue" if value > 0 else "tab:red" for value in values])
         axes.axhline(0, color="black", linewidth=0.8)
         label_tokens(axes.xaxis, labels, rotation=90)
         axes.set_ylabel("added to the logit")
-        axes.set_title(self.title, size=10, **text_style())
+        axes.set_title(self.title, size="medium", **text_style())
         return figure
 
 

@@ -19,7 +19,7 @@ def all_heads(T=sizes(1, 3), K=sizes()):
 exercise = Exercise(
     name="attention",
     notebook="03_attention",
-    order=7,
+    order=6,
     signature="attention(q, k, v)",
     task="softmax(q k^T / sqrt(K) + mask) v in every head of every text of the batch. The mask is -inf where s > t, "
     "so that token t sees itself and the past. q, k, v [B, H, T, K] -> [B, H, T, K].",

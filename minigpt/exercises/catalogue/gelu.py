@@ -17,7 +17,7 @@ def any_shape(elements):
 exercise = Exercise(
     name="gelu",
     notebook="04_block",
-    order=2,
+    order=3,
     signature="gelu(x)",
     task="gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) for every number of an array of any shape.",
     reference=plain.gelu_new,

@@ -33,7 +33,7 @@ def vectors_to_norm(
 exercise = Exercise(
     name="layer_norm",
     notebook="04_block",
-    order=3,
+    order=2,
     signature="layer_norm(x, weight, bias, eps)",
     task="layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias for every vector along the last axis. "
     "var is the mean of the squared distances from the mean (with 1/D). x [..., D], weight [D], bias [D] -> [..., D].",

@@ -28,7 +28,7 @@ def merge_heads_in_model(model, function, remembered):
 exercise = Exercise(
     name="merge_heads",
     notebook="03_attention",
-    order=6,
+    order=7,
     signature="merge_heads(x)",
     task="Put the heads of every token side by side again, the reverse of split_heads: out[b, t, h K + k] = x[b, h, "
     "t, k]. x [B, H, T, K] -> [B, T, D], D = H K.",

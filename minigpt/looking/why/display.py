@@ -11,6 +11,7 @@ MAX_ALSO = 6  # numbers that take part without being a term
 WIDTH = 80  # of a terminal
 NUMBER_WIDTH, BAR_WIDTH, TOKEN_WIDTH = 11, 8, 12
 POSITIVE, NEGATIVE = "#2166ac", "#b2182b"
+ROW = "<tr style='background:none'>"  # Jupyter's own rows are dark in a dark theme
 
 
 def as_text(why):
@@ -31,7 +32,7 @@ def as_html(why):
     largest = max((abs(term.value) for term in why.terms), default=0)
     rows = "".join(_row(term, largest) for term in why.terms[:MAX_TERMS])
     if rest := the_rest(why):
-        rows += f"<tr>{_cell(f'{rest[1]:+.4g}', 'right')}<td></td>{_cell(f'and {rest[0]} more, together')}</tr>"
+        rows += f"{ROW}{_cell(f'{rest[1]:+.4g}', 'right')}<td></td>{_cell(f'and {rest[0]} more, together')}</tr>"
     grey = "<div style='color:#666'>{}</div>"
     parts = [
         f"<div><b><code>{html.escape(title(why))}</code></b> = {why.value:.6g}</div>",
@@ -107,11 +108,11 @@ def _row(term, largest):
     numbers = " * ".join(f"{factor.value:.4g}" for factor in term.factors)
     token = "" if term.token is None else token_label(term.token)
     return (
-        f"<tr>{_cell(f'{term.value:+.4g}', 'right')}<td style='background:none; padding:1px 8px'>{bar}</td>"
+        f"{ROW}{_cell(f'{term.value:+.4g}', 'right')}<td style='padding:1px 8px'>{bar}</td>"
         f"{_cell(term.label)}{_cell(numbers)}{_cell(token)}</tr>"
     )
 
 
 def _cell(text, align="left"):
-    style = f"text-align:{align}; font-family:monospace; background:none; padding:1px 8px"
+    style = f"text-align:{align}; font-family:monospace; padding:1px 8px"
     return f"<td style='{style}'>{html.escape(text)}</td>"
