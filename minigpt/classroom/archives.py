@@ -17,10 +17,10 @@ def read_zip(path, is_wanted, max_files, max_bytes):
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                windows_path = PureWindowsPath(member.filename)  # its parts end at / and at \
-                name = PurePosixPath(*windows_path.parts)
+                inside = PureWindowsPath(member.filename)  # its parts end at / and at \
+                name = PurePosixPath(*inside.parts)
                 is_link = member.external_attr >> 16 & 0o170000 == 0o120000
-                if member.is_dir() or is_link or windows_path.anchor or ".." in windows_path.parts or not is_wanted(name):
+                if member.is_dir() or is_link or inside.anchor or ".." in inside.parts or not is_wanted(name):
                     continue
                 if len(files) == max_files:
                     raise ValueError(f"it has more than {max_files} files")
