@@ -68,14 +68,20 @@ class Rewriting:
         return "\n".join(dict.fromkeys(formula(place.statement) for _, place, _ in self.replacements))
 
 
+def is_ours(function):
+    """Return whether a function is one of the catalogue, or of the operations."""
+    return function.__module__.startswith(REWRITTEN)
+
+
 class Program:
     """The source of a function, and of the functions of the catalogue that it calls, ready to be rewritten.
 
-    functions: {name: (its definition, its globals)}, callees first, the function itself last.
+    functions: {name: (its definition, its globals)}, callees first, the function itself last. is_followed(called):
+    whether a function that it calls is one of them, by default those of the catalogue.
     """
 
-    def __init__(self, function, parameters):
-        self.functions, self.codes = {}, {}
+    def __init__(self, function, parameters, is_followed=is_ours):
+        self.functions, self.codes, self.with_loops, self.is_followed = {}, {}, set(), is_followed
         self._add(function)
         self.name, self.parameters = function.__name__, parameters
 
@@ -88,12 +94,14 @@ class Program:
         for node in ast.walk(tree):
             name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             called = function.__globals__.get(name)
-            is_ours = isinstance(called, types.FunctionType) and called.__module__.startswith(REWRITTEN)
-            if is_ours and name not in self.functions:
+            is_function = isinstance(called, types.FunctionType)
+            if is_function and name not in self.functions and self.is_followed(called):
                 self._add(called)
         del self.functions[function.__name__]  # callees stand first
         self.functions[function.__name__] = tree, function.__globals__
-        self.codes[function.__name__] = _compile(tree)
+        if any(isinstance(node, ast.While) for node in ast.walk(tree)):
+            self.with_loops.add(function.__name__)
+        self.codes[function.__name__] = self._compile(function.__name__)
 
     def build(self, changed):
         """Return the function as it is now. changed: the names of the functions that are rewritten."""
@@ -105,8 +113,8 @@ class Program:
                 raise EndlessLoopError
             return True
 
-        for name, (tree, namespace) in self.functions.items():
-            code = _compile(tree) if name in changed else self.codes[name]
+        for name, (_, namespace) in self.functions.items():
+            code = self._compile(name) if name in changed else self.codes[name]
             namespace = {**OTHER_FUNCTIONS, **namespace, **built, "_is_going_on": is_going_on}
             exec(code, namespace)
             built[name] = namespace[name]
@@ -117,14 +125,32 @@ class Program:
 
         return mutant
 
-    def rewritings(self):
+    def _compile(self, name):
+        """Return the code of a definition as it is now, with a bound for its loops."""
+        tree = self.functions[name][0]
+        nodes = ast.walk(tree) if name in self.with_loops else ()
+        loops = [(node, node.test) for node in nodes if isinstance(node, ast.While)]
+        for node, test in loops:
+            call = ast.Call(ast.Name("_is_going_on", ast.Load()), [], [])
+            node.test = ast.fix_missing_locations(ast.copy_location(ast.BoolOp(ast.And(), [call, test]), test))
+        try:
+            return compile(ast.Module([tree], []), "<mutant>", "exec")
+        finally:
+            for node, test in loops:
+                node.test = test
+
+    def rewritings(self, rules=RULES):
         """Return every Rewriting of the program as it is, at one place or wherever a rule does the same."""
         found, alike = [], {}
         for name, place in self._places():
-            for rank, rule in enumerate(RULES):
+            same = ast.dump(place.node)
+            shape = re.sub(r"id='\w+'", "", same)  # without names
+            around = ast.dump(place.parent) if isinstance(place.parent, ast.expr) else id(place.statement)
+            for rank, rule in enumerate(rules):
                 for variant, (node, hint) in enumerate(rule(place)):
                     found.append(Rewriting(hint, rank, ((name, place, node),)))
-                    for key in ((rank, hint), (rank, hint, id(place.statement)), (rank, variant, _shape(place.node))):
+                    keys = (rank, hint), (rank, hint, id(place.statement)), (rank, hint, around)
+                    for key in {*keys, (rank, variant, shape), (rank, variant, same)}:
                         alike.setdefault(key, []).append(found[-1])
         for (rank, *_), some in alike.items():
             replacements = tuple(each.replacements[0] for each in some)
@@ -139,7 +165,8 @@ class Program:
             stored = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
             names = list(dict.fromkeys([*arguments, *stored]))
             sizes = [each for each in names if SIZE.fullmatch(each)]
-            kinds = arguments, [each for each in names if each not in sizes], sizes
+            constants = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and type(n.value) is int]
+            kinds = arguments, [each for each in names if each not in sizes], sizes, list(dict.fromkeys(constants))
             for parent, field, index, node, statement in _nodes(tree):
                 if field != "args" or parent is not tree:
                     yield name, Place(node, parent, field, index, statement, *kinds)
@@ -170,28 +197,10 @@ def _nodes(parent, statement=None):
                     yield from _nodes(node, around)
 
 
-def _shape(node):
-    """Return the structure of a node, without names."""
-    return re.sub(r"id='\w+'", "", ast.dump(node))
-
-
 def _are_nested(nodes):
     """Return whether one of the nodes is inside of another, or is another."""
     inside = [id(inner) for node in nodes for inner in ast.walk(node)]
     return any(inside.count(id(node)) > 1 for node in nodes)
-
-
-def _compile(tree):
-    """Return the code of a definition, with a bound for its loops."""
-    loops = [(node, node.test) for node in ast.walk(tree) if isinstance(node, ast.While)]
-    for node, test in loops:
-        call = ast.Call(ast.Name("_is_going_on", ast.Load()), [], [])
-        node.test = ast.fix_missing_locations(ast.copy_location(ast.BoolOp(ast.And(), [call, test]), test))
-    try:
-        return compile(ast.Module([tree], []), "<mutant>", "exec")
-    finally:
-        for node, test in loops:
-            node.test = test
 
 
 def _mutants(program, changed=None):

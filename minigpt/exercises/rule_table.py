@@ -50,6 +50,12 @@ CHANGED_PLACES = (
     ("a - b", "b - a", "You exchange the two sides of {0}."),
     ("a / b", "b / a", "You exchange the two sides of {0}."),
     ("a @ b", "b @ a", "You exchange the two sides of {0}."),
+    (
+        "a.swapaxes(-1, -2)",
+        "a.reshape(a.swapaxes(-1, -2).shape)",
+        "You reshape {a}, which mixes the numbers of its rows. Transpose it.",
+    ),
+    ("a and b", "a or b", "You have `or` in place of `and`: {0}."),
     ("a if b else c", "c if b else a", "You exchange the cases of {b}."),
     ("a < b", "a <= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
     ("a <= b", "a < b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
@@ -85,6 +91,7 @@ CHANGED_PLACES = (
 OTHER_BRACKETS = (
     ("(a - b) * c", "a - b * c", BRACKETS + "{c} belongs to all of {a} - {b}."),
     ("(a - b) / c", "a - b / c", BRACKETS + "{c} divides all of {a} - {b}."),
+    ("(a - b) / c * d", "a - b / c * d", BRACKETS + "{c} divides all of {a} - {b}."),
     ("a * (b + c)", "a * b + c", BRACKETS + "{a} belongs to all of {b} + {c}."),
     ("a / (b + c)", "a / b + c", BRACKETS + "divide by all of {b} + {c}."),
     ("a * (b - c)", "a * b - c", BRACKETS + "{a} belongs to all of {b} - {c}."),
@@ -101,6 +108,7 @@ OTHER_BRACKETS = (
 OPERATORS = (
     ("a + b", "a - b", "You subtract {b}. It is {0}."),
     ("a + b", "a * b", "You multiply by {b}. It is {0}."),
+    ("a + b", "np.concatenate([a, b], axis=-1)", "You put {a} and {b} side by side. Add them."),
     ("a - b", "a + b", "You add {b}. It is {0}."),
     ("a - b", "a / b", "You divide by {b}. It is {0}."),
     ("a * b", "a / b", "You divide by {b}. It is {0}."),

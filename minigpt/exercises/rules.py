@@ -7,12 +7,13 @@ applies them to right solutions, repair.py to wrong ones.
 
 import ast
 import copy
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from minigpt.exercises import rule_table
-from minigpt.exercises.patterns import MODULES, fill, formula, match
+from minigpt.exercises.patterns import MODULES, REDUCTIONS, fill, formula, letters, match
 from minigpt.ops import plain
 
 OTHER_FUNCTIONS = {  # what the rules may put into a solution
@@ -39,12 +40,26 @@ SIMILAR = (  # functions that are mistaken for each other
 AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the last axis but one"}
 
 
+WRAPPINGS = (  # what may be missing around an expression
+    "a / a.sum()",
+    "a / a.sum(axis=-1, keepdims=True)",
+    "np.exp(a)",
+    "np.log(a)",
+    "np.argsort(a)",
+    "a[::-1]",
+    "a.swapaxes(-1, -2)",
+    "1 - a",
+    "1 / a",
+    "a**2",
+)
+
+
 @dataclass
 class Place:
     """A node of a function, where it stands, and what can be named there.
 
     parent, field, index: the node is parent.field, or item `index` of that list. statement: the innermost one around
-    it. arguments, arrays and sizes: names of the parameters, and of all variables by kind.
+    it. arguments, arrays and sizes: names of the parameters, and of all variables by kind. numbers: the constants.
     """
 
     node: ast.AST
@@ -55,6 +70,7 @@ class Place:
     arguments: list
     arrays: list
     sizes: list
+    numbers: list
 
     def put(self, node):
         """Put a node in this place."""
@@ -62,6 +78,10 @@ class Place:
             setattr(self.parent, self.field, node)
         else:
             getattr(self.parent, self.field)[self.index] = node
+
+    def with_node(self, node):
+        """Return the same place with another node in it."""
+        return replace(self, node=node, statement=node if self.node is self.statement else self.statement)
 
     @property
     def is_value(self):
@@ -72,6 +92,12 @@ class Place:
 def _rows(*tables):
     """Return a rule for every (pattern, replacement, sentence)."""
     return [_row(*row) for table in tables for row in table]
+
+
+def _reversed(*tables):
+    """Return a rule that undoes what a row does, for every row that loses nothing."""
+    table = [row for rows in tables for row in rows]
+    return [_row(new, old, hint) for old, new, hint in table if letters(old) <= letters(new)]
 
 
 def _row(pattern, replacement, sentence):
@@ -215,9 +241,7 @@ def off_by_one(place):
     )
     is_part = isinstance(parent, ast.Tuple) and isinstance(node, ast.BinOp | ast.Constant)
     is_bound = called(parent) in ("range", "arange", "tri", "tril", "triu") and place.field == "args"
-    is_whole = not (isinstance(node, ast.Constant) and type(node.value) is not int) and not (
-        isinstance(node, ast.Name) and node.id not in (*place.sizes, *place.arguments)
-    )
+    is_whole = not (isinstance(node, ast.Constant) and type(node.value) is not int)
     if (is_index or is_part or is_bound or isinstance(parent, ast.Slice)) and is_whole:
         if not isinstance(node, ast.Slice | ast.Tuple):
             yield fill("a + 1", a=node), f"You are off by one: {formula(node)} is one too high in yours."
@@ -236,6 +260,10 @@ def ends(place):
             last = fill("a[-b:]", a=node.value, b=node.slice.upper)
             yield last, "You take those at the end in place of the first ones."
         yield fill("a[::-1]", a=node), f"You have {formula(node)} in reverse order."
+    if isinstance(node, ast.Slice) and node.lower is not None:
+        yield ast.Slice(None, node.upper, node.step), f"You take those before {formula(node.lower)}, too."
+    if isinstance(node, ast.Slice) and node.upper is not None:
+        yield ast.Slice(node.lower, None, node.step), f"You take those from {formula(node.upper)} on, too."
     if called(node) == "arange":
         yield fill("a[::-1]", a=node), "You count from the end."
 
@@ -256,6 +284,14 @@ def steps(place):
         if isinstance(after, ast.Assign | ast.AugAssign):
             order = f"You do two steps in the wrong order: {formula(node)}, then {formula(after)}."
             yield ast.If(ast.Constant(True), [after, node], []), order
+    if isinstance(node, ast.AugAssign):
+        target = f"You begin {formula(node.target)} anew in every step. Collect: {formula(node)}."
+        yield ast.Assign([node.target], node.value), target
+    if isinstance(node, ast.For | ast.While) and len(node.body) > 1:
+        loop = copy.copy(node)
+        loop.body = node.body[:-1]
+        once = f"You do a step only once, after the loop. It belongs in the loop: {formula(node.body[-1])}."
+        yield ast.If(ast.Constant(True), [loop, node.body[-1]], []), once
     if place.field == "iter":
         said = (
             ("[:1]", "only the first"),
@@ -360,11 +396,61 @@ def constants(place):
 
 def one_for_all(place):
     node = place.node
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in place.arrays:
+    is_array = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in place.arrays
+    if is_array or (place.is_value and isinstance(place.statement, ast.Return)):
         for at, which in ((0, "first"), (-1, "last")):
             for axis, words in AXES.items():
-                said = f"You use the {which} of {node.id} along {words} for all."
+                said = f"You use the {which} of {formula(node)} along {words} for all."
                 yield fill(f"one_for_all(a, {at}, {axis})", a=node), said
+
+
+def inserted(place):
+    """A term, factor or divisor that is missing: a variable, a number, or the same part of another variable."""
+    node, whole = place.node, place.parent
+    is_read = isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Subscript | ast.Constant)
+    is_read = is_read and isinstance(getattr(node, "ctx", None), ast.Load | None)
+    if not is_read or place.field in ("func", "targets", "target") or isinstance(whole, ast.keyword | ast.Attribute):
+        return
+    others = [ast.Name(name, ast.Load()) for name in (*place.arrays, *place.sizes)]
+    others += [ast.Constant(value) for value in (1, *place.numbers)]
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        others += [ast.Subscript(other, node.slice, ast.Load()) for other in others[: len(place.arrays)]]
+    for other in others:
+        for operator in (ast.Div, ast.Mult, ast.Add, ast.Sub):
+            yield ast.BinOp(node, operator(), other), ""
+    for pattern in WRAPPINGS:
+        yield fill(pattern, a=node), ""
+
+
+def completed(place):
+    """A keyword that a reduction lacks, a sum that begins anew, a step that belongs after its loop."""
+    node = place.node
+    if called(node) in REDUCTIONS:
+        given, name = [keyword.arg for keyword in node.keywords], called(node)
+        kept = ast.keyword("keepdims", ast.Constant(True))
+        for axis in (-1, 0) if "axis" not in given and len(node.args) == (operand(node) in node.args) else ():
+            along = ast.keyword("axis", ast.Constant(axis))
+            said = f"You take one {name} of all numbers together. There is one for each vector along {AXES[axis]}."
+            yield ast.Call(node.func, node.args, [*node.keywords, along]), said
+            yield ast.Call(node.func, node.args, [*node.keywords, along, kept]), said
+        if "keepdims" not in given:
+            said = f"Your {name} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
+            yield ast.Call(node.func, node.args, [*node.keywords, kept]), said
+        for i, keyword in enumerate(node.keywords):
+            if keyword.arg not in ("axis", "keepdims"):
+                yield ast.Call(node.func, node.args, [*node.keywords[:i], *node.keywords[i + 1 :]]), ""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and not isinstance(node.targets[0], ast.Tuple):
+        yield ast.AugAssign(node.targets[0], ast.Add(), node.value), ""
+    if called(node) == "reshape" and operand(node) is not None:
+        yield fill("a.swapaxes(-1, -2)", a=operand(node)), ""
+    if isinstance(node, ast.List):
+        for i in range(len(node.elts)):
+            yield ast.List([*node.elts[:i], *node.elts[i + 1 :]], ast.Load()), ""
+    axes = [number(each) for each in node.elts] if isinstance(node, ast.Tuple) else []
+    if sorted(map(str, axes)) == [str(i) for i in range(len(axes))] and called(place.parent) == "transpose":
+        for order in itertools.permutations(axes):
+            if list(order) != axes:
+                yield fill(f"{order}"), ""
 
 
 COMMON = [
@@ -395,3 +481,20 @@ RARE = [
     *_rows(rule_table.GUARDS),
 ]
 RULES = [*COMMON, *RARE]
+# Those that lead from a wrong solution to a right one.
+REPAIRS = [
+    *COMMON,
+    indices,
+    other_variables,
+    constants,
+    *_reversed(
+        rule_table.POWERS,
+        rule_table.FORGOTTEN,
+        rule_table.CHANGED_PLACES,
+        rule_table.OTHER_BRACKETS,
+        rule_table.OPERATORS,
+        rule_table.TWICE,
+    ),
+    completed,
+    inserted,
+]
