@@ -17,7 +17,10 @@ from minigpt.exercises.exercise import Mistake
 from minigpt.exercises.patterns import MODULES, formula
 from minigpt.exercises.rules import COMMON, OTHER_FUNCTIONS, RULES, Place
 
-MAX_ITERATIONS = 10_000  # of all while loops in one call of a mutant, which may have lost its way out
+MAX_ITERATIONS = 100_000  # of all loops in one call of a mutant, which may have lost its way out
+MAX_LENGTH = 1000  # of a list that is multiplied or added in a loop
+MAX_INTEGER = 10_000  # in a product or power in a loop
+GROWING = ("append", "extend", "insert")
 MAX_ALIKE = 9  # places where a rule is applied at once
 REWRITTEN = ("minigpt.exercises.catalogue.", "minigpt.ops.plain")  # modules whose functions are followed
 SIZE = re.compile(r"[A-Z]|n|n_\w+")  # how sizes are called
@@ -99,7 +102,7 @@ class Program:
                 self._add(called)
         del self.functions[function.__name__]  # callees stand first
         self.functions[function.__name__] = tree, function.__globals__
-        if any(isinstance(node, ast.While) for node in ast.walk(tree)):
+        if any(isinstance(node, ast.While | ast.For | ast.comprehension) for node in ast.walk(tree)):
             self.with_loops.add(function.__name__)
         self.codes[function.__name__] = self._compile(function.__name__)
 
@@ -107,15 +110,19 @@ class Program:
         """Return the function as it is now. changed: the names of the functions that are rewritten."""
         built, left = {}, [0]
 
-        def is_going_on():
+        def counted(test):
             left[0] -= 1
             if left[0] < 0:
                 raise EndlessLoopError
-            return True
+            return test
+
+        def bounded(items):
+            return map(counted, items)
 
         for name, (_, namespace) in self.functions.items():
             code = self._compile(name) if name in changed else self.codes[name]
-            namespace = {**OTHER_FUNCTIONS, **namespace, **built, "_is_going_on": is_going_on}
+            guards = {"_counted": counted, "_bounded": bounded, "_small": _small}
+            namespace = {**OTHER_FUNCTIONS, **namespace, **built, **guards}
             exec(code, namespace)
             built[name] = namespace[name]
 
@@ -126,18 +133,17 @@ class Program:
         return mutant
 
     def _compile(self, name):
-        """Return the code of a definition as it is now, with a bound for its loops."""
+        """Return the code of a definition as it is now. What may grow without end in its loops is guarded."""
         tree = self.functions[name][0]
-        nodes = ast.walk(tree) if name in self.with_loops else ()
-        loops = [(node, node.test) for node in nodes if isinstance(node, ast.While)]
-        for node, test in loops:
-            call = ast.Call(ast.Name("_is_going_on", ast.Load()), [], [])
-            node.test = ast.fix_missing_locations(ast.copy_location(ast.BoolOp(ast.And(), [call, test]), test))
+        guarded = [(*each, getattr(*each[:2])) for each in _guards(tree)] if name in self.with_loops else []
+        for node, field, guard, value in guarded:
+            call = ast.Call(ast.Name(guard, ast.Load()), [value], [])
+            setattr(node, field, ast.fix_missing_locations(ast.copy_location(call, value)))
         try:
             return compile(ast.Module([tree], []), "<mutant>", "exec")
         finally:
-            for node, test in loops:
-                node.test = test
+            for node, field, _, value in reversed(guarded):
+                setattr(node, field, value)
 
     def rewritings(self, rules=RULES):
         """Return every Rewriting of the program as it is, at one place or wherever a rule does the same."""
@@ -152,10 +158,10 @@ class Program:
                     keys = (rank, hint), (rank, hint, id(place.statement)), (rank, hint, around)
                     for key in {*keys, (rank, variant, shape), (rank, variant, same)}:
                         alike.setdefault(key, []).append(found[-1])
-        for (rank, *_), some in alike.items():
+        for some in {tuple(map(id, some)): some for some in alike.values()}.values():
             replacements = tuple(each.replacements[0] for each in some)
             if 1 < len(some) <= MAX_ALIKE and not _are_nested([place.node for _, place, _ in replacements]):
-                found.append(Rewriting(" ".join(dict.fromkeys(each.hint for each in some)), rank, replacements))
+                found.append(Rewriting(" ".join(dict.fromkeys(each.hint for each in some)), some[0].rank, replacements))
         return found
 
     def _places(self):
@@ -186,6 +192,34 @@ class Mutant:
         return Mistake(self.function, self.rewriting.hint, self.rewriting.line)
 
 
+def _guards(tree):
+    """Yield (node, field, name of a guard) of what may run or grow without end in a loop that lost its way out.
+
+    Raise SyntaxError if a list gets itself, which NumPy would follow for ever.
+    """
+    calls = [node for node in ast.walk(tree) if getattr(getattr(node, "func", None), "attr", "") in GROWING]
+    if any(ast.dump(call.func.value) in map(ast.dump, call.args) for call in calls):
+        raise SyntaxError("a list in itself")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.While):
+            yield node, "test", "_counted"
+        elif isinstance(node, ast.For | ast.comprehension):
+            yield node, "iter", "_bounded"
+        elif isinstance(node, ast.AugAssign):
+            yield node, "value", "_small"
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Pow):
+            yield node, "left", "_small"
+            yield node, "right", "_small"
+
+
+def _small(value):
+    """Return a number or sequence that may be multiplied, a power, or added in a loop; others raise."""
+    is_long = isinstance(value, list | tuple | str | bytes) and len(value) > MAX_LENGTH
+    if is_long or (isinstance(value, int) and abs(value) > MAX_INTEGER):
+        raise EndlessLoopError
+    return value
+
+
 def _nodes(parent, statement=None):
     """Yield (parent, field, index, node, statement around it) of all nodes that can be rewritten."""
     for field, value in ast.iter_fields(parent):
@@ -195,6 +229,8 @@ def _nodes(parent, statement=None):
                 yield parent, field, index, node, around
                 if not (isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in MODULES):
                     yield from _nodes(node, around)
+            elif isinstance(node, ast.comprehension):
+                yield from _nodes(node, statement)
 
 
 def _are_nested(nodes):

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from minigpt.exercises.comparing import as_array, difference
 from minigpt.exercises.mutants import mutants, pairs
 
 MAX_PAIRS = 2000  # rewritings of mistakes to try
+ONE_OF_SEVERAL = "Your results are the same as with this mistake, and with others: "
 OUTCOMES = {}  # of mutants, by (function, id of a drawn input): inputs and mutants live as long as the process
 
 
@@ -22,7 +24,8 @@ def recognise_known(exercise, trials):
 def recognise_made(exercise, trials):
     """Return the simplest Mistake that the rules make (mutants.py) and that gives the same results as all trials.
 
-    If there is none, a pair of mistakes may. Otherwise return None.
+    If several at different places do, its hint says only that. If none does, a pair of mistakes may; otherwise return
+    None.
     """
     if all(trial.outcome.problem for trial in trials):
         return None
@@ -30,7 +33,11 @@ def recognise_made(exercise, trials):
     if not any(_has_numbers(trial.outcome.value) for trial in trials):
         return None  # many mistakes give NaN everywhere
     fits = [each for each in mutants(exercise) if _explains(exercise, each.function, trials)]
-    return min(fits, key=lambda each: each.rewriting.rank).mistake if fits else _pair(exercise, trials)
+    if not fits:
+        return _pair(exercise, trials)
+    simplest = min(fits, key=lambda each: each.rewriting.rank).mistake
+    is_certain = len({each.rewriting.hint for each in fits}) == 1 or len({each.rewriting.line for each in fits}) == 1
+    return simplest if is_certain else replace(simplest, hint=ONE_OF_SEVERAL + simplest.hint)
 
 
 def _wrong_first(trials):

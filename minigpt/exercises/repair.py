@@ -38,9 +38,10 @@ def _repaired(exercise, program, function, trials):
         if not _is_source_of(program, trials[0]):
             return None
         for rewriting in sorted(program.rewritings(REPAIRS), key=lambda each: each.rank)[:MAX_REPAIRS]:
+            where = formula(rewriting.replacements[-1][1].statement)
             with rewriting.applied(), contextlib.suppress(SyntaxError, ValueError, TypeError):
                 if _is_right(exercise, program.build(rewriting.functions), trials):
-                    return Mistake(function, _what_was_done(rewriting), rewriting.line)
+                    return Mistake(function, f"In `{where}`: {_what_was_done(rewriting)}", rewriting.line)
     return None
 
 

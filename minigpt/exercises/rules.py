@@ -412,11 +412,12 @@ def inserted(place):
     if not is_read or place.field in ("func", "targets", "target") or isinstance(whole, ast.keyword | ast.Attribute):
         return
     others = [ast.Name(name, ast.Load()) for name in (*place.arrays, *place.sizes)]
-    others += [ast.Constant(value) for value in (1, *place.numbers)]
+    numbers = [ast.Constant(value) for value in dict.fromkeys((1, 2, *place.numbers))]
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         others += [ast.Subscript(other, node.slice, ast.Load()) for other in others[: len(place.arrays)]]
-    for other in others:
-        for operator in (ast.Div, ast.Mult, ast.Add, ast.Sub):
+    for other in (*others, *numbers):
+        is_large = isinstance(other, ast.Constant) and other.value > 2  # a size times that would take all memory
+        for operator in (ast.Add, ast.Sub) if is_large else (ast.Div, ast.Mult, ast.Add, ast.Sub):
             yield ast.BinOp(node, operator(), other), ""
     for pattern in WRAPPINGS:
         yield fill(pattern, a=node), ""
@@ -483,6 +484,7 @@ RARE = [
 RULES = [*COMMON, *RARE]
 # Those that lead from a wrong solution to a right one.
 REPAIRS = [
+    steps,
     *COMMON,
     indices,
     other_variables,
