@@ -95,8 +95,17 @@ def sigmoid_of_half(x):
     return x / (1 + np.exp(-u))
 
 
+def powers_as_products(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m = m * beta1 + grad * (1 - beta1)
+    v = v * beta2 + grad**2 * (1 - beta2)
+    m_hat = m / (1 - beta1 * t)
+    v_hat = np.abs(v / (1 - beta2 * t))
+    return w - lr * weight_decay * w - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
+
+
 NAMED = {
-    hides_itself: ("attention_head", "In `for s in range(t)`: The term 1 is missing."),
+    powers_as_products: ("adamw", "You multiply beta1 by t. It is a power: beta1^t."),
+    hides_itself: ("attention_head", "and `for s in range(t)`: The term 1 is missing."),
     ratio_forgotten: ("accept", "You do not divide by q[token]."),
     rest_not_normalised: ("accept", "You do not divide by sum"),
     only_last_input: ("linear", "You begin y anew in every step. Collect: y += x[..., i, None] * weight[i]."),

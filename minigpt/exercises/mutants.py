@@ -23,6 +23,7 @@ MAX_INTEGER = 10_000  # in a product or power in a loop
 GROWING = ("append", "extend", "insert")
 MAX_ALIKE = 9  # places where a rule is applied at once
 REWRITTEN = ("minigpt.exercises.catalogue.", "minigpt.ops.plain")  # modules whose functions are followed
+NAME = re.compile(r"id='\w+'")  # in a dump
 SIZE = re.compile(r"[A-Z]|n|n_\w+")  # how sizes are called
 
 
@@ -149,14 +150,16 @@ class Program:
         """Return every Rewriting of the program as it is, at one place or wherever a rule does the same."""
         found, alike = [], {}
         for name, place in self._places():
-            same = ast.dump(place.node)
-            shape = re.sub(r"id='\w+'", "", same)  # without names
-            around = ast.dump(place.parent) if isinstance(place.parent, ast.expr) else id(place.statement)
+            same, around = ast.dump(place.node), str(id(place.statement))
+            if isinstance(place.parent, ast.expr):
+                around = ast.dump(place.parent)
+            shape, shape_around = NAME.sub("", same), "in " + NAME.sub("", around)
             for rank, rule in enumerate(rules):
                 for variant, (node, hint) in enumerate(rule(place)):
                     found.append(Rewriting(hint, rank, ((name, place, node),)))
-                    keys = (rank, hint), (rank, hint, id(place.statement)), (rank, hint, around)
-                    for key in {*keys, (rank, variant, shape), (rank, variant, same)}:
+                    keys = {(rank, hint), (rank, hint, id(place.statement)), (rank, hint, around)}
+                    keys |= {(rank, variant, text) for text in (same, shape, shape_around)}
+                    for key in keys:
                         alike.setdefault(key, []).append(found[-1])
         for some in {tuple(map(id, some)): some for some in alike.values()}.values():
             replacements = tuple(each.replacements[0] for each in some)

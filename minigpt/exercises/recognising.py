@@ -99,7 +99,7 @@ def _explains(exercise, function, trials, keep=True):
     is_wrong = False  # a mistake that is right on all these inputs explains nothing
     for trial in trials:
         outcome, probe = _outcome(function, trial, keep), trial.probe
-        if not _is_same_outcome(trial.outcome, outcome, probe.tolerance):
+        if not is_same_outcome(trial.outcome, outcome, probe.tolerance):
             return False
         is_wrong = is_wrong or bool(
             outcome.problem or difference(outcome.value, trial.expected, probe.part, exercise.returns, probe.tolerance)
@@ -119,7 +119,7 @@ def _outcome(function, trial, keep=True):
     return outcome
 
 
-def _is_same_outcome(students, mistakes, tolerance):
+def is_same_outcome(students, mistakes, tolerance):
     """Return whether a student's outcome equals that of a mistake."""
     if students.problem or mistakes.problem:
         return students.problem == mistakes.problem

@@ -15,6 +15,7 @@ from minigpt.exercises.comparing import difference
 from minigpt.exercises.exercise import Mistake
 from minigpt.exercises.mutants import Program
 from minigpt.exercises.patterns import formula
+from minigpt.exercises.recognising import is_same_outcome
 from minigpt.exercises.rules import REPAIRS, RULES, completed
 
 MAX_REPAIRS = 3000  # rewritings to try
@@ -38,10 +39,13 @@ def _repaired(exercise, program, function, trials):
         if not _is_source_of(program, trials[0]):
             return None
         for rewriting in sorted(program.rewritings(REPAIRS), key=lambda each: each.rank)[:MAX_REPAIRS]:
-            where = formula(rewriting.replacements[-1][1].statement)
+            said = ""
             with rewriting.applied(), contextlib.suppress(SyntaxError, ValueError, TypeError):
                 if _is_right(exercise, program.build(rewriting.functions), trials):
-                    return Mistake(function, f"In `{where}`: {_what_was_done(rewriting)}", rewriting.line)
+                    said = _what_was_done(rewriting)
+            if said:
+                lines = dict.fromkeys(f"`{formula(place.statement)}`" for _, place, _ in rewriting.replacements)
+                return Mistake(function, f"In {' and '.join(lines)}: {said}")
     return None
 
 
@@ -62,9 +66,7 @@ def _own_program(function):
 def _is_source_of(program, trial):
     """Return whether a program does what the student's function did: its file may have changed since."""
     outcome = call_unwatched(program.build(set()), trial.arguments)
-    if trial.outcome.problem or outcome.problem:
-        return trial.outcome.problem == outcome.problem
-    return not difference(outcome.value, trial.outcome.value, tolerance=trial.probe.tolerance, nan_is_wrong=False)
+    return is_same_outcome(trial.outcome, outcome, trial.probe.tolerance)
 
 
 def _is_right(exercise, function, trials):
