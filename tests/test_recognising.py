@@ -66,6 +66,16 @@ SAID = {
     "a scale written as a number": ("scores", lambda q, k: q @ k.T / 8, "fixed size 64 in place of K"),
     "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "whole number"),
     "two roots": ("layer_norm", roots_added, "the root of the variance and that of eps"),
+    "another order": (
+        "merge_heads",
+        lambda x: x.transpose(2, 0, 1, 3).reshape(x.shape[0], x.shape[2], -1),
+        "stand in their places",
+    ),
+    "another shape": (
+        "linear",
+        lambda x, weight, bias: x.reshape(-1, len(weight)) @ weight + bias,
+        "right, but its shape is not",
+    ),
     "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "Your sign is wrong"),
     "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 values"),
     "objects": ("softmax", lambda x: np.frompyfunc(float, 1, 1)(softmax_of(x)), "astype"),

@@ -13,7 +13,7 @@ from minigpt.exercises.drawing import drawn_inputs
 from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.helpers import ALLOWED, judged_alone, right_helpers, students_helpers
-from minigpt.exercises.recognising import describe_unfinished, recognise_known, recognise_made
+from minigpt.exercises.recognising import describe_moved, describe_unfinished, recognise_known, recognise_made
 from minigpt.exercises.repair import recognise_repaired
 from minigpt.exercises.result import Result, is_under_nbgrader
 from minigpt.exercises.shrinking import smallest_wrong
@@ -92,10 +92,11 @@ def _failed(exercise, run, trials, wrong, shrink, hint, source):
     is_lost = wrong.outcome.problem in ("time", "limit", "death")  # another call would be lost too
     smallest = smallest_wrong(exercise, wrong, run) if shrink and not is_lost else wrong
     mistake = recognise_known(exercise, trials) if hint else None
-    unfinished = "" if mistake else describe_unfinished(exercise, trials)
-    if hint and not mistake and not unfinished:
+    described = "" if mistake else describe_unfinished(exercise, trials)
+    if hint and not mistake and not described:
         mistake = recognise_repaired(exercise, source, trials) or recognise_made(exercise, trials)
-    verdict = mistake.hint if mistake else unfinished or smallest.sentence
+        described = "" if mistake else describe_moved(trials)
+    verdict = mistake.hint if mistake else described or smallest.sentence
     details = [] if is_lost else [("where to look", wrong.probe.shows)]
     if hint > 1:
         details.append(("the formula", mistake.line if mistake and mistake.line else exercise.task))

@@ -94,6 +94,20 @@ def describe_unfinished(exercise, trials):
     return ""
 
 
+def describe_moved(trials):
+    """Return a sentence about a function whose numbers are always right, but stand elsewhere; empty for others."""
+    if any(trial.outcome.problem for trial in trials):
+        return ""
+    arrays = [(_numbers(trial.outcome.value), _numbers(trial.expected)) for trial in trials]
+    if any(found is None or expected is None or found.size != expected.size for found, expected in arrays):
+        return ""
+    if all(np.allclose(found.ravel(), expected.ravel()) for found, expected in arrays):
+        return "the numbers of your result are right, but its shape is not"
+    if all(np.allclose(np.sort(found, None), np.sort(expected, None)) for found, expected in arrays):
+        return "the numbers of your result are right, but not all of them stand in their places"
+    return ""
+
+
 def _explains(exercise, function, trials, keep=True):
     """Return whether a function gives the same results as these trials, and is wrong for one of them."""
     is_wrong = False  # a mistake that is right on all these inputs explains nothing
