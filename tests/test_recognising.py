@@ -7,7 +7,9 @@ import pytest
 from exercise_helpers import softmax_of
 from right_solutions import RIGHT
 
-from minigpt.exercises import check
+from minigpt.exercises import EXERCISES, check
+from minigpt.exercises.calling import call
+from minigpt.exercises.checking import examine
 
 
 def test_a_crash_on_some_inputs_is_no_other_mistake():
@@ -16,8 +18,9 @@ def test_a_crash_on_some_inputs_is_no_other_mistake():
             raise ValueError("three")
         return np.tri(T, dtype=bool)
 
-    result = check("causal_mask", causal_mask)
+    result = examine(EXERCISES["causal_mask"], lambda arguments: call(causal_mask, arguments))
     assert result.mistake is None and result.verdict.startswith("ValueError: three (line ")
+    assert "a step too many: if T == 3" in check("causal_mask", causal_mask).verdict
 
 
 def test_two_mistakes_at_once_are_told():

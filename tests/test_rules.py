@@ -174,7 +174,9 @@ def test_hints_say_more_when_asked_again():
     points, named, line = (check("scores", scores, hint=level) for level in (0, 1, 2))
     assert points.mistake is None and "by 2" not in str(points) and dict(points.details)["where to look"]
     assert "then by 2" in named.verdict and "the formula" not in dict(named.details)
-    assert line.verdict == named.verdict and dict(line.details)["the formula"] == "the result is q @ k.T / sqrt(K)"
+    assert line.verdict == named.verdict and dict(line.details)["the formula"] == EXERCISES["scores"].task
+    made = examine(EXERCISES["scores"], unwatched(scores), hint=2)
+    assert "then by 2" in made.verdict and dict(made.details)["the formula"] == "the result is q @ k.T / sqrt(K)"
     known = check("scores", lambda q, k: q @ k.T, hint=2)
     assert dict(known.details)["the formula"] == EXERCISES["scores"].task
     with pytest.raises(ValueError, match="hint must be 0, 1 or 2"):
