@@ -105,7 +105,7 @@ def powers_as_products(w, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 NAMED = {
     powers_as_products: ("adamw", "You multiply beta1 by t. It is a power: beta1^t."),
-    hides_itself: ("attention_head", "and `for s in range(t)`: The term 1 is missing."),
+    hides_itself: ("attention_head", "and `for s in range(t)`: The term 1 is missing: t + 1."),
     ratio_forgotten: ("accept", "You do not divide by q[token]."),
     rest_not_normalised: ("accept", "You do not divide by sum"),
     only_last_input: ("linear", "You begin y anew in every step. Collect: y += x[..., i, None] * weight[i]."),

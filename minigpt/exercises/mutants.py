@@ -7,6 +7,7 @@ most differ from a student's results at the first.
 import ast
 import contextlib
 import inspect
+import itertools
 import re
 import textwrap
 import types
@@ -17,7 +18,8 @@ from minigpt.exercises.exercise import Mistake
 from minigpt.exercises.patterns import MODULES, formula
 from minigpt.exercises.rules import COMMON, OTHER_FUNCTIONS, RULES, Place
 
-MAX_ITERATIONS = 100_000  # of all loops in one call of a mutant, which may have lost its way out
+MAX_ITERATIONS = 10_000  # of all while loops in one call of a mutant, which may have lost its way out
+MAX_ITEMS = 100_000  # of one for loop
 MAX_LENGTH = 1000  # of a list that is multiplied or added in a loop
 MAX_INTEGER = 10_000  # in a product or power in a loop
 GROWING = ("append", "extend", "insert")
@@ -35,17 +37,18 @@ class EndlessLoopError(Exception):
 class Rewriting:
     """What a rule makes of a program: new nodes for some places, and a sentence that says what was done.
 
-    rank: how late the rule stands in the list. is_rare: whether it is not combined with others. replacements: (name of
-    the function, Place, node).
+    rank: how late the rule stands in the list. replacements: (name of the function, Place, node). is_mixed: whether the
+    sentence says different things of several places. is_rare: whether it is not combined with others.
     """
 
     hint: str
     rank: int
     replacements: tuple
+    is_mixed: bool = False
 
     @property
     def is_rare(self):
-        return self.rank >= len(COMMON)
+        return self.is_mixed or self.rank >= len(COMMON)
 
     @contextlib.contextmanager
     def applied(self):
@@ -118,7 +121,7 @@ class Program:
             return test
 
         def bounded(items):
-            return map(counted, items)
+            return itertools.islice(items, MAX_ITEMS)
 
         for name, (_, namespace) in self.functions.items():
             code = self._compile(name) if name in changed else self.codes[name]
@@ -164,7 +167,8 @@ class Program:
         for some in {tuple(map(id, some)): some for some in alike.values()}.values():
             replacements = tuple(each.replacements[0] for each in some)
             if 1 < len(some) <= MAX_ALIKE and not _are_nested([place.node for _, place, _ in replacements]):
-                found.append(Rewriting(" ".join(dict.fromkeys(each.hint for each in some)), some[0].rank, replacements))
+                hints = dict.fromkeys(each.hint for each in some)
+                found.append(Rewriting(" ".join(hints), some[0].rank, replacements, len(hints) > 1))
         return found
 
     def _places(self):

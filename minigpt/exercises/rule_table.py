@@ -30,8 +30,8 @@ POWERS = (
     ("a * b**c", "(a * b) ** c", "You take the power of {a} * {b}. Only {b} has the exponent: {0}."),
 )
 FORGOTTEN = (
-    ("a + b", "a", "The term {b} is missing."),
-    ("a + b", "b", "The term {a} is missing."),
+    ("a + b", "a", "The term {b} is missing: {0}."),
+    ("a + b", "b", "The term {a} is missing: {0}."),
     ("a - b", "a", "You do not subtract {b}."),
     ("a - b", "-b", "You do not have {a}, from which {b} is subtracted."),
     ("a * b", "a", "You do not multiply by {b}."),
