@@ -74,11 +74,6 @@ SAID = {
         lambda x: x.transpose(2, 0, 1, 3).reshape(x.shape[0], x.shape[2], -1),
         "stand in their places",
     ),
-    "another shape": (
-        "linear",
-        lambda x, weight, bias: x.reshape(-1, len(weight)) @ weight + bias,
-        "right, but its shape is not",
-    ),
     "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "Your sign is wrong"),
     "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 values"),
     "objects": ("softmax", lambda x: np.frompyfunc(float, 1, 1)(softmax_of(x)), "astype"),

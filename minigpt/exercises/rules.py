@@ -43,6 +43,7 @@ AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the
 WRAPPINGS = (  # what may be missing around an expression
     "a / a.sum()",
     "a / a.sum(axis=-1, keepdims=True)",
+    "a.copy()",
     "np.exp(a)",
     "np.argsort(a)",
     "a[::-1]",
@@ -409,12 +410,13 @@ def inserted(place):
     if not is_read or place.field in ("func", "targets", "target") or isinstance(whole, ast.keyword | ast.Attribute):
         return
     others = [ast.Name(name, ast.Load()) for name in (*place.arrays, *place.sizes)]
-    numbers = [ast.Constant(value) for value in dict.fromkeys((1, 2, *place.numbers))]
+    numbers = [ast.Constant(value) for value in dict.fromkeys((1, 2, *place.numbers)) if value]
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         others += [ast.Subscript(other, node.slice, ast.Load()) for other in others[: len(place.arrays)]]
     for other in (*others, *numbers):
-        is_large = isinstance(other, ast.Constant) and other.value > 2  # a size times that would take all memory
-        for operator in (ast.Add, ast.Sub) if is_large else (ast.Div, ast.Mult, ast.Add, ast.Sub):
+        # Times 1 changes nothing, and a size times a large number would take all memory.
+        is_only_added = isinstance(other, ast.Constant) and other.value != 2
+        for operator in (ast.Add, ast.Sub) if is_only_added else (ast.Div, ast.Mult, ast.Add, ast.Sub):
             yield ast.BinOp(node, operator(), other), ""
     for pattern in WRAPPINGS:
         yield fill(pattern, a=node), ""
