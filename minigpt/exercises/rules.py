@@ -100,7 +100,7 @@ def _reversed(*tables):
 
 def _row(pattern, replacement, sentence):
     def rule(place):
-        found = match(pattern, place.node)
+        found = None if isinstance(place.parent, ast.keyword) else match(pattern, place.node)
         if found is not None:
             yield fill(replacement, **found), _filled_sentence(sentence, place.node, found)
 
