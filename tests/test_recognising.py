@@ -7,7 +7,9 @@ import pytest
 from exercise_helpers import softmax_of
 from right_solutions import RIGHT
 
-from minigpt.exercises import check
+from minigpt.exercises import EXERCISES, check
+from minigpt.exercises.calling import call
+from minigpt.exercises.checking import examine
 
 
 def test_a_crash_on_some_inputs_is_no_other_mistake():
@@ -16,8 +18,9 @@ def test_a_crash_on_some_inputs_is_no_other_mistake():
             raise ValueError("three")
         return np.tri(T, dtype=bool)
 
-    result = check("causal_mask", causal_mask)
+    result = examine(EXERCISES["causal_mask"], lambda arguments: call(causal_mask, arguments))
     assert result.mistake is None and result.verdict.startswith("ValueError: three (line ")
+    assert "a step too many: if T == 3" in check("causal_mask", causal_mask).verdict
 
 
 def test_two_mistakes_at_once_are_told():
@@ -66,6 +69,11 @@ SAID = {
     "a scale written as a number": ("scores", lambda q, k: q @ k.T / 8, "fixed size 64 in place of K"),
     "a root rounded down": ("attention", scaled(lambda K: 1 / int(K**0.5)), "whole number"),
     "two roots": ("layer_norm", roots_added, "the root of the variance and that of eps"),
+    "another order": (
+        "merge_heads",
+        lambda x: x.transpose(2, 0, 1, 3).reshape(x.shape[0], x.shape[2], -1),
+        "stand in their places",
+    ),
     "turned": ("linear", lambda x, weight, bias: -(x @ weight + bias), "Your sign is wrong"),
     "two things": ("softmax", lambda x: (softmax_of(x), x.max()), "it returns 2 values"),
     "objects": ("softmax", lambda x: np.frompyfunc(float, 1, 1)(softmax_of(x)), "astype"),

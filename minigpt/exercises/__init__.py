@@ -13,8 +13,10 @@ trial.py         one input, and what a function returns for it
 shrinking.py     the smallest input that goes wrong
 comparing.py     how a result differs from the expected one
 recognising.py   which mistake explains the results: a known one, one that the rules make, or two together
+repair.py        which place of the function's own source makes it right
 mutants.py       right solutions rewritten into wrong ones
 rules.py         the rules that rewrite them, each with its sentence
+rule_table.py    those rules that are a pattern, a replacement and a sentence
 patterns.py      pieces of Python as patterns and as formulas
 in_model.py      check.in_model: inside a GPT-2, in place of minigpt's own
 helpers.py       a function that calls another exercise's, judged by itself

@@ -13,7 +13,8 @@ from minigpt.exercises.drawing import drawn_inputs
 from minigpt.exercises.exercise import Exercise
 from minigpt.exercises.formatting import format_pair, format_value
 from minigpt.exercises.helpers import ALLOWED, judged_alone, right_helpers, students_helpers
-from minigpt.exercises.recognising import describe_unfinished, recognise_known, recognise_made
+from minigpt.exercises.recognising import describe_moved, describe_unfinished, recognise_known, recognise_made
+from minigpt.exercises.repair import recognise_repaired
 from minigpt.exercises.result import Result, is_under_nbgrader
 from minigpt.exercises.shrinking import smallest_wrong
 from minigpt.exercises.trial import try_input
@@ -42,7 +43,7 @@ def check(exercise: str | Exercise, function: Callable, hint: int = 1) -> Result
         raise ValueError(f"hint must be 0, 1 or 2, not {hint!r}")
     if not callable(function):
         return Result(exercise.name, False, f"{exercise.name} must be a function, not {function!r}")
-    result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses), hint=hint)
+    result = examine(exercise, lambda arguments: call(function, arguments, exercise.uses), hint=hint, source=function)
     if not result.passed:
         result = _without_wrong_helpers(exercise, function, result, hint)
     if not result.passed and is_under_nbgrader():
@@ -63,15 +64,16 @@ def _without_wrong_helpers(exercise, function, result, hint):
     called = set()
     with in_place(function.__globals__, right_helpers(wrong, called)):
         uses = (*exercise.uses, ALLOWED)
-        again = examine(exercise, lambda arguments: call(function, arguments, uses), hint=hint)
+        again = examine(exercise, lambda arguments: call(function, arguments, uses), hint=hint, source=function)
     return judged_alone(result, again, called)
 
 
-def examine(exercise, run, shrink=True, hint=1, seed=None):
+def examine(exercise, run, shrink=True, hint=1, seed=None, source=None):
     """Return the Result of an exercise. run(arguments) calls the function and returns its Outcome.
 
     shrink: look for a smaller input that goes wrong, which takes many calls. Without it the first one is shown. hint:
-    how much is said, see check. seed: selects other inputs, see drawn_inputs.
+    how much is said, see check. seed: selects other inputs, see drawn_inputs. source: the function itself if its source
+    may be read and run in parts, see repair.py.
     """
     trials = []
     for probe, arguments in drawn_inputs(exercise, seed):
@@ -80,24 +82,25 @@ def examine(exercise, run, shrink=True, hint=1, seed=None):
             break  # more calls would end the same way
     wrong = next((trial for trial in trials if trial.is_wrong), None)
     if wrong is not None:
-        return _failed(exercise, run, trials, wrong, shrink, hint)
+        return _failed(exercise, run, trials, wrong, shrink, hint, source)
     changed = max(trials, key=lambda trial: len(trial.outcome.changed))
     if changed.outcome.changed:
         return _changes_arguments(exercise, changed)
     return Result(exercise.name, True, f"right, on {len(trials)} inputs")
 
 
-def _failed(exercise, run, trials, wrong, shrink, hint):
+def _failed(exercise, run, trials, wrong, shrink, hint, source):
     """Return the Result of a function whose first wrong trial is `wrong`."""
     if wrong.outcome.problem in ("unwritten", "minigpt"):
         return Result(exercise.name, False, wrong.outcome.message)
     is_lost = wrong.outcome.problem in ("time", "limit", "death")  # another call would be lost too
     smallest = smallest_wrong(exercise, wrong, run) if shrink and not is_lost else wrong
     mistake = recognise_known(exercise, trials) if hint else None
-    unfinished = "" if mistake else describe_unfinished(exercise, trials)
-    if hint and not mistake and not unfinished:
-        mistake = recognise_made(exercise, trials)
-    verdict = mistake.hint if mistake else unfinished or smallest.sentence
+    described = "" if mistake else describe_unfinished(exercise, trials)
+    if hint and not mistake and not described:
+        mistake = recognise_repaired(exercise, source, trials) or recognise_made(exercise, trials)
+        described = "" if mistake else describe_moved(trials)
+    verdict = mistake.hint if mistake else described or smallest.sentence
     details = [] if is_lost else [("where to look", wrong.probe.shows)]
     if hint > 1:
         details.append(("the formula", mistake.line if mistake and mistake.line else exercise.task))

@@ -17,6 +17,11 @@ def parse(pattern):
     return ast.parse(pattern, mode="eval").body
 
 
+def letters(pattern):
+    """Return the letters of a pattern that stand for expressions."""
+    return {node.id for node in ast.walk(parse(pattern)) if isinstance(node, ast.Name) and len(node.id) == 1}
+
+
 def match(pattern, node):
     """Return {letter: node} if the node has the form of the pattern, else None."""
     found = {}

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from minigpt.exercises.comparing import as_array, difference
 from minigpt.exercises.mutants import mutants, pairs
 
 MAX_PAIRS = 2000  # rewritings of mistakes to try
+ONE_OF_SEVERAL = "Your results are the same as with this mistake, and with others: "
 OUTCOMES = {}  # of mutants, by (function, id of a drawn input): inputs and mutants live as long as the process
 
 
@@ -22,7 +24,8 @@ def recognise_known(exercise, trials):
 def recognise_made(exercise, trials):
     """Return the simplest Mistake that the rules make (mutants.py) and that gives the same results as all trials.
 
-    If there is none, a pair of mistakes may. Otherwise return None.
+    If several at different places do, its hint says only that. If none does, a pair of mistakes may; otherwise return
+    None.
     """
     if all(trial.outcome.problem for trial in trials):
         return None
@@ -30,7 +33,11 @@ def recognise_made(exercise, trials):
     if not any(_has_numbers(trial.outcome.value) for trial in trials):
         return None  # many mistakes give NaN everywhere
     fits = [each for each in mutants(exercise) if _explains(exercise, each.function, trials)]
-    return min(fits, key=lambda each: each.rewriting.rank).mistake if fits else _pair(exercise, trials)
+    if not fits:
+        return _pair(exercise, trials)
+    simplest = min(fits, key=lambda each: each.rewriting.rank).mistake
+    is_certain = len({each.rewriting.hint for each in fits}) == 1 or len({each.rewriting.line for each in fits}) == 1
+    return simplest if is_certain else replace(simplest, hint=ONE_OF_SEVERAL + simplest.hint)
 
 
 def _wrong_first(trials):
@@ -87,12 +94,24 @@ def describe_unfinished(exercise, trials):
     return ""
 
 
+def describe_moved(trials):
+    """Return a sentence about a function whose numbers are always right, but stand elsewhere; empty for others."""
+    if any(trial.outcome.problem for trial in trials):
+        return ""
+    arrays = [(_numbers(trial.outcome.value), _numbers(trial.expected)) for trial in trials]
+    if any(found is None or expected is None or found.shape != expected.shape for found, expected in arrays):
+        return ""
+    if all(np.allclose(np.sort(found, None), np.sort(expected, None)) for found, expected in arrays):
+        return "the numbers of your result are right, but not all of them stand in their places"
+    return ""
+
+
 def _explains(exercise, function, trials, keep=True):
     """Return whether a function gives the same results as these trials, and is wrong for one of them."""
     is_wrong = False  # a mistake that is right on all these inputs explains nothing
     for trial in trials:
         outcome, probe = _outcome(function, trial, keep), trial.probe
-        if not _is_same_outcome(trial.outcome, outcome, probe.tolerance):
+        if not is_same_outcome(trial.outcome, outcome, probe.tolerance):
             return False
         is_wrong = is_wrong or bool(
             outcome.problem or difference(outcome.value, trial.expected, probe.part, exercise.returns, probe.tolerance)
@@ -112,7 +131,7 @@ def _outcome(function, trial, keep=True):
     return outcome
 
 
-def _is_same_outcome(students, mistakes, tolerance):
+def is_same_outcome(students, mistakes, tolerance):
     """Return whether a student's outcome equals that of a mistake."""
     if students.problem or mistakes.problem:
         return students.problem == mistakes.problem

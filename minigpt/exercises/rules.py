@@ -1,17 +1,19 @@
 """Rules that rewrite a right solution into a wrong one, at one place: the mistakes that people make anywhere.
 
 A rule takes a Place and yields pairs of a replacement for its node and a sentence that says what was done. Most are
-rows of a table: a pattern, what becomes of it, and the sentence, in which {a} is what stands for a, and {0} the whole.
-The rules that stand first are preferred where several explain the same results. mutants.py applies them.
+rows of rule_table.py. The rules that stand first are preferred where several explain the same results. mutants.py
+applies them to right solutions, repair.py to wrong ones.
 """
 
 import ast
 import copy
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigpt.exercises.patterns import MODULES, fill, formula, match
+from minigpt.exercises import rule_table
+from minigpt.exercises.patterns import MODULES, REDUCTIONS, fill, formula, letters, match
 from minigpt.ops import plain
 
 OTHER_FUNCTIONS = {  # what the rules may put into a solution
@@ -36,9 +38,18 @@ SIMILAR = (  # functions that are mistaken for each other
     ("triu", "tril"),
 )
 AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the last axis but one"}
-HALF = "without brackets `** 1/2` is first a power of 1, then a division by 2. The root is the power 1/2."
-NEVER = "That may still count. Only -inf never does."
-BRACKETS = "Your brackets are missing, or closed elsewhere: "
+
+
+WRAPPINGS = (  # what may be missing around an expression
+    "a / a.sum()",
+    "a / a.sum(axis=-1, keepdims=True)",
+    "a.copy()",
+    "np.exp(a)",
+    "np.argsort(a)",
+    "a[::-1]",
+    "a.swapaxes(-1, -2)",
+    "a**2",
+)
 
 
 @dataclass
@@ -46,7 +57,7 @@ class Place:
     """A node of a function, where it stands, and what can be named there.
 
     parent, field, index: the node is parent.field, or item `index` of that list. statement: the innermost one around
-    it. arguments, arrays and sizes: names of the parameters, and of all variables by kind.
+    it. arguments, arrays and sizes: names of the parameters, and of all variables by kind. numbers: the constants.
     """
 
     node: ast.AST
@@ -57,6 +68,7 @@ class Place:
     arguments: list
     arrays: list
     sizes: list
+    numbers: list
 
     def put(self, node):
         """Put a node in this place."""
@@ -65,20 +77,30 @@ class Place:
         else:
             getattr(self.parent, self.field)[self.index] = node
 
+    def with_node(self, node):
+        """Return the same place with another node in it."""
+        return replace(self, node=node, statement=node if self.node is self.statement else self.statement)
+
     @property
     def is_value(self):
         """Whether the node is all that a statement assigns or returns."""
         return self.parent is self.statement and self.field == "value" and not isinstance(self.node, ast.Tuple)
 
 
-def rows(*table):
+def _rows(*tables):
     """Return a rule for every (pattern, replacement, sentence)."""
-    return [_row(*row) for row in table]
+    return [_row(*row) for table in tables for row in table]
+
+
+def _reversed(*tables):
+    """Return a rule that undoes a row, for every row that loses nothing. Those that fit anywhere come last."""
+    table = sorted((row for rows in tables for row in rows), key=lambda row: len(row[1]) == 1)
+    return [_row(new, old, hint) for old, new, hint in table if letters(old) <= letters(new)]
 
 
 def _row(pattern, replacement, sentence):
     def rule(place):
-        found = match(pattern, place.node)
+        found = None if isinstance(place.parent, ast.keyword) else match(pattern, place.node)
         if found is not None:
             yield fill(replacement, **found), _filled_sentence(sentence, place.node, found)
 
@@ -87,120 +109,6 @@ def _row(pattern, replacement, sentence):
 
 def _filled_sentence(sentence, node, found):
     return sentence.format(formula(node), **{letter: formula(part) for letter, part in found.items()})
-
-
-POWERS = rows(
-    ("a / b", "a // b", "You divide with //, which rounds down. Divide with a single /."),
-    ("np.sqrt(a)", "int(np.sqrt(a))", "You round {0} down to a whole number. Keep the fraction."),
-    ("a / np.sqrt(b)", "a / b / 2", "You divide by {b}, then by 2: " + HALF),
-    ("np.sqrt(a)", "a / 2", "You take half of {a}: " + HALF),
-    ("np.sqrt(a)", "a", "The root is missing: it is taken of {a}."),
-    ("np.sqrt(a)", "a**2", "You square {a}. Take its root."),
-    ("np.sqrt(a / b)", "np.sqrt(a) / b", "You take the root of {a} alone. It is the root of the whole of {a} / {b}."),
-    ("np.sqrt(a / b)", "a / np.sqrt(b)", "You take the root of {b} alone. It is the root of the whole of {a} / {b}."),
-    ("np.sqrt(a + b)", "np.sqrt(a) + b", "You add {b} outside of the root. It belongs inside: {0}."),
-    ("np.sqrt(a + b)", "a + np.sqrt(b)", "You take the root of {b} alone. It is the root of the whole sum: {0}."),
-    ("np.sqrt(a + b)", "np.sqrt(a) + np.sqrt(b)", "You take two roots. Take one, of the whole sum: {0}."),
-    ("np.sqrt(a) + b", "np.sqrt(a + b)", "You add {b} inside of the root. It belongs outside: {0}."),
-    ("a**b", "a", "The power of {0} is missing."),
-    ("a**b", "a * b", "You multiply {a} by {b}. It is a power: {0}."),
-    ("a**b", "a ** (b + 1)", "Your power of {a} is one too high. It is {0}."),
-    ("a**b", "a ** (b - 1)", "Your power of {a} is one too low. It is {0}."),
-    ("a**2", "np.abs(a)", "You take the size of {a}. Take its square."),
-    ("a - b**c", "(a - b) ** c", "You take the power of {a} - {b}. Only {b} has the exponent: {0}."),
-    ("a * b**c", "(a * b) ** c", "You take the power of {a} * {b}. Only {b} has the exponent: {0}."),
-)
-FORGOTTEN = rows(
-    ("a + b", "a", "The term {b} is missing."),
-    ("a + b", "b", "The term {a} is missing."),
-    ("a - b", "a", "You do not subtract {b}."),
-    ("a - b", "-b", "You do not have {a}, from which {b} is subtracted."),
-    ("a * b", "a", "You do not multiply by {b}."),
-    ("a * b", "b", "The factor {a} is missing."),
-    ("a @ b", "a", "You do not multiply by {b}."),
-    ("a @ b", "b", "The factor {a} is missing."),
-    ("a / b", "a", "You do not divide by {b}."),
-    ("a / b", "1 / b", "The factor {a} is missing."),
-    ("-a", "a", "The minus sign of {0} is missing."),
-    ("np.where(a, b, c)", "b", "You leave out the condition {a}."),
-    ("a and b and c", "b and c", "The condition {a} is missing."),
-    ("a and b and c", "a and c", "The condition {b} is missing."),
-    ("a and b and c", "a and b", "The condition {c} is missing."),
-)
-CHANGED_PLACES = rows(
-    ("a - b", "b - a", "You exchange the two sides of {0}."),
-    ("a / b", "b / a", "You exchange the two sides of {0}."),
-    ("a @ b", "b @ a", "You exchange the two sides of {0}."),
-    ("a if b else c", "c if b else a", "You exchange the cases of {b}."),
-    ("a < b", "a <= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
-    ("a <= b", "a < b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
-    ("a >= b", "a > b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),
-    *(
-        (f"a {op} b", f"a {other} b", "You turn the comparison {0} round.")
-        for op in ("<", "<=", ">", ">=")
-        for other in ("<", "<=", ">", ">=")
-        if op[0] != other[0]
-    ),
-    ("a == b", "a != b", "You turn the comparison {0} round."),
-    ("a != b", "a == b", "You turn the comparison {0} round."),
-    (
-        "a @ b.swapaxes(-1, -2)",
-        "unit(a) @ unit(b).swapaxes(-1, -2)",
-        "You divide by the lengths, as for a cosine: {0}.",
-    ),
-    (
-        "a @ b.swapaxes(-1, -2) / c",
-        "unit(a) @ unit(b).swapaxes(-1, -2)",
-        "You divide by the lengths of the vectors, as for a cosine. It is {0}.",
-    ),
-    ("np.where(a, b, c)", "np.where(a, c, b)", "You hide what should be seen, and the reverse."),
-    *(
-        ("np.where(a, b, -np.inf)", f"np.where(a, b, {low})", f"You have {low} where something is hidden. {NEVER}")
-        for low in ("0", "-1", "-100", "-1e4", "-1e9")
-    ),
-    *(
-        ("np.where(a, b, -np.inf)", f"np.where(a, b, b + {low})", f"You add {low} where something is hidden. {NEVER}")
-        for low in ("-1", "-100", "-1e4", "-1e9")
-    ),
-)
-OTHER_BRACKETS = rows(
-    ("(a - b) * c", "a - b * c", BRACKETS + "{c} belongs to all of {a} - {b}."),
-    ("(a - b) / c", "a - b / c", BRACKETS + "{c} divides all of {a} - {b}."),
-    ("a * (b + c)", "a * b + c", BRACKETS + "{a} belongs to all of {b} + {c}."),
-    ("a / (b + c)", "a / b + c", BRACKETS + "divide by all of {b} + {c}."),
-    ("a * (b - c)", "a * b - c", BRACKETS + "{a} belongs to all of {b} - {c}."),
-    ("a / (b - c)", "a / b - c", BRACKETS + "divide by all of {b} - {c}."),
-    ("(a - b) / (c - d)", "a - b / c - d", BRACKETS + "both differences in {0} are computed first."),
-    ("(a - b) / (c - d)", "a - b / (c - d)", BRACKETS + "all of {a} - {b} is divided."),
-    ("a * b + c", "a * (b + c)", BRACKETS + "{c} is added last, not to {b}."),
-    ("a @ b + c", "a @ (b + c)", BRACKETS + "{c} is added last, not to {b}."),
-    ("a * b - c", "a * (b - c)", BRACKETS + "{c} is subtracted last, not from {b}."),
-    ("a + b * c", "(a + b) * c", BRACKETS + "{c} belongs to {b} alone."),
-    ("a - b * c", "(a - b) * c", BRACKETS + "{c} belongs to {b} alone."),
-    ("a / b * c + d", "(a * c + d) / b", BRACKETS + "only {a} is divided by {b} in {0}."),
-)
-OPERATORS = rows(
-    ("a + b", "a - b", "You subtract {b}. It is {0}."),
-    ("a + b", "a * b", "You multiply by {b}. It is {0}."),
-    ("a - b", "a + b", "You add {b}. It is {0}."),
-    ("a - b", "a / b", "You divide by {b}. It is {0}."),
-    ("a * b", "a / b", "You divide by {b}. It is {0}."),
-    ("a * b", "a + b", "You add {b}. It is {0}."),
-    ("a / b", "a * b", "You multiply by {b}. It is {0}."),
-    ("a / b", "a - b", "You subtract {b}. It is {0}."),
-    ("a @ b", "a * b", "You multiply number by number with {b}. It is a matrix product: {0}."),
-    ("a + b", "(a + b) / 2", "You take the mean of two terms. Take their sum, {0}."),
-)
-GUARDS = rows(
-    *(
-        ("a / b", f"a / (b + {small})", f"You add {small} to {{b}} before you divide by it. It is {{0}}.")
-        for small in ("1", "1e-3", "1e-4")
-    ),
-)
-TWICE = rows(
-    *((f"a {op} b", f"a {op} b {op} b", "You have {b} twice in {0}.") for op in "+-*/"),
-    *((f"a {op} b", f"a {op} (a {op} b)", "You have {a} twice in {0}.") for op in "+*"),
-)
 
 
 def called(node):
@@ -331,9 +239,7 @@ def off_by_one(place):
     )
     is_part = isinstance(parent, ast.Tuple) and isinstance(node, ast.BinOp | ast.Constant)
     is_bound = called(parent) in ("range", "arange", "tri", "tril", "triu") and place.field == "args"
-    is_whole = not (isinstance(node, ast.Constant) and type(node.value) is not int) and not (
-        isinstance(node, ast.Name) and node.id not in (*place.sizes, *place.arguments)
-    )
+    is_whole = not (isinstance(node, ast.Constant) and type(node.value) is not int)
     if (is_index or is_part or is_bound or isinstance(parent, ast.Slice)) and is_whole:
         if not isinstance(node, ast.Slice | ast.Tuple):
             yield fill("a + 1", a=node), f"You are off by one: {formula(node)} is one too high in yours."
@@ -352,6 +258,10 @@ def ends(place):
             last = fill("a[-b:]", a=node.value, b=node.slice.upper)
             yield last, "You take those at the end in place of the first ones."
         yield fill("a[::-1]", a=node), f"You have {formula(node)} in reverse order."
+    if isinstance(node, ast.Slice) and node.lower is not None:
+        yield ast.Slice(None, node.upper, node.step), f"You take those before {formula(node.lower)}, too."
+    if isinstance(node, ast.Slice) and node.upper is not None:
+        yield ast.Slice(node.lower, None, node.step), f"You take those from {formula(node.upper)} on, too."
     if called(node) == "arange":
         yield fill("a[::-1]", a=node), "You count from the end."
 
@@ -372,6 +282,14 @@ def steps(place):
         if isinstance(after, ast.Assign | ast.AugAssign):
             order = f"You do two steps in the wrong order: {formula(node)}, then {formula(after)}."
             yield ast.If(ast.Constant(True), [after, node], []), order
+    if isinstance(node, ast.AugAssign):
+        target = f"You begin {formula(node.target)} anew in every step. Collect: {formula(node)}."
+        yield ast.Assign([node.target], node.value), target
+    if isinstance(node, ast.For | ast.While) and len(node.body) > 1:
+        loop = copy.copy(node)
+        loop.body = node.body[:-1]
+        once = f"You do a step only once, after the loop. It belongs in the loop: {formula(node.body[-1])}."
+        yield ast.If(ast.Constant(True), [loop, node.body[-1]], []), once
     if place.field == "iter":
         said = (
             ("[:1]", "only the first"),
@@ -476,30 +394,108 @@ def constants(place):
 
 def one_for_all(place):
     node = place.node
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in place.arrays:
+    is_array = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in place.arrays
+    if is_array or (place.is_value and isinstance(place.statement, ast.Return)):
         for at, which in ((0, "first"), (-1, "last")):
             for axis, words in AXES.items():
-                said = f"You use the {which} of {node.id} along {words} for all."
+                said = f"You use the {which} of {formula(node)} along {words} for all."
                 yield fill(f"one_for_all(a, {at}, {axis})", a=node), said
 
 
+def inserted(place):
+    """A term, factor or divisor that is missing: a variable, a number, or the same part of another variable."""
+    node, whole = place.node, place.parent
+    is_read = isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Subscript | ast.Constant)
+    is_read = is_read and isinstance(getattr(node, "ctx", None), ast.Load | None)
+    if not is_read or place.field in ("func", "targets", "target") or isinstance(whole, ast.keyword | ast.Attribute):
+        return
+    others = [ast.Name(name, ast.Load()) for name in (*place.arrays, *place.sizes)]
+    numbers = [ast.Constant(value) for value in dict.fromkeys((1, 2, *place.numbers)) if value]
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        others += [ast.Subscript(other, node.slice, ast.Load()) for other in others[: len(place.arrays)]]
+    for other in (*others, *numbers):
+        # Times 1 changes nothing, and a size times a large number would take all memory.
+        is_only_added = isinstance(other, ast.Constant) and other.value != 2
+        for operator in (ast.Add, ast.Sub) if is_only_added else (ast.Div, ast.Mult, ast.Add, ast.Sub):
+            yield ast.BinOp(node, operator(), other), ""
+    for pattern in WRAPPINGS:
+        yield fill(pattern, a=node), ""
+
+
+def completed(place):
+    """A keyword that a reduction lacks, a sum that begins anew, a step that belongs after its loop."""
+    node = place.node
+    if called(node) in REDUCTIONS:
+        given, name = [keyword.arg for keyword in node.keywords], called(node)
+        kept = ast.keyword("keepdims", ast.Constant(True))
+        for axis in (-1, 0) if "axis" not in given and len(node.args) == (operand(node) in node.args) else ():
+            along = ast.keyword("axis", ast.Constant(axis))
+            said = f"You take one {name} of all numbers together. There is one for each vector along {AXES[axis]}."
+            yield ast.Call(node.func, node.args, [*node.keywords, along]), said
+            yield ast.Call(node.func, node.args, [*node.keywords, along, kept]), said
+        if "keepdims" not in given:
+            said = f"Your {name} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
+            yield ast.Call(node.func, node.args, [*node.keywords, kept]), said
+        for i, keyword in enumerate(node.keywords):
+            if keyword.arg not in ("axis", "keepdims"):
+                yield ast.Call(node.func, node.args, [*node.keywords[:i], *node.keywords[i + 1 :]]), ""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and not isinstance(node.targets[0], ast.Tuple):
+        yield ast.AugAssign(node.targets[0], ast.Add(), node.value), ""
+    if called(node) == "reshape" and operand(node) is not None:
+        yield fill("a.swapaxes(-1, -2)", a=operand(node)), ""
+    if isinstance(node, ast.List):
+        for i in range(len(node.elts)):
+            yield ast.List([*node.elts[:i], *node.elts[i + 1 :]], ast.Load()), ""
+    axes = [number(each) for each in node.elts] if isinstance(node, ast.Tuple) else []
+    if sorted(map(str, axes)) == [str(i) for i in range(len(axes))] and called(place.parent) == "transpose":
+        for order in itertools.permutations(axes):
+            if list(order) != axes:
+                yield fill(f"{order}"), ""
+
+
 COMMON = [
-    *POWERS,
-    *FORGOTTEN,
+    *_rows(rule_table.POWERS, rule_table.FORGOTTEN),
     left_out,
     axes,
-    *CHANGED_PLACES,
+    *_rows(rule_table.CHANGED_PLACES),
     exchanged,
     transpositions,
     similar_functions,
-    *OTHER_BRACKETS,
+    *_rows(rule_table.OTHER_BRACKETS),
     inside_or_outside,
     off_by_one,
     ends,
-    *OPERATORS,
+    *_rows(rule_table.OPERATORS),
     signs,
     steps,
 ]
 # Not combined with others.
-RARE = [indices, other_variables, *TWICE, applied_twice, added, constants, one_for_all, *GUARDS]
+RARE = [
+    indices,
+    other_variables,
+    *_rows(rule_table.TWICE),
+    applied_twice,
+    added,
+    constants,
+    one_for_all,
+    *_rows(rule_table.GUARDS),
+]
 RULES = [*COMMON, *RARE]
+# Those that lead from a wrong solution to a right one.
+REPAIRS = [
+    steps,
+    *COMMON,
+    indices,
+    other_variables,
+    constants,
+    *_reversed(
+        rule_table.POWERS,
+        rule_table.FORGOTTEN,
+        rule_table.CHANGED_PLACES,
+        rule_table.OTHER_BRACKETS,
+        rule_table.OPERATORS,
+        rule_table.TWICE,
+    ),
+    completed,
+    inserted,
+]

@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigpt.exercises.catalogue.embeddings import texts
-from minigpt.exercises.catalogue.self_attention import multi_head_overflows, multi_head_without_mask
 from minigpt.exercises.catalogue.transformer_block import (
     HEADS,
     norm,
@@ -17,6 +16,7 @@ from minigpt.exercises.catalogue.transformer_block import (
     transformer_block_in_steps,
     with_sharp_attention,
 )
+from minigpt.exercises.catalogue.transformer_block import exercise as block_exercise
 from minigpt.exercises.drawing import (
     generators,
     halves,
@@ -30,9 +30,10 @@ from minigpt.exercises.placing import require_shape
 from minigpt.ops import plain
 
 
-def gpt2(ids, params, n_head, eps=1e-5, **options):
-    """Embeddings, every block, ln_f, and wte again as the head. What follows n_head is for the known mistakes."""
-    return read_out(through_blocks(embedded(ids, params), params, n_head, eps=eps, **options), params, eps)
+def gpt2(ids, params, n_head, eps=1e-5):
+    """Embeddings, every block, ln_f, and wte again as the head. Another eps is for the known mistakes."""
+    block = partial(transformer_block, eps=eps)
+    return read_out(through_blocks(embedded(ids, params), params, n_head, block), params, eps)
 
 
 def embedded(ids, params):
@@ -40,10 +41,10 @@ def embedded(ids, params):
     return params["wte"]["weight"][ids] + params["wpe"]["weight"][: len(ids)]
 
 
-def through_blocks(x, params, n_head, **options):
-    """Return the stream after all blocks; the options are those of the block."""
-    for block in params["h"]:
-        x = transformer_block(x[None], **block, n_head=n_head, **options)[0]
+def through_blocks(x, params, n_head, block=transformer_block):
+    """Return the stream after all blocks. block: the function that each of them is."""
+    for parameters in params["h"]:
+        x = block(x[None], **parameters, n_head=n_head)[0]
     return x
 
 
@@ -267,14 +268,6 @@ def blocks_from_the_last(ids, params, n_head):
     return gpt2(ids, {**params, "h": params["h"][::-1]}, n_head)
 
 
-@exercise.mistake("You add x to the result of a block. A block returns the whole stream, which already contains x.")
-def embeddings_added_to_every_block(ids, params, n_head):
-    x = embedded(ids, params)
-    for block in params["h"]:
-        x = x + transformer_block(x[None], **block, n_head=n_head)[0]
-    return read_out(x, params)
-
-
 @exercise.mistake("You return probabilities. Logits come before the softmax: x wte^T.")
 def probabilities(ids, params, n_head):
     return plain.softmax(gpt2(ids, params, n_head))
@@ -293,24 +286,6 @@ def last_token_only(ids, params, n_head):
 @exercise.mistake("You return a batch of one text, [1, T, V]. Return [T, V].")
 def batch_of_one(ids, params, n_head):
     return gpt2(ids, params, n_head)[None]
-
-
-@exercise.mistake("Your blocks attend once over the whole width. There are n_head heads of K = D / n_head numbers.")
-def model_with_one_head(ids, params, n_head):
-    return gpt2(ids, params, 1)
-
-
-@exercise.mistake("The tokens in your blocks see later ones: attention has no causal mask.")
-def model_without_mask(ids, params, n_head):
-    return gpt2(ids, params, n_head, attention=multi_head_without_mask)
-
-
-@exercise.mistake(
-    "The softmax of your blocks takes exp of scores as they are, which is inf for large ones, and inf / inf is NaN. "
-    "Subtract each row's maximum first."
-)
-def model_overflows(ids, params, n_head):
-    return gpt2(ids, params, n_head, attention=multi_head_overflows)
 
 
 @exercise.mistake(
@@ -333,3 +308,17 @@ def model_with_eps_of_1e_8(ids, params, n_head):
 @exercise.mistake("The eps of your layer norms is 1e-12. GPT-2 was trained with 1e-5.")
 def model_with_eps_of_1e_12(ids, params, n_head):
     return gpt2(ids, params, n_head, eps=1e-12)
+
+
+def with_block(block):
+    """Return a model whose blocks are those of a wrong solution of transformer_block."""
+
+    def model(ids, params, n_head):
+        return read_out(through_blocks(embedded(ids, params), params, n_head, block), params)
+
+    return model
+
+
+for known in block_exercise.mistakes:
+    if "eps" not in known.hint:  # one eps is for the whole model, above
+        exercise.mistake(f"In your blocks: {known.hint}")(with_block(known.function))

@@ -85,8 +85,8 @@ exercise = Exercise(
 @exercise.formulation
 def temperature_in_steps(logits, t):
     scaled = logits / t
-    exps = np.exp(scaled - scaled.max())
-    return exps / exps.sum()
+    shifted = scaled - scaled.max()
+    return np.exp(shifted) / np.exp(shifted).sum()
 
 
 @exercise.formulation
