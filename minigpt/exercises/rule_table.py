@@ -55,7 +55,6 @@ CHANGED_PLACES = (
         "a.reshape(a.swapaxes(-1, -2).shape)",
         "You reshape {a}, which mixes the numbers of its rows. Transpose it.",
     ),
-    ("a and b", "a or b", "You have `or` in place of `and`: {0}."),
     ("a if b else c", "c if b else a", "You exchange the cases of {b}."),
     ("a < b", "a <= b", "You have the wrong side of a limit: where {a} equals {b}, it does not count."),
     ("a <= b", "a < b", "You have the wrong side of a limit: where {a} equals {b}, it counts, too."),

@@ -77,8 +77,7 @@ exercise = Exercise(
 def layer_norm_in_steps(x, weight, bias, eps):
     mean = x.mean(axis=-1, keepdims=True)
     variance = x.var(axis=-1, keepdims=True)
-    n = (x - mean) / np.sqrt(variance + eps)
-    return n * weight + bias
+    return (x - mean) / np.sqrt(variance + eps) * weight + bias
 
 
 @exercise.formulation
