@@ -200,8 +200,7 @@ def test_figures_are_large_and_have_a_ground_of_their_own(name):
         for output in cell["outputs"]:
             if png := output.get("data", {}).get("image/png"):
                 picture = Image.open(BytesIO(base64.b64decode("".join(png))))
-                in_style = "looking.projector" in source(code_cells(read(name))[0])
-                assert round(picture.info["dpi"][0]) == (120 if in_style else 100), "run the page again"
+                assert round(picture.info["dpi"][0]) == 120, "not drawn in the style minigpt.looking.projector"
                 assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255), (
                     "dark letters would be lost in the dark theme"
                 )
