@@ -12,7 +12,7 @@ from minigpt.exercises.mutants import mutants, pairs
 
 MAX_PAIRS = 2000  # rewritings of mistakes to try
 ONE_OF_SEVERAL = "Your results are the same as with this mistake, and with others: "
-OUTCOMES = {}  # of mutants, by (function, id of a drawn input): inputs and mutants live as long as the process
+OUTCOMES = {}  # {(a mistake's function, id of arguments): (the arguments, which keeps their id theirs, its Outcome)}
 
 
 def recognise_known(exercise, trials):
@@ -123,11 +123,11 @@ def _outcome(function, trial, keep=True):
     """Return the Outcome of a mistake for a trial's arguments, which is computed once if it is kept."""
     key = function, id(trial.arguments)
     if key in OUTCOMES:
-        return OUTCOMES[key]
+        return OUTCOMES[key][1]
     with warnings.catch_warnings(action="ignore"):
         outcome = call_unwatched(function, trial.arguments)
     if keep:
-        OUTCOMES[key] = outcome
+        OUTCOMES[key] = trial.arguments, outcome
     return outcome
 
 
