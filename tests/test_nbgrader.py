@@ -23,7 +23,11 @@ pytestmark = pytest.mark.nbgrader
 WRONG = {
     "bpe_train": ("lambda pair: (counts[pair], pair)", "counts.get", "On a tie you merge the pair that you met first."),
     "embeddings": ("wpe[: len(ids)]", "wpe[ids]", "You look up wpe with the ids of the tokens."),
-    "softmax": ("exp_x.sum(axis=-1, keepdims=True)", "exp_x.sum()", "You take one sum of all numbers together."),
+    "softmax": (
+        "exp_x.sum(axis=-1, keepdims=True)",
+        "exp_x.sum()",
+        "In `the result is exp_x / sum(exp_x)`: You take one sum of all numbers together.",
+    ),
     "gelu": ("x / 2 * (", "x * (", "Your results are twice as large as they should be"),
     "top_k": ("logits >= kth", "logits > kth", "You keep the logits above the k-th highest, but not the k-th itself."),
     "softmax_backward": ("(dy * y).sum(", "dy.sum(", "You subtract the sum of dy."),
