@@ -84,15 +84,17 @@ def test_a_file_that_cannot_be_read_or_defined_is_explained(graded, monkeypatch,
     assert list(found.results) == (["softmax"] if b"softmax" in text else [])
 
 
-def test_a_thread_that_still_runs_is_reported_and_a_search_for_fonts_is_not(graded):
+def test_a_thread_that_still_runs_is_reported_and_what_matplotlib_does_is_not(graded):
     text = """
-    import subprocess
+    import os, subprocess
+    from pathlib import Path
     class Pool:
         import threading, time
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     def causal_mask(T):
+        Path(os.environ["MPLCONFIGDIR"]).mkdir(parents=True, exist_ok=True)
         try:
-            subprocess.check_output(["fc-list", "--format=%{file}"])  # as matplotlib does
+            subprocess.check_output(["fc-list", "--format=%{file}"])
         except OSError:
             return [[s <= t for s in range(T)] for t in range(T)]
     """

@@ -161,6 +161,8 @@ def refuse_system_access(own_folder, hidden_folders):
     def is_refused(event, arguments):
         if event in ("open", "os.listdir", "os.scandir"):
             return not may_open(event, *arguments[:3])
+        if event == "os.mkdir" and real(arguments[0]) == own_folder:
+            return False  # it exists: libraries make sure of it
         if event in N_PATHS_OF_CHANGES:
             return not all(map(may_change, arguments[: N_PATHS_OF_CHANGES[event]]))
         if event == "import":  # a compiled module comes with its file
