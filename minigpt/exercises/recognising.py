@@ -17,7 +17,7 @@ OUTCOMES = {}  # {(a mistake's function, id of arguments): (the arguments, which
 
 def recognise_known(exercise, trials):
     """Return the first known Mistake of an exercise that gives the same results as all trials, or None."""
-    trials = _wrong_first(trials)
+    trials = wrong_first(trials)
     return next((mistake for mistake in exercise.mistakes if _explains(exercise, mistake.function, trials)), None)
 
 
@@ -29,7 +29,7 @@ def recognise_made(exercise, trials):
     """
     if all(trial.outcome.problem for trial in trials):
         return None
-    trials = _wrong_first(trials)
+    trials = wrong_first(trials)
     if not any(_has_numbers(trial.outcome.value) for trial in trials):
         return None  # many mistakes give NaN everywhere
     fits = [each for each in mutants(exercise) if _explains(exercise, each.function, trials)]
@@ -40,7 +40,7 @@ def recognise_made(exercise, trials):
     return simplest if is_certain else replace(simplest, hint=ONE_OF_SEVERAL + simplest.hint)
 
 
-def _wrong_first(trials):
+def wrong_first(trials):
     """Return the trials in an order in which a mistake that explains nothing differs early."""
     return sorted(trials, key=lambda trial: not trial.is_wrong)
 

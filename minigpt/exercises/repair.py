@@ -15,7 +15,7 @@ from minigpt.exercises.comparing import difference
 from minigpt.exercises.exercise import Mistake
 from minigpt.exercises.mutants import Program
 from minigpt.exercises.patterns import formula
-from minigpt.exercises.recognising import is_same_outcome
+from minigpt.exercises.recognising import is_same_outcome, wrong_first
 from minigpt.exercises.rules import REPAIRS, RULES, completed
 
 MAX_REPAIRS = 3000  # rewritings to try
@@ -31,8 +31,7 @@ def recognise_repaired(exercise, function, trials):
     program = None if all(trial.outcome.problem for trial in trials) else _own_program(function)
     if program is None:
         return None
-    wrong_first = sorted(trials, key=lambda trial: not trial.is_wrong)
-    return call(lambda: _repaired(exercise, program, function, wrong_first), (), None, REPAIR_SECONDS).value
+    return call(lambda: _repaired(exercise, program, function, wrong_first(trials)), (), None, REPAIR_SECONDS).value
 
 
 def _repaired(exercise, program, function, trials):

@@ -38,7 +38,8 @@ SIMILAR = (  # functions that are mistaken for each other
     ("triu", "tril"),
 )
 AXES = {0: "the first axis", 1: "the second axis", -1: "the last axis", -2: "the last axis but one"}
-
+LOST_AXIS = "Your {} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
+ALL_TOGETHER = "You take one {} of all numbers together. There is one for each vector along {}."
 
 WRAPPINGS = (  # what may be missing around an expression
     "a / a.sum()",
@@ -153,11 +154,9 @@ def axes(place):
         for axis, words in AXES.items():
             if axis != number(node.value):
                 yield ast.keyword("axis", ast.Constant(axis)), f"Your {name} runs along {words}. It runs along {along}."
-        together = f"You take one {name} of all numbers together. There is one for each vector along {along}."
-        yield ast.keyword("axis", ast.Constant(None)), together
+        yield ast.keyword("axis", ast.Constant(None)), ALL_TOGETHER.format(name, along)
     if isinstance(node, ast.keyword) and node.arg == "keepdims":
-        lost = f"Your {called(place.parent)} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
-        yield ast.keyword("keepdims", ast.Constant(False)), lost
+        yield ast.keyword("keepdims", ast.Constant(False)), LOST_AXIS.format(called(place.parent))
     if called(node) in ("var", "std"):
         sample = ast.Call(node.func, node.args, [*node.keywords, ast.keyword("ddof", ast.Constant(1))])
         yield (
@@ -430,12 +429,11 @@ def completed(place):
         kept = ast.keyword("keepdims", ast.Constant(True))
         for axis in (-1, 0) if "axis" not in given and len(node.args) == (operand(node) in node.args) else ():
             along = ast.keyword("axis", ast.Constant(axis))
-            said = f"You take one {name} of all numbers together. There is one for each vector along {AXES[axis]}."
+            said = ALL_TOGETHER.format(name, AXES[axis])
             yield ast.Call(node.func, node.args, [*node.keywords, along]), said
             yield ast.Call(node.func, node.args, [*node.keywords, along, kept]), said
         if "keepdims" not in given:
-            said = f"Your {name} loses its axis, so NumPy matches its numbers with the wrong axis: keep it."
-            yield ast.Call(node.func, node.args, [*node.keywords, kept]), said
+            yield ast.Call(node.func, node.args, [*node.keywords, kept]), LOST_AXIS.format(name)
         for i, keyword in enumerate(node.keywords):
             if keyword.arg not in ("axis", "keepdims"):
                 yield ast.Call(node.func, node.args, [*node.keywords[:i], *node.keywords[i + 1 :]]), ""
@@ -484,7 +482,7 @@ RULES = [*COMMON, *RARE]
 # Those that lead from a wrong solution to a right one.
 REPAIRS = [
     steps,
-    *COMMON,
+    *(rule for rule in COMMON if rule is not steps),
     indices,
     other_variables,
     constants,
