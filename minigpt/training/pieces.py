@@ -17,8 +17,8 @@ def text_pieces(path, tokenizer=None, n_bytes=PIECE_BYTES):
 def cut_up(chunks, tokenizer=None):
     """Yield a text that comes in chunks in pieces that have, one by one, the tokens of the whole text.
 
-    Without a tokenizer a piece is a chunk. Of a run of letters without an end, such as DNA, the tokens at a cut may
-    differ: byte-level BPE would need all of it to know them.
+    Without a tokenizer a piece is a chunk. Of a word of more than CONTEXT characters, such as DNA, the tokens at a cut
+    may differ: byte-level BPE would need all of it to know them.
     """
     rest = ""
     for chunk in chunks:
