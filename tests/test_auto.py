@@ -35,6 +35,14 @@ assert model.ops.current.linear is plain.linear, "the next tokens waited for the
 kernels = model.ops.ready()
 assert kernels.compiled and kernels.linear.__module__ == "minigpt.ops.jit.linear"
 assert model.ops.current is kernels
+formats = {f"minigpt.ops.jit.{name}" for name in ("int8", "int4", "bfloat16")}
+assert not formats & sys.modules.keys(), "kernels were compiled that no weights here need"
+with tempfile.TemporaryDirectory() as folder:
+    model.save_pretrained(folder)
+    packed = GPT2.from_pretrained(folder, quantize="int8")
+packed.generate([1, 2, 3], max_new_tokens=1)
+packed.ops.ready()
+assert formats & sys.modules.keys() == {"minigpt.ops.jit.int8"}
 assert GPT2.random(GPT2Config(n_layer=1, n_head=2, n_embd=8)).ops is formulas
 """
     environment = {**os.environ, "MINIGPT_OPS": ""}

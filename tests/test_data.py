@@ -44,7 +44,8 @@ def test_stretches_of_many_texts_begin_where_a_text_does():
 
 
 @given(
-    text=st.text(st.characters(codec="utf-8"), max_size=80) | st.text("ab0 \n\t.'", max_size=80), size=st.integers(1, 99)
+    text=st.text(st.characters(codec="utf-8"), max_size=80) | st.text("ab0 \n\t.'", max_size=80),
+    size=st.integers(1, 99),
 )
 @example(text="a\n\n", size=1)
 @example(text="0" * 80, size=1)

@@ -25,10 +25,12 @@ class AutoOperations(Operations):
         super().__init__("auto", {name: Forwarded(self, name) for name in RESULT_SHAPES})
         self.config = config
         self.attention = self._attention
+        self.linear = self._linear
         self.current = Operations.of_module("plain", plain)
         self._lock = threading.Lock()
         self._thread = None
         self._attentions_left = config.n_layer  # calls of attention in the first forward pass
+        self._weights = {}  # the type of packed weights to a matrix of it
 
     def __reduce__(self):
         return AutoOperations, (self.config,)  # a copy of a thread cannot be had: a copy of the set begins anew
@@ -56,10 +58,19 @@ class AutoOperations(Operations):
             return self.current.attention(q, k, v, scale, padding, tap)
         return attention_in_blocks(q, k, v, scale, padding)
 
+    @wraps(plain.linear)
+    def _linear(self, x, weight, bias=None):
+        if not isinstance(weight, np.ndarray) and not self.current.compiled:
+            self._weights[type(weight)] = weight
+        return self.current.linear(x, weight, bias)
+
     def _import(self):
         try:
             with short_switch_interval():
                 from minigpt.ops import jit  # here, because importing Numba takes half a second
+
+                for weight in list(self._weights.values()):  # the first product imports the kernels of a format
+                    jit.linear(np.zeros((1, weight.shape[0]), np.float32), weight)
         except ImportError:  # this machine has no Numba
             return
         except Exception:

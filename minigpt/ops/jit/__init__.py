@@ -12,7 +12,8 @@ use and Numba does not find: tile.py keeps a product in registers and calls them
 
 Each module has an operation and the kernels that compute it. A function whose name ends in _kernel is compiled for one
 signature. Where the kernels do not apply (float64, another memory layout, attention that is traced), plain.py computes.
-Importing this package compiles the kernels, or reads them from Numba's cache on disk. R counts the rows of a matrix.
+Importing this package compiles the kernels, or reads them from Numba's cache on disk; the first product with packed
+weights does so with theirs. R counts the rows of a matrix.
 """
 
 from minigpt.ops.jit.attention import attention

@@ -10,7 +10,6 @@ import numpy as np
 from numba import prange
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.int8 import find_step
 from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     add_byte_products,
@@ -27,6 +26,7 @@ from minigpt.ops.jit.registers import (
     to_floats,
     upper,
 )
+from minigpt.ops.jit.steps import find_step
 from minigpt.ops.jit.tile import MAX_FINE_ROWS, fetch
 from minigpt.ops.packed import PANEL, SCALE_GROUP
 

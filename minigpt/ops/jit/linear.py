@@ -5,10 +5,7 @@ from numba import prange
 
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import is_kernel_ready
-from minigpt.ops.jit.bfloat16 import multiply_bfloat16, unpack_bfloat16
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.int4 import multiply_int4
-from minigpt.ops.jit.int8 import multiply_int8
 from minigpt.ops.jit.parallel import is_single_threaded, parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     add,
@@ -48,12 +45,21 @@ def linear(x, weight, bias=None):
 
 
 def multiply_by_kernel(x, weight, bias, y):
-    """y = x weight + bias by the kernel for the format of the weights. Return False if no kernel applies."""
+    """y = x weight + bias by the kernel for the format of the weights. Return False if no kernel applies.
+
+    The kernels of a packed format are imported, and so compiled, with its first product: most people use one format.
+    """
     if isinstance(weight, Int8Matrix):
+        from minigpt.ops.jit.int8 import multiply_int8
+
         return multiply_int8(x, weight, bias, y)
     if isinstance(weight, Int4Matrix):
+        from minigpt.ops.jit.int4 import multiply_int4
+
         return multiply_int4(x, weight, bias, y)
     if isinstance(weight, BFloat16Matrix):
+        from minigpt.ops.jit.bfloat16 import multiply_bfloat16
+
         return multiply_bfloat16(x, weight, bias, y)
     return len(x) <= MAX_KERNEL_ROWS and multiply_float32(x, weight, bias, y)
 
@@ -189,5 +195,8 @@ def columns_of(weight, block):
         return weight[:, block]
     if not weight.is_transposed:
         return np.asarray(weight)[:, block]
-    rows = unpack_bfloat16(weight, block) if isinstance(weight, BFloat16Matrix) else weight.unpack(block)
-    return rows.T
+    if isinstance(weight, BFloat16Matrix):
+        from minigpt.ops.jit.bfloat16 import unpack_bfloat16
+
+        return unpack_bfloat16(weight, block).T
+    return weight.unpack(block).T
