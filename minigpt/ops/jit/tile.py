@@ -10,7 +10,9 @@ HAS_WIDE_REGISTERS = HAS_AMX or BYTE_PRODUCT.name == "avx512vnni"  # 32 of 64 by
 TILE = 4 if HAS_WIDE_REGISTERS else 2  # rows
 CACHE_LINE = 64  # bytes
 LARGE_TILE = amx.ROWS if HAS_AMX else TILE  # rows, for products of many
-ROW_BLOCK = 64  # of many rows, which go through all panels before the next: their outputs stay in the cache
+# Of many rows, a block goes through all panels before the next one does. AMX multiplies as fast as the cache delivers a
+# panel, so it uses each for more rows; with 64, the outputs stay in the cache.
+ROW_BLOCK = 256 if HAS_AMX else 64
 AHEAD = 2048  # bytes of a panel between what is multiplied and what memory begins to deliver
 MAX_FINE_ROWS = 8  # rows of x that are never rounded: memory sets the pace of so few, and exactness costs nothing
 
