@@ -10,6 +10,7 @@ from right_solutions import RIGHT
 from minigpt.exercises import EXERCISES, check
 from minigpt.exercises.calling import call
 from minigpt.exercises.checking import examine
+from minigpt.exercises.mutants import rewritable
 
 
 def test_a_crash_on_some_inputs_is_no_other_mistake():
@@ -31,7 +32,14 @@ def test_two_mistakes_at_once_are_told():
 
 def test_a_known_mistake_is_told_together_with_another():
     result = check("attention_head", lambda q, k, v: softmax_of(q @ k.T) @ v)
-    assert "later" in result.verdict and "You do not multiply by" in result.verdict, result
+    assert "later" in result.verdict and "You do not multiply by q.shape[-1]^(-0.5)." in result.verdict, result
+
+
+@pytest.mark.parametrize("name", ["attention_head", "attention", "cached_attention", "attention_backward"])
+def test_nothing_is_said_of_an_argument_that_only_our_own_helper_has(name):
+    programs = [rewritable(mistake, tuple(EXERCISES[name].parameter_names)) for mistake in EXERCISES[name].mistakes]
+    hints = [rewriting.hint for program in programs if program for rewriting in program.rewritings()]
+    assert hints and not [hint for hint in hints if "is None" in hint]
 
 
 def test_what_no_pair_explains_is_not_named():

@@ -44,6 +44,11 @@ def formula(node):
     return " ".join(text.replace(" ** ", "^").replace("_in_steps", "").split())
 
 
+def is_stand_in(node):
+    """Return whether a node is `x if name is None else name`: x stands in for an argument that was not given."""
+    return match("a if b is None else b", node) is not None
+
+
 def _matches(pattern, node, found):
     if isinstance(pattern, ast.Name) and len(pattern.id) == 1:
         return isinstance(node, ast.expr) and ast.dump(found.setdefault(pattern.id, node)) == ast.dump(node)
@@ -79,6 +84,10 @@ class _Formula(ast.NodeTransformer):
             if node.func.attr in REDUCTIONS:
                 return ast.Call(ast.Name(node.func.attr), [node.func.value, *node.args], node.keywords)
         return node
+
+    def visit_IfExp(self, node):
+        self.generic_visit(node)
+        return node.body if is_stand_in(node) else node
 
     def visit_Attribute(self, node):
         self.generic_visit(node)
