@@ -8,6 +8,7 @@ from minigpt.classroom.grading import grade
 from minigpt.classroom.submissions import find_submissions
 from minigpt.exercises import check
 from minigpt.exercises.helpers import students_helpers
+from minigpt.ops import plain
 
 HEAD = """
 import numpy as np
@@ -30,6 +31,11 @@ def functions_of(text):
     namespace = {}
     exec(text, namespace)
     return namespace
+
+
+def test_minigpts_own_functions_are_nobodys_helpers():
+    result = check("attention", plain.attention)
+    assert "minigpt's own solution" in result.verdict and "besides" not in dict(result.details), result
 
 
 def test_check_in_a_notebook_tells_whose_fault_it_is():

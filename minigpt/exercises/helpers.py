@@ -4,6 +4,7 @@ import inspect
 import types
 from dataclasses import replace
 
+from minigpt.exercises.calling import PACKAGE
 from minigpt.exercises.catalogue import EXERCISES
 from minigpt.exercises.result import Result
 
@@ -25,7 +26,8 @@ def students_helpers(exercise, function):
         codes += filter(inspect.iscode, code.co_consts)
         for name in code.co_names:
             other = namespace.get(name)
-            if name not in found and isinstance(other, types.FunctionType) and other.__globals__ is namespace:
+            is_beside = isinstance(other, types.FunctionType) and other.__globals__ is namespace
+            if name not in found and is_beside and not other.__code__.co_filename.startswith(PACKAGE):
                 found[name] = other
                 codes.append(other.__code__)
     return {name: found[name] for name in names_before(exercise) if name in found}
