@@ -1,5 +1,6 @@
 """Calls of functions that crash, never end, print, ask, or are minigpt's own."""
 
+import math
 import sys
 import threading
 import time
@@ -19,6 +20,14 @@ def test_a_crash_is_told_with_its_line():
 
     verdict = check("softmax", softmax).verdict
     assert verdict.startswith("ValueError: matmul") and "return x @ np.ones(99)" in verdict
+
+
+def test_a_function_of_math_on_an_array_is_told():
+    def gelu(x):
+        return x / 2 * (1 + math.tanh(x))
+
+    verdict = check("gelu", gelu).verdict
+    assert "functions of math take a single number, those of NumPy an array" in verdict, verdict
 
 
 def plain_loop(x):

@@ -240,5 +240,7 @@ def describe_error(error):
         return what
     last = inside[-1]
     code = (last.line or linecache.getline(last.filename, last.lineno)).strip()
+    if isinstance(error, TypeError) and "Python scalars" in text and "math." in code:
+        what += "; functions of math take a single number, those of NumPy an array"
     cell = f"{last.filename}, " if last.filename.startswith("cell ") else ""  # as classroom/sources.py names them
     return f"{what} ({cell}line {last.lineno}" + (f": {code})" if code else ")")
