@@ -162,6 +162,21 @@ def test_the_csv_file_has_what_was_graded_before_an_interruption(tmp_path, monke
         assert [row["submission"] for row in csv.DictReader(file)] == ["anna.py"]
 
 
+class EndsItsProcess:
+    """A submission that ends the process that is to grade it."""
+
+    def with_contents(self):
+        return self
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_grading_ends_with_a_sentence_if_a_process_that_grades_is_ended():
+    with pytest.raises(OSError, match="^a process that grades was ended from outside"):
+        list(grading.grade_all([EndsItsProcess()] * 3, None, 2))
+
+
 def test_grade_shows_its_progress(tmp_path):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     (tmp_path / "anna.py").touch()

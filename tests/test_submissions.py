@@ -39,6 +39,15 @@ def test_environments_and_minigpts_own_files_are_skipped(tmp_path, isolation):
     assert grade(submission, isolation).messages == ["skipped because they are minigpt's own files, unchanged: 1"]
 
 
+def test_a_page_that_was_not_worked_on_hides_no_file_beside_it(tmp_path, isolation):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "a.ipynb").write_text(notebook("def softmax(x):\n    raise NotImplementedError"))
+    (tmp_path / "anna" / "b.py").write_text("def softmax(x):\n    return x")
+    (tmp_path / "anna" / "c.py").write_text("def softmax(x):\n    return None")
+    found = grade(find_submissions(tmp_path)[0], isolation, seconds=600)
+    assert found.messages == ["softmax: your result is always x, just as it was given"]
+
+
 def test_a_folder_is_a_submission_and_the_best_result_counts(tmp_path, isolation):
     anna = tmp_path / "anna"
     (anna / "week 1" / ".ipynb_checkpoints").mkdir(parents=True)

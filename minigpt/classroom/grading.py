@@ -21,6 +21,7 @@ import contextlib
 import multiprocessing
 import signal
 import tempfile
+from concurrent import futures
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from minigpt.classroom.limits import (
 from minigpt.classroom.printable import one_line
 from minigpt.classroom.remote import RemoteWorkbook, TimeBudget
 from minigpt.exercises import EXERCISES
+from minigpt.exercises.calling import UNWRITTEN
 from minigpt.exercises.catalogue import ADDED, add_exercises
 
 
@@ -89,9 +91,21 @@ def grade_all(submissions, isolation, n_jobs, **options):
         yield from map(graded, submissions)
         return
     # In processes, because comparing answers takes as long as computing them; not by fork, which hypothesis's and
-    # NumPy's threads may not survive. Leaving the pool, also by Ctrl-C, ends them.
-    with multiprocessing.get_context("spawn").Pool(n_jobs, _begin_grading, (ADDED,)) as pool:
-        yield from pool.imap_unordered(graded, (submission.with_contents() for submission in submissions))
+    # NumPy's threads may not survive.
+    spawn = multiprocessing.get_context("spawn")
+    pool = futures.ProcessPoolExecutor(n_jobs, spawn, _begin_grading, (ADDED,))
+    try:
+        tasks = [pool.submit(graded, submission.with_contents()) for submission in submissions]
+        for task in futures.as_completed(tasks):
+            yield task.result()
+    except futures.process.BrokenProcessPool as error:
+        raise OSError(
+            "a process that grades was ended from outside, perhaps for want of memory; with --jobs 1 grading needs less"
+        ) from error
+    finally:  # also after Ctrl-C
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
 
 
 def _begin_grading(catalogues):
@@ -171,12 +185,16 @@ def _restore(submission, names, folder):
 
 
 def _add_results(grade, workbook, prefix, seed):
-    """Check a workbook. Its results and remarks go into the grade; a result that passed is not replaced."""
+    """Check a workbook. Its results and remarks go into the grade.
+
+    Of several results one that passed counts, else the first of a function that is written.
+    """
     verdicts = set()
     # Shrinking would use up the submission's time.
     for result in check_workbook(workbook, only=tuple(grade.points), shrink=False, seed=seed):
         verdicts.add(result.verdict)
-        if result.passed or result.exercise not in grade.results:
+        before = grade.results.get(result.exercise)
+        if before is None or before.verdict == UNWRITTEN or result.passed:
             grade.results[result.exercise] = replace(result, mistake=None)  # its function cannot always be pickled
     grade.remarks += [prefix + problem for problem in workbook.problems if problem not in verdicts]
     grade.remarks += [f"{prefix}refused: {event}" for event in workbook.refused]
