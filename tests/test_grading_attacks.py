@@ -513,7 +513,7 @@ def test_names_and_notebooks_do_not_break_the_tables(tmp_path, few_inputs):
         "process",
     )
     assert result.returncode == 0, result
-    assert len(result.stdout.splitlines()) == n + 1 + 2 + 1 + 3 and result.stdout.isprintable() is False
+    assert len(result.stdout.splitlines()) == n + 1 + 2 + 1 + 4 and result.stdout.isprintable() is False
     assert "\x1b" not in result.stdout + out.read_text() and "\u202e" not in result.stdout + out.read_text()
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -106,15 +106,16 @@ def test_the_command_check(tmp_path):
     assert "\nSyntaxError: invalid syntax (cell 4, line 1: def f(:)\n" in result.stdout
     half.write_text(notebook(RIGHT, "def linear(x, weight, bias=" + "no + " * 30 + "no):\n    pass"))
     lines = run_here("exercises", "check", half).stdout.splitlines()
-    # What is cut off in the table stands whole below it.
-    assert lines[2].endswith(" ...") and lines[4].startswith("✗ linear: NameError") and "+ no):)" in lines[4]
+    # What is cut off in the table, after a word, stands whole below it.
+    assert lines[2].endswith("no + ...") and lines[4].startswith("✗ linear: NameError") and "+ no):)" in lines[4]
     half.write_text(notebook(RIGHT, "def scores(q, k):\n    return q @ k.T", "def linear(x, y:\n", "def f(:"))
     assert run_here("exercises", "check", half, "--only", "softmax").returncode == 0
     result = run_here("exercises", "check", half, "--only", "scores", "--only", "softmax")
     assert result.returncode == 1 and "merge_heads" not in result.stdout
 
     fails_with("half.ipynb does not define gelu", "exercises", "check", half, "--only", "gelu", run=run_here)
-    fails_with("is a directory", "exercises", "check", tmp_path, run=run_here)
+    fails_with(f"`minigpt exercises progress {tmp_path}`", "exercises", "check", tmp_path, run=run_here)
+    fails_with(f"`minigpt exercises check {half}`", "exercises", "progress", half, run=run_here)
     fails_with("does not exist", "exercises", "check", tmp_path / "nowhere.py", run=run_here)
 
 
@@ -125,7 +126,9 @@ def test_the_command_progress(tmp_path):
     unwritten = "def scores(q, k):\n    raise NotImplementedError"
     (tmp_path / "mine.ipynb").write_text(notebook(RIGHT, "def linear(x, weight, bias):\n    return x", unwritten))
     result = run_here("exercises", "progress", tmp_path)
-    assert result.returncode == 0 and result.stdout.endswith("\n2 of 31 solved; next: bpe_merge\n")
+    assert result.returncode == 0 and result.stdout.endswith(
+        "\n2 of 31 solved; wrong: linear (check says what is wrong); next: bpe_merge\n"
+    )
     row = next(line for line in result.stdout.splitlines() if line.startswith("03_attention"))
     assert "✓ softmax" in row and "✓ merge_heads" in row and "· scores" in row
     assert "✗ linear" in result.stdout

@@ -44,7 +44,9 @@ def open_workbook(path, only=()):
             raise ValueError(f"{path.name} does not define {name}{hint}")
     if handed_in.isdisjoint(EXERCISES):
         reasons = "".join(f"; {problem}" for problem in [*workbook.problems, *rename_hints(renamed)])
-        raise ValueError(f"{path.name} defines no exercise{reasons}; `minigpt exercises list` shows all exercises")
+        raise ValueError(
+            f"{path.name} defines no exercise{reasons}; `minigpt exercises list` shows all, --catalogue adds your own"
+        )
     return workbook
 
 

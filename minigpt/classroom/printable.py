@@ -8,6 +8,9 @@ def printable(text):
 
 
 def one_line(text, max_chars=200):
-    """Return the text as one printable line. A longer one is cut off after max_chars."""
+    """Return the text as one printable line. A longer one is cut off after a sentence or a word."""
     line = printable(" ".join(text.split()))
-    return line if len(line) <= max_chars else f"{line[:max_chars]} ..."
+    if len(line) <= max_chars:
+        return line
+    sentence, word = line.rfind(". ", max_chars // 3, max_chars), line.rfind(" ", max_chars // 3, max_chars)
+    return f"{line[: sentence + 1 if sentence > 0 else word if word > 0 else max_chars]} ..."

@@ -10,7 +10,8 @@ from minigpt.classroom.copies import exercises_by_notebook
 from minigpt.exercises import EXERCISES
 from minigpt.exercises.calling import UNWRITTEN
 
-MARKS = {True: "✓", False: "✗", None: "·"}  # solved, wrong, not written yet
+MARKS = {True: "✓", False: "✗", None: "·"}
+LEGEND = "✓ solved, ✗ wrong, · not written yet"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Progress:
 
     def __str__(self):
         rows = [f"{notebook:22}{' '.join(marked)}" for notebook, marked in self._rows()]
-        return "\n".join([*rows, "", self.summary])
+        return "\n".join([*rows, "", LEGEND, self.summary])
 
     __repr__ = __str__
 
@@ -32,7 +33,7 @@ class Progress:
             + "</td></tr>"
             for notebook, marked in self._rows()
         )
-        return f"<table>{rows}</table><p>{html.escape(self.summary)}</p>"
+        return f"<table>{rows}</table><p>{LEGEND}<br>{html.escape(self.summary)}</p>"
 
     def _rows(self):
         """Return (notebook, its exercises with their marks)."""
@@ -43,9 +44,12 @@ class Progress:
 
     @property
     def summary(self):
-        """How many are solved, and which comes next."""
+        """How many are solved, which are wrong, and which comes next."""
         left = [name for name, solved in self.solved.items() if not solved]
+        wrong = [name for name in left if self.solved[name] is False]
         done = f"{len(self.solved) - len(left)} of {len(self.solved)} solved"
+        if wrong:
+            done += f"; wrong: {', '.join(wrong)} (check says what is wrong)"
         return f"{done}; next: {left[0]}" if left else f"{done}: that is all"
 
 

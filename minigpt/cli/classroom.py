@@ -1,5 +1,6 @@
 """minigpt exercises: write each part of GPT-2 yourself, have it checked, grade a class."""
 
+import os
 import sys
 
 import click
@@ -26,6 +27,18 @@ with_catalogue = click.option(
     callback=_add_exercises,
     help="A folder with exercises of your own: see minigpt/exercises/README.md.",
 )
+
+
+def _require_file(context, parameter, path):
+    if os.path.isdir(path):
+        raise click.BadParameter(f"{path} is a folder: `minigpt exercises progress {path}` shows what is solved in it")
+    return path
+
+
+def _require_folder(context, parameter, path):
+    if not os.path.isdir(path):
+        raise click.BadParameter(f"{path} is a file: `minigpt exercises check {path}` checks what it defines")
+    return path
 
 
 @click.group()
@@ -91,7 +104,7 @@ def list_exercises():
 
 @exercises.command()
 @with_catalogue
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(exists=True), callback=_require_file)
 @click.option("--only", multiple=True, metavar="NAME", help="Check only this exercise. May be given several times.")
 def check(file, only):
     """Check every exercise that FILE (.py or .ipynb) defines. Only its definitions run, no other lines."""
@@ -124,7 +137,7 @@ def check(file, only):
 
 @exercises.command()
 @with_catalogue
-@click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", default=".", type=click.Path(exists=True), callback=_require_folder)
 def progress(folder):
     """Show which exercises the notebooks and .py files in FOLDER solve, and what is left. Only definitions run."""
     from minigpt.classroom.progress import progress
@@ -175,7 +188,6 @@ def grade(
     memory. All are copied before the first one runs. The tables are written after each submission, so nothing is lost
     if grading is stopped. What is defended, and what is not: minigpt/classroom/README.md.
     """
-    import os
     import secrets
     from functools import partial
 
@@ -219,10 +231,12 @@ def grade(
     if feedback:
         reports.write_feedback(grades, feedback)
     where = {"bwrap": "inside bubblewrap", "process": "in processes of their own, without bubblewrap"}[isolation.name]
-    files = ", ".join(printable(str(path)) for path in (*writers, *([feedback] if feedback else [])))
+    files = ", ".join(printable(str(path)) for path in writers)
     write(reports.as_table(grades) + f"\n\nsubmissions ran {where}\n")
     write(f"the inputs were drawn with --seed {seed}, which repeats them: keep it from the students\n")
-    write(f"the grades are in {files}\n")
+    write(f"the grades are in {files}\n" if files else "")
+    if feedback:
+        write(f"the pages for the students are in {printable(feedback)}\n")
     if not gradescope and (others := ignored_files(folder, [*writers])):
         click.echo(f"minigpt: ignored: {printable(', '.join(others))}", err=True)
     if not all("memory" in grade.limits for grade in grades if grade.limits is not None):
