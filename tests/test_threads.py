@@ -10,6 +10,7 @@ import pytest
 
 from minigpt import GPT2, GPT2Config, Tokenizer
 from minigpt.ops import threads
+from minigpt.ops.jit.parallel import FINE, parallel_for
 
 
 def test_threads():
@@ -26,6 +27,26 @@ def test_threads():
                 GPT2.from_pretrained("stories", threads=bad)
     finally:
         threads.set_threads(before)
+
+
+@pytest.mark.skipif(threads.usable_cpus() < 2, reason="one core has nobody to take its parts")
+def test_a_core_that_is_late_leaves_its_parts_to_others():
+    n, done, others_are_done = 60, [], threading.Event()
+
+    def work(start, stop):
+        if start == 0:
+            assert others_are_done.wait(60), "the other parts waited for the first one"
+        done.append((start, stop))
+        if sum(stop - start for start, stop in done) == n - n // (2 * FINE):
+            others_are_done.set()
+
+    before = threads.get_threads()
+    try:
+        threads.set_threads(2)
+        parallel_for(work, n, FINE)
+    finally:
+        threads.set_threads(before)
+    assert sorted(done) == [(i, i + 10) for i in range(0, n, 10)] and done[-1] == (0, 10)
 
 
 def test_one_setting_governs_numba_and_blas():

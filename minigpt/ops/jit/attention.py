@@ -9,7 +9,7 @@ from numba import prange
 from minigpt.ops import plain
 from minigpt.ops.jit.arrays import FLOAT32, view_of
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import forked, is_single_threaded, parallel_for, run_on_all_cores
+from minigpt.ops.jit.parallel import FINE, forked, is_single_threaded, parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     HAS_FLOAT16,
     add_products,
@@ -49,7 +49,7 @@ def attention(q, k, v, scale=None, padding=None, tap=plain.untapped):
         q, k, v = _with_contiguous_rows(q), _with_contiguous_rows(k), _with_contiguous_rows(v)
         run_on_all_cores(attend_few_queries_kernel, q, _bits(k), _bits(v), padding, scale, heads)
     else:
-        parallel_for(partial(attend_in_blocks, q, k, v, heads, padding, scale), B * H)
+        parallel_for(partial(attend_in_blocks, q, k, v, heads, padding, scale), B * H, FINE)
     return heads
 
 

@@ -5,7 +5,7 @@ from numba import prange
 
 from minigpt.ops.jit import amx
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
+from minigpt.ops.jit.parallel import FINE, parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     HAS_BFLOAT16_PRODUCTS,
     add_bfloat16_products,
@@ -33,7 +33,7 @@ def multiply_bfloat16(x, weight, bias, y):
     rows = aligned_zeros((-(-len(x) // LARGE_TILE) * LARGE_TILE, panels.shape[1] // PANEL // 2), np.uint16)
     parallel_for(lambda start, stop: round_kernel(x, rows, start, stop), len(x))
     rows = rows.view(np.uint8)
-    parallel_for(lambda start, stop: multiply_bfloat16_kernel(rows, panels, bias, y, start, stop), len(panels))
+    parallel_for(lambda start, stop: multiply_bfloat16_kernel(rows, panels, bias, y, start, stop), len(panels), FINE)
     return True
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
+from minigpt.ops.jit.parallel import FINE, parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import (
     add_byte_products,
     add_products,
@@ -47,7 +47,7 @@ def multiply_int4(x, weight, bias, y):
     parallel_for(lambda start, stop: write_integers_kernel(x, *inputs, start, stop), len(x))
     if not inputs[2].all():
         return False
-    parallel_for(lambda start, stop: multiply_int4_kernel(*inputs, *weights, bias, y, start, stop), len(scales))
+    parallel_for(lambda start, stop: multiply_int4_kernel(*inputs, *weights, bias, y, start, stop), len(scales), FINE)
     return True
 
 

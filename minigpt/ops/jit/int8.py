@@ -5,7 +5,7 @@ from numba import prange
 
 from minigpt.ops.jit import amx
 from minigpt.ops.jit.compile import ANY_ORDER, inlined, kernel
-from minigpt.ops.jit.parallel import parallel_for, run_on_all_cores
+from minigpt.ops.jit.parallel import FINE, parallel_for, run_on_all_cores
 from minigpt.ops.jit.registers import BYTE_PRODUCT, add_byte_products, integer_zeros
 from minigpt.ops.jit.steps import find_step
 from minigpt.ops.jit.tile import (
@@ -47,7 +47,9 @@ def multiply_int8(x, weight, bias, y):
     if not steps.all():
         return False
     parallel_for(
-        lambda start, stop: multiply_int8_kernel(n_bytes, rows, steps, *weights, bias, y, start, stop), len(panels)
+        lambda start, stop: multiply_int8_kernel(n_bytes, rows, steps, *weights, bias, y, start, stop),
+        len(panels),
+        FINE,
     )
     return True
 

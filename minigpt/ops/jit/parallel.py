@@ -1,6 +1,5 @@
 """Share work among the cores, by Numba's threads or by our own, never by both at once."""
 
-import itertools
 import os
 import threading
 from concurrent import futures
@@ -10,6 +9,7 @@ import numba
 from minigpt.ops.threads import blas_on_one_thread, get_threads
 
 MIN_PARALLEL_SIZE = 2**18  # numbers; for fewer, waking another thread costs more than it saves
+FINE = 3  # parts per core, for work whose small parts cost nothing
 SPIN_COUNT = 4000  # looks of a waiting thread of libgomp for new work, of 15 to 55 nanoseconds each, before it sleeps
 
 # The threads of kernels do not survive a fork, so a forked child computes with the plain operations.
@@ -61,8 +61,11 @@ def run_on_all_cores(parallel_kernel, *arguments):
         return parallel_kernel(*arguments)
 
 
-def parallel_for(work, n):
-    """Call work(start, stop) on parts of range(n), one part per core; for work that calls BLAS.
+def parallel_for(work, n, parts_per_core=1):
+    """Call work(start, stop) on parts of range(n), which the cores take one after the other; for work that calls BLAS.
+
+    With several parts per core (FINE), a core that is slower, or busy with another program, takes fewer of them; but
+    BLAS is slower with small parts.
 
     BLAS itself computes on one thread meanwhile. After a product its own threads spin for a tenth of a second, waiting
     for the next one, on the cores that the kernels need: a new token after a prompt took up to eight times as long.
@@ -70,11 +73,16 @@ def parallel_for(work, n):
     if _state.single_threaded or not n:
         return work(0, n)
     with _all_cores, blas_on_one_thread() as threads:
-        bounds = [n * i // threads for i in range(threads + 1)]
-        parts = [(start, stop) for start, stop in itertools.pairwise(bounds) if start < stop]
-        others = [_workers.submit(work, *part) for part in parts[1:]]
+        n_parts = min(n, threads * parts_per_core) if threads > 1 else 1
+        parts = iter([(n * i // n_parts, n * (i + 1) // n_parts) for i in range(n_parts)])
+
+        def work_off():
+            for part in parts:  # one iterator for all threads: each takes the next part that is left
+                work(*part)
+
+        others = [_workers.submit(work_off) for _ in range(min(threads, n_parts) - 1)]
         try:
-            work(*parts[0])
+            work_off()
         finally:
             futures.wait(others)
         for other in others:
