@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 
 import click
@@ -173,8 +175,15 @@ class EndsItsProcess:
 
 
 def test_grading_ends_with_a_sentence_if_a_process_that_grades_is_ended():
-    with pytest.raises(OSError, match="^a process that grades was ended from outside"):
-        list(grading.grade_all([EndsItsProcess()] * 3, None, 2))
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    other.start()
+    try:
+        with pytest.raises(OSError, match="^a process that grades was ended from outside"):
+            list(grading.grade_all([EndsItsProcess()] * 3, None, 2))
+        other.join(1)
+        assert other.is_alive()  # it is not one of the pool's
+    finally:
+        other.kill()
 
 
 def test_grade_shows_its_progress(tmp_path):

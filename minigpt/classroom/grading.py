@@ -92,7 +92,7 @@ def grade_all(submissions, isolation, n_jobs, **options):
         return
     # In processes, because comparing answers takes as long as computing them; not by fork, which hypothesis's and
     # NumPy's threads may not survive.
-    spawn = multiprocessing.get_context("spawn")
+    spawn, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     pool = futures.ProcessPoolExecutor(n_jobs, spawn, _begin_grading, (ADDED,))
     try:
         tasks = [pool.submit(graded, submission.with_contents()) for submission in submissions]
@@ -105,7 +105,8 @@ def grade_all(submissions, isolation, n_jobs, **options):
     finally:  # also after Ctrl-C
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
-            process.terminate()
+            if process not in others:
+                process.terminate()
 
 
 def _begin_grading(catalogues):

@@ -12,5 +12,6 @@ def one_line(text, max_chars=200):
     line = printable(" ".join(text.split()))
     if len(line) <= max_chars:
         return line
-    sentence, word = line.rfind(". ", max_chars // 3, max_chars), line.rfind(" ", max_chars // 3, max_chars)
-    return f"{line[: sentence + 1 if sentence > 0 else word if word > 0 else max_chars]} ..."
+    places = max_chars // 3, max_chars
+    cut = line.rfind(". ", *places) + 1 or line.rfind(" ", *places)  # -1 for a word that is too long
+    return f"{line[: cut if cut > 0 else max_chars]} ..."
